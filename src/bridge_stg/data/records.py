@@ -1,0 +1,146 @@
+"""One record per question: the lines of ``truth.jsonl``.
+
+Windows are half-open source frame indices, boxes xyxy pixels of the source frame. The schema is documented in
+``docs/formats.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from bridge_stg.errors import DataError
+
+Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
+QueryType = Literal["declarative", "interrogative"]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class TruthRecord:
+    """A question about a video and its answer.
+
+    ``fps`` is frames per second of the source; ``clip`` and ``window`` are half-open source frames; ``boxes`` maps
+    source frames to xyxy pixels. Which answer fields are present follows from ``task``: stvg has window and boxes,
+    vtg a window, vot and rec boxes, vqa ``choices`` and ``choice`` (a letter).
+    """
+
+    id: str
+    task: Task
+    video: str
+    fps: float
+    frame_count: int
+    clip: tuple[int, int]
+    width: int
+    height: int
+    query: str
+    qtype: QueryType = "declarative"
+    window: tuple[int, int] | None = None
+    boxes: dict[int, Box] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
+    choice: str | None = None
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise DataError(f"record {self.id!r}: task must be one of {get_args(Task)}, got {self.task!r}")
+        if not self.fps > 0:
+            raise DataError(f"record {self.id!r}: fps must be positive, got {self.fps}")
+        if self.window is not None and not 0 <= self.window[0] < self.window[1] <= self.frame_count:
+            raise DataError(
+                f"record {self.id!r}: window {list(self.window)} must be half-open frames "
+                f"within [0, {self.frame_count}]"
+            )
+        if self.task in ("stvg", "vtg") and self.window is None:
+            raise DataError(f"record {self.id!r}: task {self.task} needs a window")
+        for frame, box in self.boxes.items():
+            if len(box) != 4 or not all(math.isfinite(value) for value in box):
+                raise DataError(f"record {self.id!r}: box of frame {frame} must be 4 finite numbers, got {box}")
+            if box[2] < box[0] or box[3] < box[1]:
+                raise DataError(f"record {self.id!r}: box of frame {frame} has negative size: {box}")
+
+    def to_json(self) -> dict[str, Any]:
+        line: dict[str, Any] = {
+            "id": self.id,
+            "task": self.task,
+            "video": self.video,
+            "fps": self.fps,
+            "frame_count": self.frame_count,
+            "clip": list(self.clip),
+            "width": self.width,
+            "height": self.height,
+            "query": self.query,
+            "qtype": self.qtype,
+        }
+        if self.window is not None:
+            line["window"] = list(self.window)
+        if self.boxes:
+            line["boxes"] = {str(frame): [round(v, 2) for v in box] for frame, box in self.boxes.items()}
+        if self.choices:
+            line["choices"] = list(self.choices)
+        if self.choice is not None:
+            line["choice"] = self.choice
+        if self.split is not None:
+            line["split"] = self.split
+        return line
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> TruthRecord:
+        known = set(cls.__dataclass_fields__)
+        unknown = sorted(set(line) - known)
+        name = line.get("id", "?")
+        if unknown:
+            raise DataError(f"record {name!r}: unknown fields {unknown}; known are {sorted(known)}")
+        try:
+            values = dict(line)
+            values["clip"] = tuple(values["clip"])
+            if values.get("window") is not None:
+                values["window"] = tuple(values["window"])
+            values["boxes"] = {int(frame): tuple(box) for frame, box in values.get("boxes", {}).items()}
+            values["choices"] = tuple(values.get("choices", ()))
+            return cls(**values)
+        except (KeyError, TypeError) as problem:
+            raise DataError(f"record {name!r}: missing or malformed field: {problem}") from problem
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of each line; a malformed line is an error that names it."""
+    try:
+        handle = path.open(encoding="utf-8")
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read ({problem.strerror}); give the path of a .jsonl file") from problem
+    with handle:
+        for number, text in enumerate(handle, start=1):
+            if not text.strip():
+                continue
+            try:
+                value = json.loads(text)
+            except ValueError as problem:
+                raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {problem}") from problem
+            if not isinstance(value, dict):
+                raise DataError(f"{path}:{number}: expected a JSON object, got {type(value).__name__}")
+            yield number, value
+
+
+def read_truth(path: Path) -> list[TruthRecord]:
+    """All records of a ``truth.jsonl``; duplicate ids are an error."""
+    records: dict[str, TruthRecord] = {}
+    for number, line in read_jsonl(path):
+        record = TruthRecord.from_json(line)
+        if record.id in records:
+            raise DataError(f"{path}:{number}: duplicate id {record.id!r}")
+        records[record.id] = record
+    if not records:
+        raise DataError(f"{path}: holds no records")
+    return list(records.values())
+
+
+def write_truth(path: Path, records: Iterable[TruthRecord]) -> None:
+    """Write one JSON line per record."""
+    with path.open("w", encoding="utf-8") as handle:
+        for record in records:
+            handle.write(json.dumps(record.to_json(), separators=(",", ":")) + "\n")

@@ -1,0 +1,25 @@
+"""Errors a caller can act on.
+
+Every message is one line that says what is wrong and what to do. The command line maps ``InputError`` to exit
+code 2 and every other ``BridgeSTGError`` to exit code 1.
+"""
+
+
+class BridgeSTGError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(BridgeSTGError, ValueError):
+    """The caller gave something unusable: a file, a query, an option."""
+
+
+class VideoError(InputError):
+    """A video that cannot be read: missing, empty, not a video, no frames, no frame rate."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be loaded: missing, truncated, wrong keys or shapes."""
+
+
+class DataError(InputError):
+    """A record or annotation file that cannot be used; the message names the record."""
