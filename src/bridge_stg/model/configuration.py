@@ -1,0 +1,171 @@
+"""What rebuilds the weights: Qwen3-VL's configuration, the spatial decoder's, and the bridge's own fields.
+
+What only trains (learning rates, losses' weights, sampling) lives in ``bridge_stg.training.configuration``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig, Qwen3VLConfig
+
+ETA_MODES = ("virtual", "append", "none", "native")
+SELECT_LAYERS = ("all", "last")
+
+# Keys that transformers itself writes into every configuration file or passes through constructors.
+_TRANSFORMERS_KEYS = {*PreTrainedConfig().to_dict(), "name_or_path", "torch_dtype", "attn_implementation"}
+
+
+class _RefuseUnknown:
+    """Mixin: a misspelt field is an error with a hint; transformers alone would keep it as a stray attribute."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        known = {item.name for item in fields(self)}  # type: ignore[arg-type]
+        unknown = [key for key in kwargs if key not in known | _TRANSFORMERS_KEYS and not key.startswith("_")]
+        if unknown:
+            hints = []
+            for key in unknown:
+                close = difflib.get_close_matches(key, known, n=1)
+                hints.append(f"{key!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+            raise ValueError(f"{type(self).__name__} has no field {', '.join(hints)}")
+        super().__post_init__(**kwargs)  # type: ignore[misc]
+        self.check()
+
+    def check(self) -> None:
+        """Raise ValueError listing every bad value at once."""
+        problems = self.problems()
+        if problems:
+            raise ValueError(f"{type(self).__name__}: " + "; ".join(problems))
+
+    def problems(self) -> list[str]:
+        return []
+
+
+@strict
+class SpatialConfig(_RefuseUnknown, PreTrainedConfig):
+    """The spatial decoder QGSL (section 3.3, App. B.3). The defaults are the paper's scale: Swin-L, 6 + 6 layers.
+
+    Fields, with the paper's symbol where it has one:
+        backbone_*: the Swin Transformer; ``backbone_out_stages`` are counted from 1, stage s has stride 2^(s+1).
+        num_levels: feature levels; one per stage, further ones by stride-2 convolutions.
+        d_model: width C of the decoder.
+        num_encoder_layers: n, the image encoder layers, each of which offers candidate queries (Table 11).
+        num_decoder_layers: 6 in the paper.
+        topk: K of Eq. 4, clamped when a frame has fewer tokens.
+        select_layers: "all" n layers (Eq. 4), or only the "last" one (Table 12).
+        anchor_base: width and height of the anchors of the first level, as a fraction of the frame.
+        num_denoising: noised ground-truth groups per frame in training; each has a positive and a negative box.
+        box_noise: scale of the noise on denoising boxes.
+        pixel_mean, pixel_std: of the frames in [0, 1]; ImageNet's, which Swin checkpoints expect.
+    """
+
+    model_type = "bridge_stg_spatial"
+
+    backbone_embed_dim: int = 192
+    backbone_depths: list[int] | tuple[int, ...] = (2, 2, 18, 2)
+    backbone_num_heads: list[int] | tuple[int, ...] = (6, 12, 24, 48)
+    backbone_window_size: int = 12
+    backbone_patch_size: int = 4
+    backbone_image_size: int = 384
+    backbone_drop_path: float = 0.2
+    backbone_out_stages: list[int] | tuple[int, ...] = (2, 3, 4)
+    num_levels: int = 4
+    d_model: int = 256
+    num_heads: int = 8
+    num_points: int = 4
+    ffn_dim: int = 2048
+    num_encoder_layers: int = 6
+    num_decoder_layers: int = 6
+    topk: int = 900
+    select_layers: str = "all"
+    anchor_base: float = 0.05
+    position_temperature: int = 10000
+    num_denoising: int = 100
+    box_noise: float = 1.0
+    pixel_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
+    pixel_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.d_model % self.num_heads:
+            found.append(f"d_model {self.d_model} must be a multiple of num_heads {self.num_heads}")
+        if self.d_model % 4:
+            found.append(f"d_model {self.d_model} must be a multiple of 4 for the sine positions")
+        if self.select_layers not in SELECT_LAYERS:
+            found.append(f"select_layers must be one of {SELECT_LAYERS}, got {self.select_layers!r}")
+        if self.num_levels < len(self.backbone_out_stages):
+            found.append(
+                f"num_levels {self.num_levels} is fewer than backbone_out_stages {list(self.backbone_out_stages)}"
+            )
+        for name in ("num_encoder_layers", "num_decoder_layers", "topk", "num_denoising", "num_points"):
+            if getattr(self, name) < 1:
+                found.append(f"{name} must be at least 1, got {getattr(self, name)}")
+        if max(self.backbone_out_stages) > len(self.backbone_depths):
+            found.append(f"backbone_out_stages must be within 1..{len(self.backbone_depths)}")
+        return found
+
+
+@strict
+class BridgeSTGConfig(_RefuseUnknown, PreTrainedConfig):
+    """The whole model: ``mllm`` (a Qwen3-VL configuration), ``spatial``, and the bridge.
+
+    Fields:
+        eta_mode: where a pair's timestamp goes and which position it gets (Eq. 1-2, Table 10).
+        num_bridge_queries: M of Eq. 3, in {0, 8, 16} in the paper; 0 lets the hidden state of <det> drive QGSL.
+        det_token_id: the row of the embedding that ``<det>`` uses.
+        sample_fps: frames per second that the model reads (section 4.1: 2).
+        max_tokens_per_frame: budget of visual tokens for one frame.
+        spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
+    """
+
+    model_type = "bridge_stg"
+    sub_configs: ClassVar[dict[str, Any]] = {"mllm": Qwen3VLConfig, "spatial": SpatialConfig}
+
+    mllm: dict | PreTrainedConfig | None = None
+    spatial: dict | PreTrainedConfig | None = None
+    eta_mode: str = "virtual"
+    num_bridge_queries: int = 8
+    det_token_id: int = 151669
+    sample_fps: float = 2.0
+    max_tokens_per_frame: int = 192
+    spatial_short_side: int | None = None
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.mllm is None:
+            self.mllm = Qwen3VLConfig()
+        elif isinstance(self.mllm, dict):
+            self.mllm = Qwen3VLConfig(**self.mllm)
+        if self.spatial is None:
+            self.spatial = SpatialConfig()
+        elif isinstance(self.spatial, dict):
+            self.spatial = SpatialConfig(**self.spatial)
+        super().__post_init__(**kwargs)
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.eta_mode not in ETA_MODES:
+            found.append(f"eta_mode must be one of {ETA_MODES}, got {self.eta_mode!r}")
+        if self.num_bridge_queries < 0:
+            found.append(f"num_bridge_queries must not be negative, got {self.num_bridge_queries}")
+        vocabulary = self.mllm.text_config.vocab_size
+        if not 0 <= self.det_token_id < vocabulary:
+            found.append(f"det_token_id {self.det_token_id} is outside the vocabulary of {vocabulary} rows")
+        if self.sample_fps <= 0:
+            found.append(f"sample_fps must be positive, got {self.sample_fps}")
+        if self.max_tokens_per_frame < 1:
+            found.append(f"max_tokens_per_frame must be at least 1, got {self.max_tokens_per_frame}")
+        return found
+
+    @property
+    def pixels_per_token_side(self) -> int:
+        """Side in pixels of the square that one visual token covers: patch size times merge size."""
+        vision = self.mllm.vision_config
+        return int(vision.patch_size) * int(vision.spatial_merge_size)
+
+
+AutoConfig.register("bridge_stg_spatial", SpatialConfig)
+AutoConfig.register("bridge_stg", BridgeSTGConfig)
