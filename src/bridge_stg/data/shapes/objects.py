@@ -1,0 +1,186 @@
+"""What a Shapes scene is made of: the vocabulary and the frozen values of one scene.
+
+World coordinates: the frame is 1 high and ``aspect`` wide, x to the right, y down, so every length is a fraction of
+the frame's height. Times are seconds from the first frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
+
+from bridge_stg.errors import InputError
+
+Split = Literal["train", "test", "compositional"]
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 34, 40),
+    "green": (28, 158, 52),
+    "blue": (36, 72, 222),
+    "yellow": (244, 222, 36),
+    "purple": (140, 40, 178),
+    "orange": (250, 132, 16),
+    "cyan": (36, 208, 226),
+    "white": (246, 246, 246),
+}
+
+SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "diamond", "cross")
+
+# The verb phrase that follows "that" is the name of an action everywhere in this package.
+ACTIONS: tuple[str, ...] = (
+    "moves left",
+    "moves right",
+    "moves up",
+    "moves down",
+    "grows",
+    "shrinks",
+    "blinks",
+    "spins",
+)
+
+BASE_FORM: dict[str, str] = {
+    "moves left": "move left",
+    "moves right": "move right",
+    "moves up": "move up",
+    "moves down": "move down",
+    "grows": "grow",
+    "shrinks": "shrink",
+    "blinks": "blink",
+    "spins": "spin",
+}
+
+ING_FORM: dict[str, str] = {
+    "moves left": "moving left",
+    "moves right": "moving right",
+    "moves up": "moving up",
+    "moves down": "moving down",
+    "grows": "growing",
+    "shrinks": "shrinking",
+    "blinks": "blinking",
+    "spins": "spinning",
+}
+
+# Unit directions of the moves; y points down.
+DIRECTIONS: dict[str, tuple[float, float]] = {
+    "moves left": (-1.0, 0.0),
+    "moves right": (1.0, 0.0),
+    "moves up": (0.0, -1.0),
+    "moves down": (0.0, 1.0),
+}
+
+# Never seen in training: each of these colours and each of these shapes is, but not together. The six shapes occur
+# once each, and cyan and white keep all their shapes, so no single colour or shape becomes rare in training.
+HELD_OUT: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("red", "star"),
+        ("green", "diamond"),
+        ("blue", "cross"),
+        ("yellow", "square"),
+        ("purple", "triangle"),
+        ("orange", "circle"),
+    }
+)
+
+RATES: tuple[Fraction, ...] = (Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001))
+
+
+@dataclass(frozen=True)
+class Action:
+    """One timed action, seconds ``[start, end)``.
+
+    ``rate`` is heights per second for a move, the factor of the side reached at the end for grows and shrinks,
+    turns per second (negative: anticlockwise) for spins, and unused for blinks.
+    """
+
+    kind: str
+    start: float
+    end: float
+    rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object as it is before its first action: centre (x, y) and side in heights, angle in radians.
+
+    A larger ``depth`` is nearer to the viewer. Actions are in order of time and never overlap.
+    """
+
+    colour: str
+    shape: str
+    size: float
+    x: float
+    y: float
+    angle: float
+    depth: int
+    actions: tuple[Action, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.colour} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A slow sway: on each axis the whole world is shifted by ``amplitude * sin(2 pi t / period + phase)``."""
+
+    amplitude: tuple[float, float]
+    period: tuple[float, float]
+    phase: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A clip that can be drawn at any size; object 0 is the one the distractors are built around."""
+
+    seed: int
+    split: Split
+    fps: Fraction
+    frame_count: int
+    width: int
+    height: int
+    objects: tuple[SceneObject, ...]
+    camera: Camera
+    background_seed: int
+
+    @property
+    def duration(self) -> float:
+        return float(self.frame_count / self.fps)
+
+    @property
+    def aspect(self) -> float:
+        return self.width / self.height
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What ``make_scene`` may draw; durations in seconds, the frame's size in pixels gives the aspect ratio.
+
+    Raises:
+        InputError: limits that no scene can meet.
+    """
+
+    min_objects: int = 2
+    max_objects: int = 6
+    min_duration: float = 4.0
+    max_duration: float = 16.0
+    split: Split = "train"
+    width: int = 320
+    height: int = 240
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_objects <= self.max_objects <= 8:
+            raise InputError(
+                f"objects must be within 1..8 and ordered, got {self.min_objects}..{self.max_objects}"
+            )
+        if not 3.0 <= self.min_duration <= self.max_duration:
+            raise InputError(
+                "durations must be at least 3 seconds and ordered, "
+                f"got {self.min_duration}..{self.max_duration}"
+            )
+        if self.split not in get_args(Split):
+            raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {self.split!r}")
+        if self.height < 16 or not 0.75 <= self.width / self.height <= 2.5:
+            raise InputError(
+                f"the frame must be at least 16 high and 0.75 to 2.5 times as wide, got {self.width}x{self.height}"
+            )
