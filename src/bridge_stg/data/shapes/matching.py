@@ -1,7 +1,7 @@
 """Which (object, action) pairs of a scene a description fits: the basis of every question.
 
-A description is true of its target only when it is clearly true for the whole window, and it fits a rival as soon
-as it is true of it at any moment. A question is asked only if it fits its target and no rival.
+A description is true of its target only when it is clearly true for the whole window, and it fits a rival as
+soon as it is true of it at any moment. A question is asked only if it fits its target and no rival.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Description:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One action of one object; ``window`` is the part during which the object is visible, None if too short."""
+    """One action of one object; ``window`` is the part that shows the object, None if that is too short."""
 
     index: int
     action: Action
@@ -95,7 +95,7 @@ class Timeline:
         end = action.end if seen[-1] == inside[-1] else float((seen[-1] + 1) / rate)
         return TimeSpan(start, end)
 
-    def relations(self, index: int, frames: NDArray[np.int64], clearly: bool) -> set[Relation]:
+    def relations(self, index: int, frames: NDArray[np.int64], clearly: bool) -> list[Relation]:
         """The relations of one object to the others during ``frames``.
 
         ``clearly``: holds by a margin in all of them, to an object that is visible in all of them. Otherwise:
@@ -103,15 +103,18 @@ class Timeline:
         """
         # (O, F, 2): how far right of and below each other object this one is.
         offset = self.centres[index, frames] - self.centres[:, frames]
+        low, high = offset.min(1), offset.max(1)
         if clearly:
-            low, high = offset.min(1), offset.max(1)
             holds = np.stack([-high[:, 0], low[:, 0], -high[:, 1], low[:, 1]], axis=1) >= MARGIN
-            holds &= self.visible[:, frames].all(1)[:, None]
+            holds &= np.all(self.visible[:, frames], axis=1, keepdims=True)
         else:
-            low, high = offset.min(1), offset.max(1)
             holds = np.stack([-low[:, 0], high[:, 0], -low[:, 1], high[:, 1]], axis=1) > 0
-        holds[index] = False
-        return {Relation(RELATIONS[side], int(other)) for other, side in np.argwhere(holds)}
+        return [
+            Relation(side, other)
+            for other, row in enumerate(holds.tolist())
+            for side, true in zip(RELATIONS, row, strict=True)
+            if true and other != index
+        ]
 
     def unique_descriptions(self) -> Iterator[tuple[Candidate, Description]]:
         """Every description that fits exactly one (object, action) of the scene, with what it fits."""
@@ -124,10 +127,10 @@ class Timeline:
             clear: list[Relation | None] = [None]
             # "The star that moves left to the right of the square" is a riddle: moves get no relation.
             if kind not in DIRECTIONS and len(frames):
-                loose += sorted(self.relations(candidate.index, frames, clearly=False), key=_order)
+                loose += self.relations(candidate.index, frames, clearly=False)
                 if candidate.window is not None:
                     window = self.frames(candidate.window.start, candidate.window.end)
-                    clear += sorted(self.relations(candidate.index, window, clearly=True), key=_order)
+                    clear += self.relations(candidate.index, window, clearly=True)
             for look in looks_of(self.scene.objects[candidate.index]):
                 fitting.update(Description(look, kind, relation) for relation in loose)
                 if candidate.window is not None:
@@ -135,8 +138,3 @@ class Timeline:
         for candidate, description in true:
             if fitting[description] == 1:
                 yield candidate, description
-
-
-def _order(relation: Relation) -> tuple[int, str]:
-    # Sets of strings iterate in a different order in every process; questions must not.
-    return relation.reference, relation.side

@@ -41,7 +41,7 @@ VERTICES: dict[str, Array] = {
 
 @dataclass(frozen=True)
 class Poses:
-    """One object over time, each of shape (T,): centre on screen in heights, side, angle in radians, opacity."""
+    """One object over time, each of shape (T,): centre and side in heights, angle in radians, opacity."""
 
     x: Array
     y: Array

@@ -1,7 +1,7 @@
 """What a Shapes scene is made of: the vocabulary and the frozen values of one scene.
 
-World coordinates: the frame is 1 high and ``aspect`` wide, x to the right, y down, so every length is a fraction of
-the frame's height. Times are seconds from the first frame.
+World coordinates: the frame is 1 high and ``aspect`` wide, x to the right, y down, so every length is a
+fraction of the frame's height. Times are seconds from the first frame.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
     "moves down": (0.0, 1.0),
 }
 
-# Never seen in training: each of these colours and each of these shapes is, but not together. The six shapes occur
-# once each, and cyan and white keep all their shapes, so no single colour or shape becomes rare in training.
+# Never seen in training: each of these colours and each of these shapes is, but not together. The six shapes
+# occur once each, and cyan and white keep all shapes, so that no colour or shape becomes rare in training.
 HELD_OUT: frozenset[tuple[str, str]] = frozenset(
     {
         ("red", "star"),
@@ -182,5 +182,6 @@ class SceneSettings:
             raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {self.split!r}")
         if self.height < 16 or not 0.75 <= self.width / self.height <= 2.5:
             raise InputError(
-                f"the frame must be at least 16 high and 0.75 to 2.5 times as wide, got {self.width}x{self.height}"
+                "the frame must be at least 16 pixels high and 0.75 to 2.5 times as wide, "
+                f"got {self.width}x{self.height}"
             )

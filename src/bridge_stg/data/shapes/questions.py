@@ -34,8 +34,8 @@ class Question:
     """A question about one scene.
 
     ``window`` is in seconds: the visible part of the action (stvg, vtg), the whole clip (vot), None (rec, vqa).
-    ``time`` is the second of the image asked about (rec) or of the given box (vot). ``answer`` is the text of the
-    right choice (vqa), ``choice_letter`` its letter among ``choices``.
+    ``time`` is the second of the image asked about (rec) or of the given box (vot). ``answer`` is the text of
+    the right choice (vqa), ``choice_letter`` its letter among ``choices``.
     """
 
     task: Task
@@ -139,9 +139,11 @@ def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         plain += [group[position] for position in rng.permutation(len(group))[:RELATIONS_PER_LOOK]]
     found = []
     for candidate, description in plain:
-        for qtype, wording in (("declarative", _declarative), ("interrogative", _interrogative)):
-            query = wording(timeline.scene, description, rng)
-            found.append(Question("stvg", query, qtype, candidate.index, candidate.window))
+        index, window = candidate.index, candidate.window
+        phrase = _declarative(timeline.scene, description, rng)
+        found.append(Question("stvg", phrase, "declarative", index, window))
+        asked = _interrogative(timeline.scene, description, rng)
+        found.append(Question("stvg", asked, "interrogative", index, window))
     return found
 
 
@@ -183,19 +185,19 @@ def _referring(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         time = float(timeline.times[frame])
         # An object of which only a sliver shows still counts as a rival, but is not asked about.
         partly = [i for i, box in enumerate(timeline.boxes[:, frame]) if (box[2:] > box[:2]).all()]
+        loose = {index: timeline.relations(index, moment, clearly=False) for index in partly}
         for index in partly:
             faint = float(poses(scene, index, timeline.times[moment]).opacity[0]) <= DIM_OPACITY
             if faint or not timeline.visible[index, frame]:
                 continue
-            clear = sorted(timeline.relations(index, moment, clearly=True), key=lambda r: (r.reference, r.side))
+            clear = timeline.relations(index, moment, clearly=True)
             for look in looks_of(scene.objects[index])[:3]:
                 rivals = [i for i in partly if i != index and look.fits(scene.objects[i])]
                 phrases = [] if rivals else [f"the {_noun(look)}"]
                 unique = [
                     relation
                     for relation in clear
-                    if not any(relation in timeline.relations(i, moment, clearly=False) for i in rivals)
-                    and relation.reference not in rivals
+                    if relation.reference not in rivals and not any(relation in loose[i] for i in rivals)
                 ]
                 if unique:
                     relation = unique[rng.integers(len(unique))]
@@ -244,7 +246,7 @@ def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         if shown:
             kind = shown[rng.integers(len(shown))]
             found.append(_ask(rng, f"what does the {item.name} do?", kind, not_done, index))
-    # Counts are over the whole clip; an object that shows itself only briefly would make them a matter of taste.
+    # Counts are over the whole clip; an object that never shows itself must not be part of them.
     if len(seen) == len(scene.objects):
         for shape in _present_and_one_absent(rng, SHAPES, {item.shape for item in scene.objects}):
             count = sum(item.shape == shape for item in scene.objects)

@@ -1,6 +1,7 @@
 """Draw a scene at any size: anti-aliased shapes by signed distance over a drifting texture.
 
-Training draws its clips with this function, so it works on all frames at once and only inside each object's patch.
+Training draws its clips with this function, so it works on all frames at once and only inside each object's
+patch.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def render(scene: Scene, times: Array, width: int, height: int) -> NDArray[np.ui
 def _background(scene: Scene, times: Array, width: int, height: int) -> Floats:
     """Low waves in muted colours that follow the camera and slowly change, (T, H, W, 3) float32 in 0..255.
 
-    Each wave sin(a x + b y + c) is split by the addition theorem into products of a row and a column, so that the
-    whole texture is one small matrix product per frame, exact at every sub-pixel shift and size.
+    Each wave sin(a x + b y + c) is split by the addition theorem into products of a row and a column, so that
+    the whole texture is one small matrix product per frame, exact at every sub-pixel shift and size.
     """
     rng = np.random.default_rng(scene.background_seed)
     base = np.array([rng.uniform(88, 122), rng.uniform(92, 120), rng.uniform(74, 100)])
@@ -71,28 +72,30 @@ def _background(scene: Scene, times: Array, width: int, height: int) -> Floats:
     right = np.concatenate([np.cos(row), np.sin(row)], axis=1)[..., None] * np.tile(tint, (2, 1))[:, None, :]
     flat = np.broadcast_to(base, (len(times), 1, width, 3))
     right = np.concatenate([right, flat], axis=1).reshape(len(times), 2 * WAVES + 1, width * 3)
-    picture = np.matmul(left.astype(np.float32), right.astype(np.float32))
+    picture: Floats = np.matmul(left.astype(np.float32), right.astype(np.float32))
     return picture.reshape(len(times), height, width, 3)
 
 
 def _distance(shape: str, u: Floats, v: Floats) -> Floats:
     """Signed distance to the outline of a shape with side 1; negative inside, exact along straight edges."""
     if shape == "circle":
-        return np.sqrt(u * u + v * v) - np.float32(0.5)
+        radius: Floats = np.sqrt(u * u + v * v)
+        return radius - np.float32(0.5)
     if shape == "square":
-        return np.maximum(np.abs(u), np.abs(v)) - np.float32(0.5)
+        furthest: Floats = np.maximum(np.abs(u), np.abs(v))
+        return furthest - np.float32(0.5)
     if shape == "diamond":
-        slope = np.float32(1.0 / np.hypot(0.5, DIAMOND_HALF_WIDTH))
-        return (np.abs(u) * np.float32(0.5) + np.abs(v) * np.float32(DIAMOND_HALF_WIDTH)) * slope - np.float32(
-            0.5 * DIAMOND_HALF_WIDTH / np.hypot(0.5, DIAMOND_HALF_WIDTH)
-        )
+        # Its edge is the line u / width + v / height = 1 of the first quadrant, scaled to unit length.
+        slope = np.hypot(0.5, DIAMOND_HALF_WIDTH)
+        across, down = np.float32(0.5 / slope), np.float32(DIAMOND_HALF_WIDTH / slope)
+        reach: Floats = np.abs(u) * across + np.abs(v) * down
+        return reach - np.float32(0.5 * DIAMOND_HALF_WIDTH / slope)
     if shape == "cross":
         wide, tall = np.abs(u), np.abs(v)
-        return np.maximum(
-            np.maximum(wide, tall) - np.float32(0.5), np.minimum(wide, tall) - np.float32(CROSS_ARM)
-        )
+        ends = np.maximum(wide, tall) - np.float32(0.5)
+        return np.maximum(ends, np.minimum(wide, tall) - np.float32(CROSS_ARM))
     if shape == "triangle":
-        distance = np.full(u.shape, -np.inf, dtype=np.float32)
+        distance: Floats = np.full(u.shape, -np.inf, dtype=np.float32)
         corners = VERTICES[shape]
         for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             edge = (end - start) / np.hypot(*(end - start))
@@ -100,8 +103,8 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
             offset = np.float32(normal @ start)
             np.maximum(distance, u * np.float32(normal[0]) + v * np.float32(normal[1]) - offset, out=distance)
         return distance
-    # A point is in the five-pointed star when it is outside at most one of the pentagram's five lines: the second
-    # largest of the five distances decides.
+    # A point is in the five-pointed star when it is outside at most one of the pentagram's five lines: the
+    # second largest of the five distances decides.
     largest = np.full(u.shape, -np.inf, dtype=np.float32)
     second = largest.copy()
     for turn in np.pi / 2 + np.arange(5) * 2 * np.pi / 5:

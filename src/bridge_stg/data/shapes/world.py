@@ -61,8 +61,8 @@ def make_scene(seed: int, settings: SceneSettings | None = None) -> Scene:
     """The scene of ``seed``: the same seed and settings give the same scene, always.
 
     With two or more objects, one of them shares exactly the colour or exactly the shape of object 0, and every
-    action of object 0 has a rival: object 0 does other things too, or another object does the same at another time.
-    No two objects share both colour and shape.
+    action of object 0 has a rival: object 0 does other things too, or another object does the same at another
+    time. No two objects share both colour and shape.
     """
     settings = settings or SceneSettings()
     rng = np.random.default_rng([seed, _SALT[settings.split]])
@@ -118,7 +118,7 @@ def _plans(rng: np.random.Generator, shapes: list[str], duration: float) -> list
     """A plan per object, drawn again until every action of object 0 has a rival."""
     most = max(1, min(3, int((duration - REST) / (MIN_ACTION + REST))))
     while True:
-        plans = []
+        plans: list[_Plan] = []
         for index, shape in enumerate(shapes):
             kinds = [kind for kind in ACTIONS if not (shape == "circle" and kind == "spins")]
             chosen = [str(k) for k in rng.choice(kinds, int(rng.integers(1, most + 1)), replace=False)]
