@@ -1,0 +1,59 @@
+"""What turns a query into a box and an objectness."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Probability of "target" that every query starts with (Lin et al. 2017).
+PRIOR = 0.01
+
+
+class SimilarityHead(nn.Module):
+    """Objectness as similarity of a query to the anchor (the mean bridging query), OV-DINO's
+    text-conditioned form.
+
+    logit = <h, W(a / 2)> / exp(s) + <a, v> + b with a the anchor of unit length; b starts at the prior.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, width)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.anchor_bias = nn.Parameter(torch.zeros(width))
+        self.bias = nn.Parameter(torch.zeros(()))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        nn.init.zeros_(self.log_scale)
+        nn.init.zeros_(self.anchor_bias)
+        nn.init.constant_(self.bias, -math.log((1 - PRIOR) / PRIOR))
+
+    def forward(self, hidden: Tensor, anchor: Tensor) -> Tensor:
+        """hidden (..., R, T, C), anchor (R, C) -> (..., R, T) float32 logits."""
+        unit = F.normalize(anchor.float(), dim=-1, eps=1e-6)
+        direction = self.project((unit / 2).to(hidden.dtype)).float()
+        with torch.autocast(hidden.device.type, enabled=False):
+            similarity = torch.matmul(hidden.float(), direction[:, :, None]).squeeze(-1)
+            offset = unit @ self.anchor_bias.float() + self.bias.float()
+            return (similarity * torch.exp(-self.log_scale.float()) + offset[:, None]).clamp(-50.0, 50.0)
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, depth: int) -> None:
+        super().__init__()
+        widths = [inputs] + [hidden] * (depth - 1) + [outputs]
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in itertools.pairwise(widths)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)

@@ -1,0 +1,179 @@
+"""QGSL, the query-guided spatial localizer (section 3.3): frames and a bridge in, one box per frame out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from bridge_stg.losses.outputs import DenoisingOutput, SpatialOutput
+from bridge_stg.model.configuration import SpatialConfig
+from bridge_stg.model.spatial.backbone import ImageBackbone
+from bridge_stg.model.spatial.decoder import LOGIT_LIMIT, SpatialDecoder
+from bridge_stg.model.spatial.deformable import FrameDeformableAttention
+from bridge_stg.model.spatial.denoising import denoising_queries
+from bridge_stg.model.spatial.encoder import ImageEncoder, SpatialFeatures
+from bridge_stg.model.spatial.heads import MLP, SimilarityHead
+from bridge_stg.model.spatial.query_selection import QuerySelector
+
+# Objectness of a query that stands for no token: never the best, and without loss.
+ABSENT = -30.0
+
+
+class SpatialLocalizer(nn.Module):
+    """Swin, image encoder, query selection and spatial decoder.
+
+    U unique frames are encoded once; R rows, one per (frame, sentence), share them through ``frame_index``.
+    ``bridge_width`` is D, the width of the bridging queries.
+    """
+
+    def __init__(self, config: SpatialConfig, bridge_width: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.d_model
+        self.backbone = ImageBackbone(config)
+        self.encoder = ImageEncoder(config)
+        self.bridge_proj = nn.Linear(bridge_width, width)
+        self.bridge_norm = nn.LayerNorm(width)
+        self.selector = QuerySelector(config)
+        self.candidate_box = MLP(width, width, 4, 3)
+        self.candidate_object = SimilarityHead(width)
+        self.decoder = SpatialDecoder(config)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Initialise all parameters as Deformable DETR does; call it wherever no checkpoint fills them."""
+        for module in self.backbone.swin.modules():
+            self.backbone.swin._init_weights(module)
+        swin = set(self.backbone.swin.modules())
+        for module in self.modules():
+            if module in swin:
+                continue
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.encoder.level_embed)
+        for module in self.modules():
+            if isinstance(module, FrameDeformableAttention):
+                _reset_sampling(module)
+            elif isinstance(module, SimilarityHead):
+                module.reset_parameters()
+        # Refinement starts from the anchors themselves.
+        for head in [self.candidate_box, *self.decoder.box_heads]:
+            nn.init.zeros_(head.layers[-1].weight)
+            nn.init.zeros_(head.layers[-1].bias)
+
+    def encode(self, pixel_values: Tensor, pixel_mask: Tensor | None = None) -> SpatialFeatures:
+        """Backbone and encoder over unique frames.
+
+        Args:
+            pixel_values: (U, 3, H, W) float, normalised. pixel_mask: (U, H, W) bool, True on the frame,
+            which lies
+                in the top left corner; None when no frame is padded.
+        """
+        maps = self.backbone(pixel_values)
+        size = (int(pixel_values.shape[-2]), int(pixel_values.shape[-1]))
+        return self.encoder(maps, self.backbone.strides, size, pixel_mask)
+
+    def locate(
+        self,
+        features: SpatialFeatures,
+        frame_index: Tensor,
+        bridge: Tensor,
+        targets: Tensor | None = None,
+        has_target: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> SpatialOutput:
+        """Select queries and decode R rows.
+
+        Args:
+            frame_index: (R,) long, the frame of each row. bridge: (R, M, D) bridging queries, M >= 1.
+            targets: (R, 4) cxcywh in [0, 1] of the unpadded frame; in training they become denoising queries.
+            has_target: (R,) bool; targets of rows where it is False are ignored.
+            generator: of the noise and of the negative samples.
+        """
+        tokens = self.bridge_norm(self.bridge_proj(bridge))
+        anchor = tokens.mean(dim=1)
+        chosen = self.selector(features, frame_index, anchor, self.training or targets is not None, generator)
+        offset = self.candidate_box(chosen.content).float()
+        candidate = torch.logit(chosen.anchors) + offset
+        encoder_logits = self.candidate_object(chosen.content, anchor)
+
+        # (n, R, K, ...) -> (R, n * K, ...)
+        content = chosen.content.transpose(0, 1).flatten(1, 2)
+        start = candidate.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT).transpose(0, 1).flatten(1, 2)
+        matching = content.shape[1]
+        noised = None
+        if self.training and targets is not None:
+            if has_target is not None:
+                targets = torch.where(has_target[:, None], targets.float(), 0.5)
+            noised = denoising_queries(targets, self.config.num_denoising, self.config.box_noise, generator)
+            copies = anchor[:, None].expand(-1, noised.boxes.shape[1], -1)
+            content = torch.cat([content, copies.to(content.dtype)], dim=1)
+            start = torch.cat([start, torch.logit(noised.boxes, eps=1e-5)], dim=1)
+        boxes, logits = self.decoder(
+            content,
+            start,
+            tokens,
+            anchor,
+            features,
+            frame_index,
+            matching,
+            chosen.valid,
+            None if noised is None else noised.own_group,
+        )
+        denoising = None
+        if noised is not None:
+            denoising = DenoisingOutput(boxes[:, :, matching:], logits[:, :, matching:], noised.positive)
+            boxes, logits = boxes[:, :, :matching], logits[:, :, :matching]
+        if chosen.valid is not None:
+            logits = logits.masked_fill(~chosen.valid, ABSENT)
+            layered = chosen.valid.unflatten(1, (len(encoder_logits), -1)).transpose(0, 1)
+            encoder_logits = encoder_logits.masked_fill(~layered, ABSENT)
+        return SpatialOutput(
+            boxes=boxes,
+            logits=logits,
+            encoder_boxes=candidate.sigmoid(),
+            encoder_logits=encoder_logits,
+            similarity=chosen.similarity,
+            valid=chosen.valid,
+            denoising=denoising,
+        )
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        pixel_mask: Tensor | None,
+        frame_index: Tensor,
+        bridge: Tensor,
+        targets: Tensor | None = None,
+        has_target: Tensor | None = None,
+    ) -> SpatialOutput:
+        """:meth:`encode` then :meth:`locate`."""
+        features = self.encode(pixel_values, pixel_mask)
+        return self.locate(features, frame_index, bridge, targets, has_target)
+
+
+def _reset_sampling(module: FrameDeformableAttention) -> None:
+    """Heads look in evenly spread directions, point p at distance p, all with equal weight (Deformable
+    DETR).
+    """
+    heads, levels, points = module.n_heads, module.n_levels, module.n_points
+    angle = torch.arange(heads, dtype=torch.float32) * (2.0 * math.pi / heads)
+    ring = torch.stack([angle.cos(), angle.sin()], dim=-1)
+    ring = ring / ring.abs().amax(dim=-1, keepdim=True)
+    distance = torch.arange(1, points + 1, dtype=torch.float32)
+    bias = ring[:, None, None] * distance[None, None, :, None]
+    module.sampling_offsets.bias.copy_(bias.expand(heads, levels, points, 2).flatten())
+    for tensor in (
+        module.sampling_offsets.weight,
+        module.attention_weights.weight,
+        module.attention_weights.bias,
+    ):
+        nn.init.zeros_(tensor)

@@ -1,0 +1,142 @@
+"""Multi-layer interactive queries (Eq. 4): the K tokens of each encoder layer most similar to the bridge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bridge_stg.losses.outputs import SimilarityOutput
+from bridge_stg.model.configuration import SpatialConfig
+from bridge_stg.model.spatial.encoder import SpatialFeatures
+
+# |N^l| of Eq. 6, which the paper does not state.
+MAX_NEGATIVES = 256
+
+
+@dataclass
+class SelectedQueries:
+    """Candidates of R rows, in the order (layer, candidate), Q = n * K.
+
+    Shapes: ``content`` (n, R, K, C) with gradient; ``anchors`` (n, R, K, 4) cxcywh; ``index`` (n, R, K) tokens;
+    ``valid`` (R, Q) bool or None when all are real; ``similarity`` the cosines that Eq. 6 needs.
+    """
+
+    content: Tensor
+    anchors: Tensor
+    index: Tensor
+    valid: Tensor | None
+    similarity: SimilarityOutput
+
+
+class QuerySelector(nn.Module):
+    """Scores all levels of a layer jointly and takes the best K.
+
+    The encoder's and the bridge's spaces differ in width, so Eq. 4 compares the projected mean bridging
+    query with LayerNorm(W_l E^l), W_l one linear map per layer; the same vectors become the queries and
+    enter Eq. 6.
+    """
+
+    def __init__(self, config: SpatialConfig) -> None:
+        super().__init__()
+        self.topk = config.topk
+        selecting = config.num_encoder_layers if config.select_layers == "all" else 1
+        self.projections = nn.ModuleList([nn.Linear(config.d_model, config.d_model) for _ in range(selecting)])
+        self.norms = nn.ModuleList([nn.LayerNorm(config.d_model) for _ in range(selecting)])
+
+    def forward(
+        self,
+        features: SpatialFeatures,
+        frame_index: Tensor,
+        anchor: Tensor,
+        sample_negatives: bool,
+        generator: torch.Generator | None = None,
+    ) -> SelectedQueries:
+        """Select for R rows; ``anchor`` (R, C) is the mean projected bridging query of each row."""
+        grid = features.grid
+        layers = features.layers[-len(self.projections) :]
+        tokens = torch.stack(
+            [
+                norm(linear(item))
+                for norm, linear, item in zip(self.norms, self.projections, layers, strict=True)
+            ]
+        )
+        with torch.autocast(tokens.device.type, enabled=False):
+            cosine = row_cosine(tokens, anchor, frame_index)
+        selectable = grid.selectable
+        if len(selectable) > 1:
+            selectable = selectable[frame_index]
+        count, total = self.topk, tokens.shape[2]
+        # Without padding the number of candidates is known and every one of the K is real.
+        available = total if grid.num_selectable is None else grid.num_selectable
+        count = min(count, available)
+        with torch.no_grad():
+            score = cosine.masked_fill(~selectable, float("-inf"))
+            best, index = score.topk(count, dim=-1)
+        valid = None
+        if grid.num_selectable is None:
+            valid = best.isfinite().transpose(0, 1).flatten(1)
+        return SelectedQueries(
+            content=_gather_tokens(tokens, frame_index, index),
+            anchors=_gather_anchors(grid.anchors, frame_index, index),
+            index=index,
+            valid=valid,
+            similarity=self._similarity(
+                cosine, index, selectable, available - count if sample_negatives else 0, valid, generator
+            ),
+        )
+
+    def _similarity(
+        self,
+        cosine: Tensor,
+        index: Tensor,
+        selectable: Tensor,
+        spare: int,
+        valid: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> SimilarityOutput:
+        """Cosines of the selected tokens and of up to ``MAX_NEGATIVES`` others, sampled without replacement."""
+        positives = cosine.gather(-1, index)
+        number = min(MAX_NEGATIVES, spare)
+        if number == 0:
+            return SimilarityOutput(positives, cosine[..., :0])
+        with torch.no_grad():
+            lottery = torch.rand(cosine.shape, device=cosine.device, generator=generator)
+            lottery = lottery.masked_fill(~selectable, -1.0).scatter(-1, index, -1.0)
+            drawn, negative = lottery.topk(number, dim=-1)
+        negative_valid = drawn >= 0 if valid is not None else None
+        return SimilarityOutput(positives, cosine.gather(-1, negative), negative_valid)
+
+
+def row_cosine(tokens: Tensor, anchor: Tensor, frame_index: Tensor) -> Tensor:
+    """Cosine between every token of a row's frame and the row's anchor, float32.
+
+    All frames meet all anchors in one product, from which each row takes its own: far less memory traffic than
+    copying a frame's tokens once per row as long as there are fewer rows than channels.
+
+    Args:
+        tokens: (n, U, N, C). anchor: (R, C). frame_index: (R,).
+
+    Returns:
+        (n, R, N).
+    """
+    direction = F.normalize(anchor.float(), dim=-1, eps=1e-6)
+    tokens = F.normalize(tokens.float(), dim=-1, eps=1e-6)
+    product = torch.einsum("nutc,rc->nurt", tokens, direction)
+    return product[:, frame_index, torch.arange(len(frame_index), device=frame_index.device)]
+
+
+def _gather_tokens(tokens: Tensor, frame_index: Tensor, index: Tensor) -> Tensor:
+    """(n, U, N, C) at ``index`` (n, R, K) -> (n, R, K, C), copying only what is selected."""
+    layers, frames, total, width = tokens.shape
+    layer = torch.arange(layers, device=index.device)[:, None, None]
+    flat = (layer * frames + frame_index[None, :, None]) * total + index
+    return tokens.reshape(-1, width).index_select(0, flat.flatten()).view(*index.shape, width)
+
+
+def _gather_anchors(anchors: Tensor, frame_index: Tensor, index: Tensor) -> Tensor:
+    """(1 or U, N, 4) at ``index`` (n, R, K) -> (n, R, K, 4)."""
+    frame = frame_index[None, :, None] if len(anchors) > 1 else torch.zeros_like(index[:1, :1, :1])
+    return anchors[frame, index]
