@@ -1,0 +1,51 @@
+"""``bridge-stg data``: commands that make data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback()
+def data() -> None:
+    """Make and inspect data sets."""
+
+
+@app.command()
+def shapes(
+    out: Annotated[Path, typer.Option(help="Folder for the videos and truth.jsonl; made if it is not there.")],
+    videos: Annotated[int, typer.Option(min=1, help="How many videos.")],
+    seed: Annotated[int, typer.Option(help="The same seed writes the same data.")] = 0,
+    split: Annotated[
+        str, typer.Option(help="train, test or compositional (held-out colour and shape pairs).")
+    ] = "train",
+    width: Annotated[int, typer.Option(min=32, help="Frame width in pixels.")] = 320,
+    height: Annotated[int, typer.Option(min=32, help="Frame height in pixels.")] = 192,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that draw and encode.")] = 1,
+    per_video_questions: Annotated[int, typer.Option("--questions", min=1, help="Questions per video.")] = 6,
+) -> None:
+    """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bridge_stg.data.shapes.writer import write_shapes
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("writing videos", total=videos)
+        truth = write_shapes(
+            out,
+            videos,
+            seed,
+            split=split,
+            width=width,
+            height=height,
+            workers=workers,
+            per_video_questions=per_video_questions,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+    print(truth)

@@ -1,0 +1,124 @@
+"""``bridge-stg``: the table of commands, and the one place where errors become exit codes.
+
+A command lives in a file of its own and is imported only when it runs; this file and the help it prints load
+neither torch nor any command. To add a command, write ``cli/<name>.py`` and add a line to ``COMMANDS``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bridge_stg.errors import BridgeSTGError, InputError
+
+# Name -> (where the function or the typer app is, its line in the help).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "ground": ("bridge_stg.cli.ground:ground", "Find sentences in a video: when, and where in each frame."),
+    "train": ("bridge_stg.cli.train:train", "Train a model from a recipe or a configuration file."),
+    "data": ("bridge_stg.cli.data:app", "Make and inspect data sets."),
+    "score": ("bridge_stg.cli.score:score", "Score predictions against the truth."),
+    "doctor": (
+        "bridge_stg.cli.doctor:doctor",
+        "Say what is installed, what is missing, and what hardware there is.",
+    ),
+}
+
+EXIT_FAILURE = 1
+EXIT_BAD_INPUT = 2
+
+
+class LazyGroup(TyperGroup):
+    """A command group that imports a command when it is called and not before."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in with the help line: enough for ``--help`` and for spelling suggestions."""
+        if cmd_name not in COMMANDS:
+            return None
+        return _as_command(cmd_name, lambda: None, COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The real command: this is only called when it is about to run."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is None or command is None:
+            return name, command, rest
+        place, help_line = COMMANDS[name]
+        module, attribute = place.split(":")
+        return name, _as_command(name, getattr(import_module(module), attribute), help_line), rest
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Run a command line and exit: 0, 1 after a failure, 2 after bad input."""
+        given = list(sys.argv[1:] if args is None else args)
+        # --debug is accepted before and after the command; what follows a bare -- belongs to the command.
+        flags = given[: given.index("--")] if "--" in given else given
+        debug = "--debug" in flags
+        given = [word for word in flags if word != "--debug"] + given[len(flags) :]
+        given = given or ["--help"]
+        options["standalone_mode"] = False
+        try:
+            code = super().main(given, *rest, **options)
+        except Exception as problem:
+            if debug:
+                raise
+            code = _report(problem)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _as_command(name: str, target: Any, help_line: str) -> Any:
+    """A function or a typer app as a command of the group."""
+    if isinstance(target, typer.Typer):
+        return typer.main.get_command(target)
+    wrapper = typer.Typer(add_completion=False)
+    wrapper.command(name, short_help=help_line)(target)
+    return typer.main.get_command(wrapper)
+
+
+def _report(problem: Exception) -> int:
+    """Print one line on stderr and say with which code to exit."""
+    # Typer's usage errors share no public base class; this method is what they have in common.
+    usage = getattr(problem, "format_message", None)
+    if usage is not None:
+        where = getattr(getattr(problem, "ctx", None), "command_path", "bridge-stg")
+        message, code = f"{usage()} See '{where} --help'.", EXIT_BAD_INPUT
+    elif isinstance(problem, typer.Abort):
+        message, code = "stopped", EXIT_FAILURE
+    elif isinstance(problem, InputError):
+        message, code = str(problem), EXIT_BAD_INPUT
+    elif isinstance(problem, BridgeSTGError):
+        message, code = str(problem), EXIT_FAILURE
+    else:
+        message, code = (
+            f"{type(problem).__name__}: {problem} (run again with --debug for details)",
+            EXIT_FAILURE,
+        )
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import bridge_stg
+
+        print(bridge_stg.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def bridge_stg_cli(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Bridge-STG: when and where does this sentence happen in this video?"""

@@ -1,0 +1,141 @@
+"""One record per answer: the lines of ``predictions.jsonl``.
+
+Windows and box times are seconds on the clock of the video file, half-open; boxes are xyxy pixels of the source
+frame. The schema is documented in ``docs/formats.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.data.records import read_jsonl
+from bridge_stg.errors import DataError
+from bridge_stg.types import TimeSpan
+
+PredictionStatus = Literal["ok", "no_window", "empty_window", "failed"]
+_FIELDS = ("id", "status", "text", "windows", "boxes", "choice")
+
+
+def _no_times() -> NDArray[np.float64]:
+    return np.zeros(0)
+
+
+def _no_boxes() -> NDArray[np.float64]:
+    return np.zeros((0, 4))
+
+
+@dataclass(frozen=True)
+class PredictionRecord:
+    """What a model answered to the truth record of the same ``id``.
+
+    ``windows`` are candidates with a score; ``times`` (F,) increasing seconds, ``boxes`` (F, 4) xyxy source
+    pixels,
+    ``scores`` (F,). ``text`` is the raw answer, ``choice`` the letter of a multiple-choice answer. Any status
+    but
+    ``ok`` means that the answer is not to be used.
+    """
+
+    id: str
+    status: PredictionStatus = "ok"
+    text: str = ""
+    windows: tuple[tuple[TimeSpan, float], ...] = ()
+    times: NDArray[np.float64] = field(default_factory=_no_times)
+    boxes: NDArray[np.float64] = field(default_factory=_no_boxes)
+    scores: NDArray[np.float64] = field(default_factory=_no_times)
+    choice: str | None = None
+
+    def __post_init__(self) -> None:
+        name = f"prediction {self.id!r}"
+        count = len(self.times)
+        if self.status not in get_args(PredictionStatus):
+            raise DataError(f"{name}: status must be one of {get_args(PredictionStatus)}, got {self.status!r}")
+        if self.boxes.shape != (count, 4) or self.scores.shape != (count,):
+            raise DataError(f"{name}: {count} times need ({count}, 4) boxes, got {self.boxes.shape}")
+        if not (np.isfinite(self.times).all() and np.isfinite(self.boxes).all()):
+            raise DataError(f"{name}: a box or its time is not a finite number; leave such boxes out")
+        if count > 1 and not (np.diff(self.times) > 0).all():
+            raise DataError(f"{name}: box times must increase; sort them and give each time one box")
+        flipped = np.flatnonzero((self.boxes[:, 2:] < self.boxes[:, :2]).any(axis=1))
+        if len(flipped):
+            box = self.boxes[flipped[0]].tolist()
+            raise DataError(
+                f"{name}: box at {self.times[flipped[0]]} s has negative size {box}; use x1, y1, x2, y2"
+            )
+
+    @property
+    def best_window(self) -> TimeSpan | None:
+        """The window with the highest score, the first of equals; None without windows."""
+        return max(self.windows, key=lambda candidate: candidate[1])[0] if self.windows else None
+
+    def to_json(self) -> dict[str, Any]:
+        line: dict[str, Any] = {"id": self.id, "status": self.status, "text": self.text}
+        line["windows"] = [
+            {"start": round(span.start, 6), "end": round(span.end, 6), "score": round(score, 6)}
+            for span, score in self.windows
+        ]
+        line["boxes"] = [
+            {"time": round(time, 6), "box": [round(value, 3) for value in box], "score": round(score, 6)}
+            for time, box, score in zip(
+                self.times.tolist(), self.boxes.tolist(), self.scores.tolist(), strict=True
+            )
+        ]
+        if self.choice is not None:
+            line["choice"] = self.choice
+        return line
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any]) -> PredictionRecord:
+        """One parsed line; DataError naming the record when a field is unknown, missing or malformed."""
+        name = line.get("id", "?")
+        if unknown := sorted(set(line) - set(_FIELDS)):
+            raise DataError(f"prediction {name!r}: unknown fields {unknown}; known are {sorted(_FIELDS)}")
+        try:
+            boxes = line.get("boxes", [])
+            windows = tuple(
+                (TimeSpan(float(window["start"]), float(window["end"])), float(window.get("score", 1.0)))
+                for window in line.get("windows", [])
+            )
+            return cls(
+                id=line["id"],
+                status=line.get("status", "ok"),
+                text=line.get("text", ""),
+                windows=windows,
+                times=np.array([box["time"] for box in boxes], dtype=np.float64),
+                boxes=np.array([box["box"] for box in boxes], dtype=np.float64).reshape(len(boxes), -1)
+                if boxes
+                else _no_boxes(),
+                scores=np.array([box.get("score", 1.0) for box in boxes], dtype=np.float64),
+                choice=line.get("choice"),
+            )
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise DataError(f"prediction {name!r}: missing or malformed field: {problem}") from problem
+
+
+def read_predictions(path: Path) -> dict[str, PredictionRecord]:
+    """All records of a ``predictions.jsonl`` by id, in file order; DataError on a bad or repeated one."""
+    records: dict[str, PredictionRecord] = {}
+    for number, line in read_jsonl(path):
+        try:
+            record = PredictionRecord.from_json(line)
+        except DataError as problem:
+            raise DataError(f"{path}:{number}: {problem}") from problem
+        if record.id in records:
+            raise DataError(f"{path}:{number}: duplicate id {record.id!r}; keep one prediction per query")
+        records[record.id] = record
+    return records
+
+
+def write_predictions(path: Path, records: Iterable[PredictionRecord]) -> None:
+    """Write one JSON line per record."""
+    with path.open("w", encoding="utf-8") as handle:
+        for record in records:
+            handle.write(json.dumps(record.to_json(), separators=(",", ":")) + "\n")

@@ -1,0 +1,51 @@
+"""How much two boxes, or two half-open intervals, overlap: float64 NumPy, used by every metric.
+
+Deliberately independent of the torch code the losses use, so that a mistake there cannot hide in the score.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def box_iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
+    """IoU of boxes paired by broadcasting, on continuous coordinates (no +1 pixel).
+
+    Args:
+        first, second: (..., 4) xyxy in one unit.
+
+    Returns:
+        (...) in [0, 1]; 0 where both boxes have no area.
+
+    >>> float(box_iou([0, 0, 2, 2], [1, 0, 3, 2]))
+    0.3333333333333333
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., 2:], b[..., 2:])
+    overlap = np.clip(high - low, 0, None).prod(-1)
+    union = _area(a) + _area(b) - overlap
+    # Two boxes without area are no evidence of agreement: 0/0 is 0, not NaN.
+    return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+
+
+def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    area: NDArray[np.float64] = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1)
+    return area
+
+
+def interval_iou(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """IoU of two half-open intervals, in whatever unit they share (Eq. 10 for one query).
+
+    Intervals that only touch share nothing, and an empty interval overlaps nothing.
+
+    >>> interval_iou((0, 4), (2, 6))
+    0.3333333333333333
+    >>> interval_iou((0, 4), (4, 6))
+    0.0
+    """
+    overlap = min(first[1], second[1]) - max(first[0], second[0])
+    if overlap <= 0:
+        return 0.0
+    return overlap / ((first[1] - first[0]) + (second[1] - second[0]) - overlap)

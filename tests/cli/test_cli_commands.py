@@ -1,0 +1,191 @@
+"""The command line as a person meets it: a process, its exit code, and what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from bridge_stg.cli import main
+from bridge_stg.errors import BridgeSTGError
+
+COMMAND = Path(sys.executable).with_name("bridge-stg")
+ENVIRONMENT = os.environ | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    box = [0, 0, 8, 8]
+    record = {
+        "id": "q1",
+        "task": "stvg",
+        "video": "a.mp4",
+        "fps": 10.0,
+        "frame_count": 50,
+        "clip": [0, 50],
+        "width": 32,
+        "height": 32,
+        "query": "?",
+        "window": [10, 20],
+        "boxes": {str(frame): box for frame in range(10, 20)},
+    }
+    answer = {"id": "q1", "windows": [{"start": 1.0, "end": 2.0}], "boxes": [{"time": 1.0, "box": box}]}
+    truth, predictions = tmp_path / "truth.jsonl", tmp_path / "model.jsonl"
+    truth.write_text(json.dumps(record) + "\n")
+    predictions.write_text(json.dumps(answer) + "\n")
+    return truth, predictions
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = run("--help")
+        seconds.append(time.perf_counter() - start)
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in main.COMMANDS)
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    "module", ["bridge_stg", "bridge_stg.types", "bridge_stg.errors", "bridge_stg.cli.main"]
+)
+def test_importing_loads_nothing_heavy(module: str) -> None:
+    heavy = ("torch", "transformers", "av", "supervision")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "words", [("score", "--help"), ("data", "shapes", "--help"), ("doctor", "--help"), ("--version",)]
+)
+def test_asking_for_help_loads_no_torch(words: tuple[str, ...]) -> None:
+    code = f"""
+import sys
+from bridge_stg.cli.main import app
+try:
+    app({list(words)!r})
+except SystemExit as stop:
+    assert not stop.code, stop.code
+assert 'torch' not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+
+
+@pytest.mark.parametrize("name", list(main.COMMANDS))
+def test_every_command_of_the_table_can_be_loaded(name: str) -> None:
+    module = main.COMMANDS[name][0].split(":")[0]
+    if find_spec(module) is None:
+        pytest.skip(f"{module} is not written yet")
+    done = CliRunner().invoke(main.app, [name, "--help"])
+    assert done.exit_code == 0, done.output
+
+
+def test_score_prints_a_table_and_writes_the_file(files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    done = run("score", "--truth", files[0], "--predictions", files[1], "--beside", files[1], "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "vIoU@R counts vIoU > R" in done.stdout
+    assert "1 queries, 0 missing, 0 failed" in done.stdout
+    assert "model" in done.stdout
+    assert json.loads(out.read_text())["metrics"]["m_vIoU"] == 100.0
+
+
+def test_score_json_prints_nothing_but_json(files: tuple[Path, Path]) -> None:
+    done = run("score", "--truth", files[0], "--predictions", files[1], "--protocol", "paper", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["operator"] == ">="
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["score", "--truth", "{missing}", "--predictions", "{predictions}"], "missing.jsonl: cannot be read"),
+        (["score", "--truth", "{predictions}", "--predictions", "{predictions}"], "unknown fields ['windows']"),
+        (["score", "--truth", "{truth}", "--predictions", "{truth}"], "prediction 'q1': unknown fields"),
+        (
+            ["score", "--truth", "{truth}", "--predictions", "{predictions}", "--protocol", "x"],
+            "unknown protocol 'x'",
+        ),
+        (["score", "--truth", "{truth}"], "Missing option '--predictions'"),
+        (
+            ["score", "--truth", "{truth}", "--predictions", "{predictions}", "--out", "{missing}/s.json"],
+            "cannot be written",
+        ),
+        (["scores"], "No such command 'scores'"),
+        (["--nonsense"], "No such option: --nonsense"),
+        (["data"], "Missing command"),
+        (["data", "shapes", "--out", "x", "--videos", "0"], "Invalid value for '--videos'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_two(
+    files: tuple[Path, Path], tmp_path: Path, words: list[str], message: str
+) -> None:
+    names = {"truth": files[0], "predictions": files[1], "missing": tmp_path / "missing.jsonl"}
+    done = run(*(word.format(**names) for word in words))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", [0, 5])
+def test_debug_shows_the_traceback_wherever_it_stands(files: tuple[Path, Path], place: int) -> None:
+    words = ["score", "--truth", str(files[1]), "--predictions", str(files[1])]
+    done = run(*words[:place], "--debug", *words[place:])
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "DataError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("problem", "line"),
+    [
+        (BridgeSTGError("the disk\nis full"), "error: the disk is full\n"),
+        (RuntimeError("odd"), "error: RuntimeError: odd (run again with --debug for details)\n"),
+    ],
+)
+def test_a_failure_is_one_line_and_exit_code_one(
+    problem: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise problem
+
+    monkeypatch.setitem(main.COMMANDS, "doctor", (f"{__name__}:fail", ""))
+    monkeypatch.setattr(sys.modules[__name__], "fail", fail, raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main.app(["doctor"])
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == line
+
+
+def test_doctor_reports_versions_and_hardware() -> None:
+    done = run("doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, Any]] = {item["name"]: item for item in json.loads(done.stdout)}
+    assert found["torch"]["section"] == "package"
+    assert found["tensorboard"]["section"] == "extra [train]"
+    assert found["H.264 encoder"]["value"] == "libx264"
+    assert {"cores", "memory", "torch threads"} <= found.keys()
+
+
+def test_doctor_table_names_the_extra() -> None:
+    done = run("doctor")
+    assert done.returncode == 0, done.stderr
+    assert "extra [train]" in done.stdout

@@ -1,0 +1,201 @@
+"""Files in, scores out: the counts, the split, the checks, and the shape of scores.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge_stg.data.predictions import read_predictions, write_predictions
+from bridge_stg.data.records import read_truth
+from bridge_stg.errors import DataError, InputError
+from bridge_stg.evaluation.score import score, score_files, write_scores
+
+BOX = [10.0, 10.0, 30.0, 30.0]
+
+
+def truth_line(name: str, **changes: Any) -> dict[str, Any]:
+    """Frames 20-39 of a 10 fps video, the target still."""
+    line: dict[str, Any] = {
+        "id": name,
+        "task": "stvg",
+        "video": "a.mp4",
+        "fps": 10.0,
+        "frame_count": 100,
+        "clip": [0, 100],
+        "width": 64,
+        "height": 64,
+        "query": "?",
+        "qtype": "declarative",
+        "window": [20, 40],
+        "boxes": {str(frame): BOX for frame in range(20, 40)},
+    }
+    return line | changes
+
+
+def answer_line(name: str, start: float = 2.0, end: float = 4.0, **changes: Any) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "id": name,
+        "status": "ok",
+        "text": "",
+        "windows": [{"start": start, "end": end, "score": 1.0}],
+        "boxes": [{"time": start, "box": BOX, "score": 0.9}],
+    }
+    return line | changes
+
+
+def write(path: Path, lines: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Four declarative queries named after their fate, a perfect interrogative one, one of another task."""
+    truth = [truth_line(name, video=f"{name}.mp4") for name in ("perfect", "half", "failed", "missing")]
+    truth.append(truth_line("asked", qtype="interrogative"))
+    truth.append(truth_line("other", task="vtg", boxes={}))
+    answers = [
+        answer_line("perfect"),
+        answer_line("half", 2.0, 3.0),
+        answer_line("failed", status="no_window"),
+        answer_line("asked"),
+        answer_line("other"),
+    ]
+    return write(tmp_path / "truth.jsonl", truth), write(tmp_path / "answers.jsonl", answers)
+
+
+def test_counts_means_and_split(files: tuple[Path, Path]) -> None:
+    scores = score_files(*files, protocol="stcat").scores
+    assert (scores.n, scores.missing, scores.failed, scores.operator) == (5, 1, 1, ">")
+    # tIoU 1, 0.5, 0, 0, 1; every vIoU equals its tIoU because the boxes are right.
+    assert scores.metrics == pytest.approx(
+        {"m_tIoU": 50, "m_vIoU": 50, "vIoU@0.3": 60, "vIoU@0.5": 40, "gt_vIoU": 60}
+    )
+    assert scores.by_qtype["declarative"].n == 4
+    assert scores.by_qtype["declarative"].metrics["m_vIoU"] == pytest.approx(37.5)
+    assert scores.by_qtype["interrogative"].metrics["m_vIoU"] == pytest.approx(100)
+    assert scores.not_scored == {"vtg": 1}
+    for name, (low, high) in scores.ci95.items():
+        assert low <= scores.metrics[name] <= high
+
+
+def test_the_paper_counts_exactly_half(files: tuple[Path, Path]) -> None:
+    assert score_files(*files, protocol="paper").scores.metrics["vIoU@0.5"] == pytest.approx(60)
+
+
+def test_scores_json_has_the_documented_fields(files: tuple[Path, Path], tmp_path: Path) -> None:
+    report = score_files(*files, protocol="stcat", beside={"same": files[1]})
+    out = tmp_path / "scores.json"
+    write_scores(out, report)
+    content = json.loads(out.read_text())
+    names = ["m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "gt_vIoU"]
+    assert content["schema"] == "bridge-stg/scores/1"
+    assert {name: content[name] for name in ("protocol", "operator", "n", "missing", "failed")} == {
+        "protocol": "stcat",
+        "operator": ">",
+        "n": 5,
+        "missing": 1,
+        "failed": 1,
+    }
+    assert list(content["metrics"]) == list(content["ci95"]) == names
+    assert list(content["by_qtype"]["interrogative"]) == ["n", "metrics"]
+    assert content["beside"]["same"] == content["metrics"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "scores.json", "truth.jsonl"]
+
+
+def test_a_place_that_cannot_be_written_is_named(files: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing_folder/scores\.json: cannot be written"):
+        write_scores(tmp_path / "missing_folder" / "scores.json", score_files(*files, protocol="stcat"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([answer_line("perfect"), answer_line("perfect")], r"answers\.jsonl:2: duplicate id 'perfect'"),
+        ([answer_line("stranger")], r"prediction 'stranger': the truth holds no such id"),
+        (
+            [answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, float("nan"), 4]}])],
+            r"answers\.jsonl:1: prediction 'half': a box or its time is not a finite number",
+        ),
+        (
+            [answer_line("half", 4.0, 2.0)],
+            r"prediction 'half': .*cannot end before it starts, got \[4\.0, 2\.0\)",
+        ),
+        (
+            [answer_line("half", boxes=[{"time": 2.0, "box": [30, 10, 10, 30]}])],
+            r"prediction 'half': box at 2\.0 s has negative size",
+        ),
+        ([answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, 3]}])], r"prediction 'half': .*got \(1, 3\)"),
+        (
+            [answer_line("half", boxes=[{"time": 3.0, "box": BOX}, {"time": 2.0, "box": BOX}])],
+            r"prediction 'half': box times must increase",
+        ),
+        ([answer_line("half", boxes=[{"box": BOX}])], r"prediction 'half': missing or malformed field: 'time'"),
+        ([answer_line("half", windows=[{"start": "soon"}])], r"prediction 'half': missing or malformed field"),
+        ([answer_line("half", status="fine")], r"prediction 'half': status must be one of .*, got 'fine'"),
+        ([answer_line("half", window=[2, 4])], r"prediction 'half': unknown fields \['window'\]"),
+        ([{"status": "ok"}], r"prediction '\?': missing or malformed field: 'id'"),
+    ],
+)
+def test_one_line_names_the_bad_prediction(
+    files: tuple[Path, Path], lines: list[dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        score_files(files[0], write(files[1], lines), protocol="stcat")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_line_is_named(files: tuple[Path, Path]) -> None:
+    text = files[1].read_text()
+    files[1].write_text(text[: len(text) - 20])
+    with pytest.raises(DataError, match=r"answers\.jsonl:5: not a JSON line \(truncated file\?\)"):
+        score_files(*files, protocol="stcat")
+
+
+def test_a_file_that_is_no_text_is_named(files: tuple[Path, Path]) -> None:
+    files[1].write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(DataError, match=r"answers\.jsonl: "):
+        score_files(*files, protocol="stcat")
+
+
+def test_nothing_of_the_task_to_score(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth.jsonl", [truth_line("a", task="vtg", boxes={})])
+    with pytest.raises(DataError, match="no record of task stvg"):
+        score(read_truth(truth), {}, "stcat")
+
+
+def test_no_prediction_at_all_is_zero_and_missing(files: tuple[Path, Path]) -> None:
+    scores = score(read_truth(files[0]), {}, "stcat")
+    assert (scores.missing, scores.failed) == (5, 0)
+    assert set(scores.metrics.values()) == {0.0}
+
+
+def test_predictions_survive_writing_and_reading(files: tuple[Path, Path], tmp_path: Path) -> None:
+    first = read_predictions(files[1])
+    write_predictions(tmp_path / "again.jsonl", first.values())
+    second = read_predictions(tmp_path / "again.jsonl")
+    assert [record.to_json() for record in first.values()] == [record.to_json() for record in second.values()]
+    assert second["half"].best_window == first["half"].best_window
+
+
+@pytest.mark.slow
+def test_ten_thousand_long_tubes_in_half_a_minute(tmp_path: Path) -> None:
+    boxes = {str(frame): [100.5 + frame, 50.25, 160.5 + frame, 110.75] for frame in range(300)}
+    dense = [{"time": frame / 30, "box": [100 + frame, 50, 161 + frame, 111]} for frame in range(300)]
+    truth = (
+        truth_line(f"q{i}", video=f"v{i // 6}", fps=30.0, frame_count=300, window=[0, 300], boxes=boxes)
+        for i in range(10_000)
+    )
+    answers = (answer_line(f"q{i}", 0.0, 5.0, boxes=dense) for i in range(10_000))
+    paths = tmp_path / "truth.jsonl", tmp_path / "answers.jsonl"
+    for path, lines in zip(paths, (truth, answers), strict=True):
+        with path.open("w") as handle:
+            handle.writelines(json.dumps(line) + "\n" for line in lines)
+    start = time.process_time()
+    scores = score_files(*paths, protocol="stcat").scores
+    assert time.process_time() - start < 30
+    assert scores.metrics["m_tIoU"] == pytest.approx(50)
