@@ -86,9 +86,9 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
         return furthest - np.float32(0.5)
     if shape == "diamond":
         # Its edge is the line u / width + v / height = 1 of the first quadrant, scaled to unit length.
-        slope = np.hypot(0.5, DIAMOND_HALF_WIDTH)
+        slope = float(np.hypot(0.5, DIAMOND_HALF_WIDTH))
         across, down = np.float32(0.5 / slope), np.float32(DIAMOND_HALF_WIDTH / slope)
-        reach: Floats = np.abs(u) * across + np.abs(v) * down
+        reach: Floats = np.add(np.abs(u) * across, np.abs(v) * down, dtype=np.float32)
         return reach - np.float32(0.5 * DIAMOND_HALF_WIDTH / slope)
     if shape == "cross":
         wide, tall = np.abs(u), np.abs(v)
@@ -143,7 +143,8 @@ def _draw(canvas: Floats, scene: Scene, index: int, times: Array) -> None:
     cover = np.clip(np.float32(0.5) - distance, 0.0, 1.0)
     cover *= pose.opacity[on_screen].astype(np.float32)[:, None, None]
     outline = np.clip(distance + np.float32(max(OUTLINE * height, 0.7) + 0.5), 0.0, 1.0)
-    bar = np.hypot(u, v - np.clip(v, np.float32(-MARK_LENGTH), np.float32(0.0)))
+    above = v - np.clip(v, np.float32(-MARK_LENGTH), np.float32(0.0))
+    bar = np.sqrt(u * u + above * above)
     mark = np.clip(np.float32(0.5) - (bar - np.float32(MARK_WIDTH)) * pixels, 0.0, 1.0)
 
     fill = np.array(COLOURS[item.colour], dtype=np.float32)

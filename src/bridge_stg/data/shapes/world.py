@@ -42,6 +42,7 @@ GROWTH = {"grows": 1.7, "shrinks": 0.6}
 SMALLEST, LARGEST = 0.15, 0.58  # side an object may reach by shrinking or growing
 OUTSIDE = (0.1, 0.15)  # gap between the frame and an object outside it; more than the camera can bridge
 OVERHANG = 0.1  # share of its side that a resting object may stick out of the frame
+SHOWN = 0.9  # seconds of an action of object 0 that are in view; questions need 0.8
 CAMERA_SPEED = 0.02  # per axis, so at most 0.03 heights per second together
 
 # The split is part of the seed: test scene 7 is never training scene 7 with other colours.
@@ -85,8 +86,20 @@ def make_scene(seed: int, settings: SceneSettings | None = None) -> Scene:
         plans = _plans(rng, [shape for _, shape in looks], scene.duration)
         objects = _place_all(rng, looks, plans, scene)
         # A plan may ask for more room than the frame has; a new plan is cheaper than a clever one.
-        if objects is not None:
-            return replace(scene, objects=objects)
+        if objects is None:
+            continue
+        scene = replace(scene, objects=objects)
+        if _shows_target(scene):
+            return scene
+
+
+def _shows_target(scene: Scene) -> bool:
+    """Whether some action of object 0 can be seen for long enough to be asked about."""
+    for action in scene.objects[0].actions:
+        moments = np.arange(action.start, action.end, 0.05)
+        if boxes(scene, moments)[1][0].sum() * 0.05 > SHOWN:
+            return True
+    return False
 
 
 def _camera(rng: np.random.Generator) -> Camera:
