@@ -27,7 +27,8 @@ def box_iou(first: ArrayLike, second: ArrayLike) -> NDArray[np.float64]:
     overlap = np.clip(high - low, 0, None).prod(-1)
     union = _area(a) + _area(b) - overlap
     # Two boxes without area are no evidence of agreement: 0/0 is 0, not NaN.
-    return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+    return iou
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

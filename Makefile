@@ -1,0 +1,60 @@
+# `make` lists the targets. Every target makes the .venv it needs.
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# The demo clip is drawn from this seed; the query is one of the questions about it.
+DEMO_SEED ?= 7
+DEMO_QUERY ?= the red circle that moves left
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow lint format types docs bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## install the tested set of packages into .venv
+
+# torch first and alone: for a CPU-only build, pass PIP_ARGS="--index-url https://download.pytorch.org/whl/cpu"
+# and it stays when the rest is installed.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,dev]'
+	touch $@
+
+demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
+	rm -rf demo
+	$(BIN)/bridge-stg data shapes --out demo --videos 1 --seed $(DEMO_SEED)
+	cp "$$(find demo -name '*.mp4' | head -n 1)" demo/clip.mp4
+	$(BIN)/bridge-stg ground demo/clip.mp4 "$(DEMO_QUERY)" --checkpoint shapes --out demo/out
+	@echo "the answer and the annotated video:" && find demo/out -type f | sort
+
+test: $(STAMP) ## run the tests (minutes, CPU)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: $(STAMP) ## run the long tests too
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu"
+
+lint: $(STAMP) ## check style, formatting and import direction
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## fix style and formatting in place
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+
+types: $(STAMP) ## check the types (strict outside the model)
+	$(BIN)/mypy
+
+docs: $(STAMP) ## check that links, files and symbols named in the docs exist
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/docs
+
+bench: $(STAMP) ## time each stage of grounding with the shipped model
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/grounding.py
+
+clean: ## remove what the targets made, .venv included
+	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
