@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import DeformableDetrConfig
 from transformers.models.deformable_detr.modeling_deformable_detr import (
     DeformableDetrEncoderLayer,
@@ -68,16 +69,36 @@ class FrameDeformableAttention(DeformableDetrMultiscaleDeformableAttention):
             else:
                 scale = references[..., 2:] * (0.5 / points)
             locations = references[..., :2] + offsets.float() * scale
-            sampled = self.attn(
-                value.float().contiguous(),
-                grid.shape_tensor,
-                grid.shapes,
-                grid.level_start,
-                locations,
-                weights.float().softmax(-1).unflatten(-1, (levels, points)),
-                self.im2col_step,
-            )
+            shares = weights.float().softmax(-1).unflatten(-1, (levels, points))
+            sampled = sample_levels(value.float(), grid.shapes, locations, shares)
         return self.output_proj(sampled.to(queries.dtype))
+
+
+def sample_levels(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of bilinear samples from all levels; outside the maps the value is 0.
+
+    The same numbers as the library's core in about half its time on a CPU: the long axis of queries comes
+    last, where sums over points vectorise, and no stack of all levels is built.
+
+    Args:
+        value: (R, N, heads, c). shapes: (rows, columns) of each level. locations: (R, T, heads, L, P, 2) x, y
+            in [0, 1] of the maps. weights: (R, T, heads, L, P), which sum to 1 over L and P.
+
+    Returns:
+        (R, T, heads * c).
+    """
+    batch, count = locations.shape[:2]
+    # (L, R * heads, P, T, ...)
+    points = (2 * locations - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)
+    shares = weights.permute(3, 0, 2, 4, 1).flatten(1, 2)[:, :, None]
+    maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([rows * columns for rows, columns in shapes], dim=-1)
+    total = None
+    for level, shape in enumerate(shapes):
+        sampled = F.grid_sample(maps[level].unflatten(-1, shape), points[level], align_corners=False)
+        part = (sampled * shares[level]).sum(dim=2)
+        total = part if total is None else total + part
+    assert total is not None
+    return total.view(batch, -1, count).transpose(1, 2)
 
 
 class ImageEncoderLayer(DeformableDetrEncoderLayer):

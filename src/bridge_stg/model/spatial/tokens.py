@@ -23,7 +23,7 @@ LARGEST_ANCHOR = 0.95
 class TokenGrid:
     """Geometry of N tokens; B is 1 when no frame is padded, else the number of frames.
 
-    Shapes: ``shapes`` one (rows, columns) per level, ``shape_tensor`` the same (L, 2), ``level_start`` (L,);
+    Shapes: ``shapes`` one (rows, columns) per level, ``shape_tensor`` the same (L, 2);
     ``centres`` (B, N, 2) x, y of the cells' centres; ``anchors`` (B, N, 4) cxcywh; ``extents`` (B, L, 2)
     width and height of the frame as a fraction of the padded feature map, by which a point in the frame is
     multiplied to find it in the map; ``valid`` (B, N) cells that see the frame, None when all do;
@@ -33,7 +33,6 @@ class TokenGrid:
 
     shapes: list[tuple[int, int]]
     shape_tensor: Tensor
-    level_start: Tensor
     centres: Tensor
     anchors: Tensor
     extents: Tensor
@@ -81,13 +80,9 @@ def token_grid(
     inside = torch.cat(valid, dim=1)
     centre = anchor[..., :2]
     selectable = inside & ((centre > ANCHOR_MARGIN) & (centre < 1 - ANCHOR_MARGIN)).all(-1)
-    starts = [0]
-    for rows, columns in shapes[:-1]:
-        starts.append(starts[-1] + rows * columns)
     return TokenGrid(
         shapes=shapes,
         shape_tensor=torch.tensor(shapes, device=device),
-        level_start=torch.tensor(starts, device=device),
         centres=torch.cat(centres, dim=1).to(device),
         anchors=anchor.clamp(1e-4, 1 - 1e-4).to(device),
         extents=torch.stack(extents, dim=1).to(device),
