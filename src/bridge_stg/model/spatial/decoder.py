@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.models.deformable_detr.modeling_deformable_detr import DeformableDetrMLP
 
 from bridge_stg.model.configuration import SpatialConfig
-from bridge_stg.model.spatial.deformable import FrameDeformableAttention, library_config
+from bridge_stg.model.spatial.deformable import FrameDeformableAttention
 from bridge_stg.model.spatial.encoder import SpatialFeatures
-from bridge_stg.model.spatial.heads import MLP, SimilarityHead
+from bridge_stg.model.spatial.heads import MLP, FeedForward, SimilarityHead
 from bridge_stg.model.spatial.tokens import sine_embedding
 
 # Box logits stay within the inverse sigmoid of 1e-5, the usual clamp of DETR.
@@ -67,14 +66,14 @@ class SpatialDecoderLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: SpatialConfig) -> None:
         super().__init__()
-        width, inner = config.d_model, library_config(config)
+        width = config.d_model
         self.self_attn = QueryAttention(width, config.num_heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.bridge_attn = QueryAttention(width, config.num_heads)
         self.bridge_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_attn = FrameDeformableAttention(inner, config.num_heads, config.num_points)
+        self.encoder_attn = FrameDeformableAttention(config)
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
-        self.mlp = DeformableDetrMLP(inner, width, config.ffn_dim)
+        self.mlp = FeedForward(width, config.ffn_dim)
         self.final_layer_norm = nn.LayerNorm(width)
 
     def forward(

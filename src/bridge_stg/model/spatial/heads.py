@@ -1,4 +1,4 @@
-"""What turns a query into a box and an objectness."""
+"""Small networks: objectness and box heads, and the feed-forward block of the layers."""
 
 from __future__ import annotations
 
@@ -57,3 +57,15 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)
+
+
+class FeedForward(nn.Module):
+    """The FFN of a transformer layer, without its residual."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, inner)
+        self.fc2 = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.relu(self.fc1(x)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -60,9 +58,7 @@ class SpatialLocalizer(nn.Module):
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.encoder.level_embed)
         for module in self.modules():
-            if isinstance(module, FrameDeformableAttention):
-                _reset_sampling(module)
-            elif isinstance(module, SimilarityHead):
+            if isinstance(module, (FrameDeformableAttention, SimilarityHead)):
                 module.reset_parameters()
         # Refinement starts from the anchors themselves.
         for head in [self.candidate_box, *self.decoder.box_heads]:
@@ -158,22 +154,3 @@ class SpatialLocalizer(nn.Module):
         """:meth:`encode` then :meth:`locate`."""
         features = self.encode(pixel_values, pixel_mask)
         return self.locate(features, frame_index, bridge, targets, has_target)
-
-
-def _reset_sampling(module: FrameDeformableAttention) -> None:
-    """Heads look in evenly spread directions, point p at distance p, all with equal weight (Deformable
-    DETR).
-    """
-    heads, levels, points = module.n_heads, module.n_levels, module.n_points
-    angle = torch.arange(heads, dtype=torch.float32) * (2.0 * math.pi / heads)
-    ring = torch.stack([angle.cos(), angle.sin()], dim=-1)
-    ring = ring / ring.abs().amax(dim=-1, keepdim=True)
-    distance = torch.arange(1, points + 1, dtype=torch.float32)
-    bias = ring[:, None, None] * distance[None, None, :, None]
-    module.sampling_offsets.bias.copy_(bias.expand(heads, levels, points, 2).flatten())
-    for tensor in (
-        module.sampling_offsets.weight,
-        module.attention_weights.weight,
-        module.attention_weights.bias,
-    ):
-        nn.init.zeros_(tensor)
