@@ -26,8 +26,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
 	rm -rf demo
-	$(BIN)/bridge-stg data shapes --out demo --videos 1 --seed $(DEMO_SEED)
-	cp "$$(find demo -name '*.mp4' | head -n 1)" demo/clip.mp4
+	$(BIN)/bridge-stg data shapes --out demo/data --videos 1 --seed $(DEMO_SEED)
+	cp demo/data/videos/000000.mp4 demo/clip.mp4
 	$(BIN)/bridge-stg ground demo/clip.mp4 "$(DEMO_QUERY)" --checkpoint shapes --out demo/out
 	@echo "the answer and the annotated video:" && find demo/out -type f | sort
 

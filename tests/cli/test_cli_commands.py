@@ -189,3 +189,36 @@ def test_doctor_table_names_the_extra() -> None:
     done = run("doctor")
     assert done.returncode == 0, done.stderr
     assert "extra [train]" in done.stdout
+
+
+def test_data_shapes_writes_what_score_reads(tmp_path: Path) -> None:
+    out = tmp_path / "shapes"
+    done = run(
+        "data",
+        "shapes",
+        "--out",
+        out,
+        "--videos",
+        1,
+        "--seed",
+        3,
+        "--width",
+        96,
+        "--height",
+        64,
+        "--workers",
+        1,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{out / 'truth.jsonl'}\n"
+    assert (out / "videos" / "000000.mp4").stat().st_size > 0
+    empty = tmp_path / "none.jsonl"
+    empty.touch()
+    scored = run("score", "--truth", out / "truth.jsonl", "--predictions", empty, "--json")
+    assert scored.returncode == 0, scored.stderr
+    found = json.loads(scored.stdout)
+    assert found["missing"] == found["n"] > 0
+    assert found["beside"]["best constant answer"]["m_tIoU"] > 0
+    again = run("data", "shapes", "--out", out, "--videos", 1)
+    assert again.returncode == 2
+    assert "exists and is not an empty folder" in again.stderr

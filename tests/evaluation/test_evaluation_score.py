@@ -103,8 +103,22 @@ def test_scores_json_has_the_documented_fields(files: tuple[Path, Path], tmp_pat
     }
     assert list(content["metrics"]) == list(content["ci95"]) == names
     assert list(content["by_qtype"]["interrogative"]) == ["n", "metrics"]
+    assert list(content["beside"]) == ["same", "whole clip, centre box", "best constant answer"]
     assert content["beside"]["same"] == content["metrics"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.jsonl", "scores.json", "truth.jsonl"]
+
+
+def test_constant_answers_are_scored_beside(files: tuple[Path, Path]) -> None:
+    beside = score_files(*files, protocol="stcat").beside
+    # Every true window is frames 20-39 of 100, the box 20 x 20 in a frame of 64 x 64.
+    whole = beside["whole clip, centre box"]
+    assert whole.metrics["m_tIoU"] == pytest.approx(20)
+    # Centre box 16..48: 14 x 14 shared with 10..30, of 32 * 32 + 20 * 20 - 14 * 14.
+    assert whole.metrics["gt_vIoU"] == pytest.approx(100 * 196 / (1024 + 400 - 196))
+    assert whole.metrics["m_vIoU"] == pytest.approx(0.2 * whole.metrics["gt_vIoU"])
+    # One constant fits them all: only the box has to be guessed from a grid.
+    assert beside["best constant answer"].metrics["m_tIoU"] == pytest.approx(100)
+    assert whole.missing == beside["best constant answer"].missing == 0
 
 
 def test_a_place_that_cannot_be_written_is_named(files: tuple[Path, Path], tmp_path: Path) -> None:

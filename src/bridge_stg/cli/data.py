@@ -17,16 +17,21 @@ def data() -> None:
 
 @app.command()
 def shapes(
-    out: Annotated[Path, typer.Option(help="Folder for the videos and truth.jsonl; made if it is not there.")],
+    out: Annotated[Path, typer.Option(help="New folder for the videos and truth.jsonl.")],
     videos: Annotated[int, typer.Option(min=1, help="How many videos.")],
     seed: Annotated[int, typer.Option(help="The same seed writes the same data.")] = 0,
     split: Annotated[
         str, typer.Option(help="train, test or compositional (held-out colour and shape pairs).")
     ] = "train",
-    width: Annotated[int, typer.Option(min=32, help="Frame width in pixels.")] = 320,
-    height: Annotated[int, typer.Option(min=32, help="Frame height in pixels.")] = 192,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that draw and encode.")] = 1,
-    per_video_questions: Annotated[int, typer.Option("--questions", min=1, help="Questions per video.")] = 6,
+    width: Annotated[int, typer.Option(min=2, help="Frame width in pixels, even.")] = 320,
+    height: Annotated[int, typer.Option(min=2, help="Frame height in pixels, even.")] = 240,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that draw and encode; one per core by default.")
+    ] = None,
+    per_video_questions: Annotated[
+        int,
+        typer.Option("--questions", min=1, help="At most this many questions per video, half of them stvg."),
+    ] = 4,
 ) -> None:
     """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""
     from rich.console import Console

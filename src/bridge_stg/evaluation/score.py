@@ -19,6 +19,7 @@ import numpy as np
 
 from bridge_stg.data.predictions import PredictionRecord, read_predictions
 from bridge_stg.data.records import TruthRecord, read_truth
+from bridge_stg.data.shapes.baselines import best_constant_window, whole_clip_centre_box
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.metrics.bootstrap import clustered_interval
 from bridge_stg.metrics.stvg import (
@@ -146,33 +147,43 @@ class ScoreReport:
     beside: dict[str, Scores]
 
     def to_json(self) -> dict[str, Any]:
-        """``Scores.to_json`` with one more field, ``beside``, when there are other sets."""
-        content = self.scores.to_json()
-        if self.beside:
-            content["beside"] = {name: _rounded(other.metrics) for name, other in self.beside.items()}
-        return content
+        """``Scores.to_json`` with one more field, ``beside``: the metrics of each other set."""
+        beside = {name: _rounded(other.metrics) for name, other in self.beside.items()}
+        return self.scores.to_json() | {"beside": beside}
 
 
 def score_files(
     truth_path: Path, predictions_path: Path, protocol: Protocol, beside: Mapping[str, Path] | None = None
 ) -> ScoreReport:
-    """Read, check and score files.
+    """Read, check and score files; the constant baselines are scored beside them.
 
     Args:
         truth_path: ``truth.jsonl``.
         predictions_path: ``predictions.jsonl``.
         protocol: see ``bridge_stg.metrics.stvg``.
-        beside: name -> another ``predictions.jsonl`` over the same truth, such as a constant baseline.
+        beside: name -> another ``predictions.jsonl`` over the same truth.
 
     Raises:
         DataError: a file or record that cannot be used; the message names it.
     """
     truth = _read(read_truth, truth_path)
     scores = score(truth, _read(read_predictions, predictions_path), protocol)
-    others = {
-        name: score(truth, _read(read_predictions, path), protocol) for name, path in (beside or {}).items()
+    sets = {name: _read(read_predictions, path) for name, path in (beside or {}).items()}
+    sets |= constant_baselines(truth)
+    return ScoreReport(scores, {name: score(truth, other, protocol) for name, other in sets.items()})
+
+
+def constant_baselines(truth: Sequence[TruthRecord]) -> dict[str, dict[str, PredictionRecord]]:
+    """Answers that look at no video, by name: what a score has to beat before it means anything.
+
+    The best constant is fitted to ``truth`` itself, so no constant chosen on training data can do better on the
+    grid that is searched.
+    """
+    answers = {
+        "whole clip, centre box": whole_clip_centre_box(truth),
+        "best constant answer": best_constant_window(truth).predict(truth),
     }
-    return ScoreReport(scores, others)
+    return {name: {record.id: record for record in records} for name, records in answers.items()}
 
 
 def write_scores(path: Path, report: ScoreReport) -> None:
