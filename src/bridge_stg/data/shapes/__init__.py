@@ -1,0 +1,1 @@
+"""Shapes: a generated world of moving shapes, for demos, tests and training from scratch."""

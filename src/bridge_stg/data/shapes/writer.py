@@ -177,8 +177,8 @@ def _encode(path: Path, scene: Scene) -> None:
 def _choose(scene: Scene, count: int, rng: np.random.Generator) -> list[Question]:
     """Half stvg (rounded up), the first of them about object 0, then the other tasks in turn; no query twice.
 
-    In the compositional split every question is about object 0, whose looks were held out, and every sentence to
-    be located names both its colour and its shape.
+    In the compositional split every question is about object 0, whose looks were held out, and every sentence
+    to be located names both its colour and its shape.
     """
     asked = questions(scene, rng)
     if scene.split == "compositional":

@@ -1,0 +1,44 @@
+"""Spatio-Temporal Semantic Bridging (STSB, section 3.2): from the language model's context to Q_bridge.
+
+After ``<det>``, M learned queries enter the language model as one chunk; their last-layer hidden states pass through
+an MLP and become the bridging queries (Eq. 3).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SemanticBridge(nn.Module):
+    """Q_init and the MLP of Eq. 3.
+
+    Args:
+        num_queries: M; 0 means that the hidden state of ``<det>`` alone is projected (the "no bridge" ablation).
+        width: D, the language model's width.
+    """
+
+    def __init__(self, num_queries: int, width: int) -> None:
+        super().__init__()
+        self.num_queries = num_queries
+        self.queries = nn.Parameter(torch.empty(num_queries, width)) if num_queries else None
+        self.projection = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    @property
+    def tokens_per_sentence(self) -> int:
+        """How many hidden states one sentence hands over: M, or 1 when M is 0."""
+        return max(self.num_queries, 1)
+
+    def insert_queries(self, inputs_embeds: Tensor, slot_mask: Tensor) -> Tensor:
+        """Put Q_init into the slots of ``inputs_embeds`` (B, L, D); ``slot_mask`` (B, L) marks M per sentence."""
+        if self.queries is None:
+            return inputs_embeds
+        slots = int(slot_mask.sum())
+        if slots % self.num_queries:
+            raise ValueError(f"{slots} query slots are not a multiple of the {self.num_queries} bridging queries")
+        rows = self.queries.repeat(slots // self.num_queries, 1).to(inputs_embeds.dtype)
+        return inputs_embeds.masked_scatter(slot_mask[..., None], rows)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Eq. 3: last-layer hidden states (S, M, D) -> Q_bridge (S, M, D)."""
+        return self.projection(hidden)

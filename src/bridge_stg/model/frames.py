@@ -1,0 +1,76 @@
+"""Frames to tensors: the sizes the model sees, Qwen3-VL's patches, and the detector's normalised images.
+
+Torch only. The patches equal those of the stock Qwen3-VL video processor on frames of the same size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridge_stg.geometry.spans import frame_pairs
+
+# Qwen3-VL's normalisation: [0, 255] -> [-1, 1].
+VISION_MEAN = 0.5
+VISION_STD = 0.5
+
+
+def fit_frame_size(width: int, height: int, factor: int, max_tokens: int) -> tuple[int, int]:
+    """The (width, height) at which a frame is read: multiples of ``factor``, about the same aspect ratio, at most
+    ``max_tokens`` squares of side ``factor``.
+
+    Frames are never enlarged beyond the next multiple. A side that is already at its minimum caps the other one.
+
+    >>> fit_frame_size(640, 480, 32, 192)
+    (480, 384)
+    """
+    columns, rows = max(round(width / factor), 1), max(round(height / factor), 1)
+    if columns * rows > max_tokens:
+        shrink = math.sqrt(width * height / (max_tokens * factor * factor))
+        columns = max(math.floor(width / shrink / factor), 1)
+        rows = max(math.floor(height / shrink / factor), 1)
+        columns, rows = min(columns, max_tokens // rows), min(rows, max_tokens // min(columns, max_tokens))
+        columns, rows = max(columns, 1), max(rows, 1)
+    return columns * factor, rows * factor
+
+
+def patchify(
+    frames: NDArray[np.uint8], patch_size: int, merge_size: int, temporal_size: int = 2
+) -> tuple[Tensor, tuple[int, int, int]]:
+    """Frames (F, H, W, 3) -> patches (N, 3 * T * p * p) in Qwen3-VL's order, and the grid (P, H/p, W/p) in patches.
+
+    Patches that merge into one visual token are neighbours in the sequence. An odd last frame is repeated.
+
+    Raises:
+        ValueError: the frame size is not a multiple of patch_size * merge_size.
+    """
+    height, width = frames.shape[1:3]
+    side = patch_size * merge_size
+    if height % side or width % side:
+        raise ValueError(f"frames of {width}x{height} must have sides that are multiples of {side}")
+    paired = torch.from_numpy(frames[frame_pairs(len(frames)).reshape(-1)])
+    pixels = (paired.float() / 255 - VISION_MEAN) / VISION_STD
+    pairs, rows, columns = len(paired) // temporal_size, height // side, width // side
+    pixels = pixels.view(pairs, temporal_size, rows, merge_size, patch_size, columns, merge_size, patch_size, 3)
+    # (pair, row, column, merge row, merge column | channel, time, patch row, patch column)
+    ordered = pixels.permute(0, 2, 5, 3, 6, 8, 1, 4, 7)
+    patches = ordered.reshape(pairs * rows * columns * merge_size**2, -1)
+    return patches, (pairs, rows * merge_size, columns * merge_size)
+
+
+def detector_frames(
+    frames: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...], short_side: int | None = None
+) -> Tensor:
+    """Frames (F, H, W, 3) -> normalised (F, 3, h, w) float32, resized to ``short_side`` if one is given."""
+    images = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    if short_side is not None:
+        scale = short_side / min(images.shape[-2:])
+        size = (round(images.shape[-2] * scale), round(images.shape[-1] * scale))
+        images = torch.nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+    shift = torch.tensor(mean).view(3, 1, 1)
+    scale_ = torch.tensor(std).view(3, 1, 1)
+    return (images.float() / 255 - shift) / scale_

@@ -1,0 +1,231 @@
+"""Bridge-STG (Fig. 2): Qwen3-VL answers when, bridging queries carry its reasoning over, QGSL answers where.
+
+Shape letters: B trees, L tokens, S sentences that ask where, M bridging queries, D language width, U unique frames,
+R (frame, sentence) rows, N labelled tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel, Qwen3VLForConditionalGeneration
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
+
+from bridge_stg.errors import CheckpointError
+from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
+from bridge_stg.losses.outputs import SpatialOutput
+from bridge_stg.model.bridging import SemanticBridge
+from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.spatial.localizer import SpatialLocalizer
+from bridge_stg.model.token_layout import IGNORE
+from bridge_stg.model.vision_attention import batch_equal_pairs
+
+
+@dataclass
+class BridgeSTGOutput(ModelOutput):
+    """What one forward pass gives.
+
+    ``loss`` Eq. 7 (None without labels and targets); ``token_loss`` the mean cross-entropy; ``logits`` (N, V) of the
+    labelled tokens only; ``bridge`` (S, M, D) Q_bridge; ``spatial`` the decoder's output; ``spatial_losses`` its
+    terms by name.
+    """
+
+    loss: Tensor | None = None
+    token_loss: Tensor | None = None
+    logits: Tensor | None = None
+    bridge: Tensor | None = None
+    spatial: SpatialOutput | None = None
+    spatial_losses: SpatialLosses | None = None
+
+
+class BridgeSTGForVideoGrounding(PreTrainedModel):
+    """The whole model; see ``forward``. Load with ``from_pretrained`` (strict, safetensors only)."""
+
+    config_class = BridgeSTGConfig
+    base_model_prefix = "bridge_stg"
+    _tied_weights_keys: dict[str, str] = {}  # noqa: RUF012 - a transformers hook
+    _supports_sdpa = True
+    _no_split_modules = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
+
+    def __init__(self, config: BridgeSTGConfig) -> None:
+        super().__init__(config)
+        width = config.mllm.text_config.hidden_size
+        self.mllm = Qwen3VLForConditionalGeneration(config.mllm)
+        self.bridge = SemanticBridge(config.num_bridge_queries, width)
+        self.localizer = SpatialLocalizer(config.spatial, bridge_width=width)
+        batch_equal_pairs(self.mllm.model.visual)
+        self.post_init()
+        if self.bridge.queries is not None and not self.bridge.queries.is_meta:
+            nn.init.normal_(self.bridge.queries, std=config.initializer_range)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        pixel_values_videos: Tensor | None = None,
+        video_grid_thw: Tensor | None = None,
+        slot_mask: Tensor | None = None,
+        bridge_mask: Tensor | None = None,
+        spatial_pixel_values: Tensor | None = None,
+        spatial_pixel_mask: Tensor | None = None,
+        row_frame: Tensor | None = None,
+        row_sentence: Tensor | None = None,
+        targets: Tensor | None = None,
+        has_target: Tensor | None = None,
+        weights: LossWeights | None = None,
+        num_tokens: Tensor | float | None = None,
+        num_targets: Tensor | float | None = None,
+        num_rows: Tensor | float | None = None,
+    ) -> BridgeSTGOutput:
+        """Answer when (tokens), bridge, answer where (boxes), and weigh the losses.
+
+        Args:
+            input_ids: (B, L); ``position_ids`` (4, B, L), row 0 the text index, rows 1-3 t, h, w (ETA, Eq. 1).
+            attention_mask: (B, L), or boolean (B, 1, L, L) for token trees; None is causal.
+            labels: (B, L), ``labels[b, i]`` is what token i predicts, -100 where nothing is learned.
+            pixel_values_videos, video_grid_thw: patches of the frame pairs, and (T, H, W) per clip.
+            slot_mask, bridge_mask: (B, L) tokens that are learned queries, and whose hidden states are Q_bridge.
+            spatial_pixel_values: (U, 3, H, W) frames for QGSL, ``spatial_pixel_mask`` (U, H, W) False on padding.
+            row_frame, row_sentence: (R,) which frame and which sentence each row joins.
+            targets: (R, 4) cxcywh boxes in [0, 1]; ``has_target`` (R,) False on negative frames.
+            weights: of Eq. 7-9; num_tokens, num_targets, num_rows: what the sums are divided by, by default the
+                counts of this batch; an accumulated or distributed batch gives its own.
+        """
+        # Section 3.2: the language model reads the clip, the timestamps and the query.
+        hidden = self.read(
+            input_ids, position_ids, attention_mask, pixel_values_videos, video_grid_thw, slot_mask
+        )  # (B, L, D)
+
+        # L_token: cross-entropy on the labelled tokens only; full-sequence logits are never made.
+        token_loss, logits = None, None
+        if labels is not None:
+            labelled = labels != IGNORE
+            logits = self.mllm.lm_head(hidden[labelled])
+            total = nn.functional.cross_entropy(logits.float(), labels[labelled], reduction="sum")
+            token_loss = total / (num_tokens if num_tokens is not None else max(int(labelled.sum()), 1))
+
+        # Eq. 3: hidden states of the queries -> Q_bridge.
+        bridge, spatial, spatial_losses = None, None, None
+        if bridge_mask is not None:
+            bridge = self.bridge(hidden[bridge_mask].unflatten(0, (-1, self.bridge.tokens_per_sentence)))
+
+        # Section 3.3: QGSL on the sampled frames.
+        if spatial_pixel_values is not None and bridge is not None and row_frame is not None:
+            spatial = self.localizer(
+                spatial_pixel_values, spatial_pixel_mask, row_frame, bridge[row_sentence], targets, has_target
+            )
+
+        # Eq. 7: lambda1 L_token + lambda2 L_spatial.
+        weights = weights or LossWeights()
+        loss = weights.token * token_loss if token_loss is not None else None
+        if spatial is not None and targets is not None and has_target is not None:
+            spatial_losses = spatial_loss(
+                spatial,
+                targets,
+                has_target,
+                weights,
+                num_targets if num_targets is not None else has_target.sum().clamp(min=1),
+                num_rows if num_rows is not None else len(targets),
+            )
+            spatial_term = weights.spatial * spatial_losses.total
+            loss = spatial_term if loss is None else loss + spatial_term
+        return BridgeSTGOutput(loss, token_loss, logits, bridge, spatial, spatial_losses)
+
+    def read(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixel_values_videos: Tensor | None = None,
+        video_grid_thw: Tensor | None = None,
+        slot_mask: Tensor | None = None,
+        vision: BaseModelOutputWithPooling | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Last-layer hidden states (B, L, D) of the language model.
+
+        Qwen3-VL is composed, not forked: it is given positions in the 4-row form, which bypasses its own. ``vision``
+        hands over encoded frames; ``cache`` is extended in place.
+        """
+        if position_ids.ndim != 3 or position_ids.shape[0] != 4:
+            raise ValueError(f"position_ids must be (4, B, L), got {tuple(position_ids.shape)}")
+        if vision is None and pixel_values_videos is not None:
+            vision = self.encode_video(pixel_values_videos, video_grid_thw)
+        embeds = self.mllm.get_input_embeddings()(input_ids)
+        if slot_mask is not None:
+            embeds = self.bridge.insert_queries(embeds, slot_mask)
+        visual_mask, deepstack = None, None
+        if vision is not None:
+            visual_mask = input_ids == self.config.mllm.video_token_id
+            features = torch.cat(list(vision.pooler_output)).to(embeds.dtype)
+            if int(visual_mask.sum()) != len(features):
+                raise ValueError(
+                    f"{int(visual_mask.sum())} video tokens but {len(features)} encoded ones: input_ids and "
+                    "video_grid_thw must come from the same call of the processor"
+                )
+            embeds = embeds.masked_scatter(visual_mask[..., None], features)
+            deepstack = [torch.cat(list(level)) for level in vision.deepstack_features]
+        return self.mllm.model.language_model(
+            inputs_embeds=embeds,
+            position_ids=position_ids,
+            attention_mask=attention_mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            visual_pos_masks=visual_mask,
+            deepstack_visual_embeds=deepstack,
+        ).last_hidden_state
+
+    def encode_video(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> BaseModelOutputWithPooling:
+        """The vision tower on frame pairs: merged tokens and DeepStack features, split per clip."""
+        return self.mllm.model.get_video_features(pixel_values_videos, video_grid_thw)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """The localizer and Qwen3-VL initialise themselves; what is left is the bridge's linear layers."""
+        if isinstance(module, SemanticBridge):
+            for layer in (module.projection[0], module.projection[2]):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a folder or hub id; safetensors only, and every key must match.
+
+        Raises:
+            CheckpointError: the folder or a file is missing or truncated, or keys or shapes differ.
+        """
+        name = str(pretrained_model_name_or_path)
+        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+            raise CheckpointError(f"{name}: not a checkpoint folder (no config.json)")
+        wants_info = kwargs.pop("output_loading_info", False)
+        try:
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, *args, use_safetensors=True, output_loading_info=True, **kwargs
+            )
+        except CheckpointError:
+            raise
+        except Exception as problem:
+            line = " ".join(str(problem).split())[:300]
+            raise CheckpointError(f"{name}: cannot be loaded as a checkpoint: {line}") from problem
+        faults = [
+            f"{len(info[kind])} {word} keys (first: {sorted(map(str, info[kind]))[0]})"
+            for kind, word in (
+                ("missing_keys", "missing"),
+                ("unexpected_keys", "unexpected"),
+                ("mismatched_keys", "wrong-shaped"),
+            )
+            if info.get(kind)
+        ]
+        if faults:
+            raise CheckpointError(f"{name}: weights do not match the configuration: " + ", ".join(faults))
+        return (model, info) if wants_info else model
+
+
+AutoModel.register(BridgeSTGConfig, BridgeSTGForVideoGrounding)

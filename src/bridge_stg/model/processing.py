@@ -1,0 +1,220 @@
+"""From a sampled video and sentences to the tensors the model reads.
+
+Everything numeric follows from the model's configuration, so a checkpoint folder holds the tokenizer and one
+``config.json``, and the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import AutoConfig, AutoProcessor, AutoTokenizer, BatchFeature, PreTrainedTokenizerBase
+
+from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.frames import detector_frames, fit_frame_size, patchify
+from bridge_stg.model.small_tokenizer import DET_TOKEN
+from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_clip, text_positions
+from bridge_stg.model.token_layout import IGNORE, Branch, build_tree, collate_trees
+from bridge_stg.prompting.templates import prompt_text
+from bridge_stg.prompting.timestamps import pair_timestamps
+from bridge_stg.types import SampledVideo
+
+MAX_QUERY_TOKENS = 512
+
+
+class BridgeSTGProcessor:
+    """Tokenizer, ETA layout and frame preprocessing of one checkpoint.
+
+    >>> # inputs = processor(video, ["the red circle that moves left"])
+    >>> # model(**inputs)
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: BridgeSTGConfig) -> None:
+        if tokenizer.convert_tokens_to_ids(DET_TOKEN) != config.det_token_id:
+            raise CheckpointError(
+                f"the tokenizer gives {DET_TOKEN} the id {tokenizer.convert_tokens_to_ids(DET_TOKEN)}, the "
+                f"configuration says {config.det_token_id}: they are not of the same checkpoint"
+            )
+        self.tokenizer = tokenizer
+        self.config = config
+        self.clip_tokens = ClipTokens(
+            config.mllm.vision_start_token_id, config.mllm.vision_end_token_id, config.mllm.video_token_id
+        )
+        self.turn_start = self._id("<|im_start|>")
+        self.turn_end = self._id("<|im_end|>")
+        self._opening = (self.turn_start, *self.plain_ids("user\n"))
+        self._reply = (self.turn_end, *self.plain_ids("\n"), self.turn_start, *self.plain_ids("assistant\n"))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **kwargs: Any) -> BridgeSTGProcessor:
+        """Load the tokenizer and configuration of a checkpoint folder or hub id."""
+        try:
+            config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name)
+            if not isinstance(config, BridgeSTGConfig):
+                raise CheckpointError(f"{name}: holds a {config.model_type} model, not a Bridge-STG checkpoint")
+            return cls(AutoTokenizer.from_pretrained(name), config)
+        except CheckpointError:
+            raise
+        except (OSError, ValueError) as problem:
+            line = " ".join(str(problem).split())[:300]
+            raise CheckpointError(f"{name}: tokenizer or configuration cannot be loaded: {line}") from problem
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the tokenizer and the configuration."""
+        self.tokenizer.save_pretrained(folder)
+        self.config.save_pretrained(folder)
+
+    # --- text ---------------------------------------------------------------------------------------------------
+
+    def plain_ids(self, text: str) -> tuple[int, ...]:
+        """Token ids of text from outside; ``<det>`` or ``<|video_pad|>`` in it stay letters, never special tokens."""
+        encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return tuple(encoded["input_ids"])
+
+    def question_ids(self, task: str, query: str) -> tuple[int, ...]:
+        """The rest of the user's turn and the opening of the answer.
+
+        Raises:
+            InputError: the query is empty or longer than MAX_QUERY_TOKENS.
+        """
+        if not query.strip():
+            raise InputError("the query is empty; say in a few words what to look for")
+        text = self.plain_ids(prompt_text(task, query))
+        if len(text) > MAX_QUERY_TOKENS:
+            raise InputError(
+                f"the query is {len(text)} tokens long, the limit is {MAX_QUERY_TOKENS}; describe one event briefly"
+            )
+        return (*text, *self._reply)
+
+    def branch(self, task: str, query: str, answer: str, locates: bool) -> Branch:
+        """A question with its answer to learn from; ``locates`` ends it with <det> and the bridging queries."""
+        question = self.question_ids(task, query)
+        reply = (*self.plain_ids(answer), self.config.det_token_id if locates else self.turn_end)
+        slots = self.config.num_bridge_queries if locates else 0
+        return Branch(
+            ids=(*question, *reply, *(self.config.det_token_id,) * slots),
+            labels=(*(IGNORE,) * len(question), *reply, *(IGNORE,) * slots),
+            bridge_slots=slots,
+            reads_bridge=locates,
+        )
+
+    def caption_branch(self, caption: str, clip: ClipLayout, pair: int) -> Branch:
+        """Text about one frame pair, attached right after it, so that it sees nothing later."""
+        ids = (self.turn_start, *self.plain_ids(caption), self.turn_end)
+        end = clip.pair_ends[pair]
+        return Branch(
+            ids=ids,
+            labels=(IGNORE, *ids[1:]),
+            attach=end,
+            position=int(clip.positions[:, :end].max()) + 1,
+        )
+
+    # --- video --------------------------------------------------------------------------------------------------
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """The (width, height) at which a source of that size is read."""
+        return fit_frame_size(width, height, self.config.pixels_per_token_side, self.config.max_tokens_per_frame)
+
+    def patches(self, frames: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, int]]:
+        """Patches and patch grid of frames (F, H, W, 3) that have a size given by ``frame_size``."""
+        vision = self.config.mllm.vision_config
+        return patchify(frames, int(vision.patch_size), int(vision.spatial_merge_size))
+
+    def spatial_frames(self, frames: NDArray[np.uint8]) -> Tensor:
+        """QGSL's input (F, 3, h, w) of frames (F, H, W, 3)."""
+        spatial = self.config.spatial
+        return detector_frames(
+            frames, tuple(spatial.pixel_mean), tuple(spatial.pixel_std), self.config.spatial_short_side
+        )
+
+    def clip(self, grid: tuple[int, int, int], times: NDArray[np.float64] | None) -> ClipLayout:
+        """The opening of the user's turn and the clip; ``times`` (F,) seconds, None for an image.
+
+        Args:
+            grid: (P, H, W) in patches, as ``patches`` returns it.
+        """
+        merge = int(self.config.mllm.vision_config.spatial_merge_size)
+        stamps = None
+        if times is not None:
+            stamps = [list(self.plain_ids(text)) for text in pair_timestamps(times)]
+        layout = layout_clip(
+            (grid[0], grid[1] // merge, grid[2] // merge),
+            stamps,
+            self.config.eta_mode,
+            len(self._opening),
+            self.clip_tokens,
+        )
+        opening = torch.tensor(self._opening)
+        return ClipLayout(
+            input_ids=torch.cat([opening, layout.input_ids]),
+            positions=torch.cat([text_positions(0, len(opening)), layout.positions], dim=1),
+            pair_ends=tuple(end + len(opening) for end in layout.pair_ends),
+            next_position=layout.next_position,
+        )
+
+    def __call__(
+        self, video: SampledVideo, queries: Sequence[str], answers: Sequence[str] | None = None, task: str = "stvg"
+    ) -> BatchFeature:
+        """Everything ``BridgeSTGForVideoGrounding.forward`` needs to ground sentences in one video.
+
+        Every sentence is a branch of one token tree over the clip. Without ``answers`` the branches end where the
+        answer begins; with them (and for tasks that locate) they end with <det> and the bridging queries, and labels
+        and QGSL's rows (every sentence on every frame) are added.
+        """
+        frames = video.frames
+        width, height = self.frame_size(video.info.width, video.info.height)
+        if frames.shape[1:3] != (height, width):
+            raise InputError(
+                f"frames are {frames.shape[2]}x{frames.shape[1]}, the model reads this video at {width}x{height}; "
+                "sample it with frame_size=processor.frame_size"
+            )
+        patches, grid = self.patches(frames)
+        clip = self.clip(grid, video.times)
+        locates = task in ("stvg", "vot", "rec")
+        if answers is None:
+            branches = [Branch(ids, (IGNORE,) * len(ids)) for ids in (self.question_ids(task, q) for q in queries)]
+        else:
+            branches = [self.branch(task, q, a, locates) for q, a in zip(queries, answers, strict=True)]
+        trees = [build_tree(clip.input_ids, clip.positions, clip.next_position, branches)]
+        batch = collate_trees(trees, self.pad_id)
+        features = {
+            "input_ids": batch.input_ids,
+            "position_ids": batch.position_ids,
+            "attention_mask": batch.attention_mask(),
+            "pixel_values_videos": patches,
+            "video_grid_thw": torch.tensor([grid]),
+        }
+        if answers is not None:
+            features["labels"] = batch.labels
+            if locates:
+                count = len(frames)
+                features |= {
+                    "slot_mask": batch.slot_mask,
+                    "bridge_mask": batch.bridge_mask,
+                    "spatial_pixel_values": self.spatial_frames(frames),
+                    "row_frame": torch.arange(count).repeat(len(queries)),
+                    "row_sentence": torch.arange(len(queries)).repeat_interleave(count),
+                }
+        return BatchFeature(features)
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills batches; attention never reaches it."""
+        pad = self.tokenizer.pad_token_id
+        return int(pad) if pad is not None else self.turn_end
+
+    def _id(self, token: str) -> int:
+        value = self.tokenizer.convert_tokens_to_ids(token)
+        if not isinstance(value, int) or value == self.tokenizer.unk_token_id:
+            raise CheckpointError(f"the tokenizer has no {token} token; a Qwen3-VL tokenizer is needed")
+        return value
+
+
+AutoProcessor.register(BridgeSTGConfig, BridgeSTGProcessor)

@@ -1,0 +1,135 @@
+"""What only trains: data mix, curriculum, optimiser, run. Nothing here is needed to load the weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bridge_stg.errors import InputError
+
+Share = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lesson(_Strict):
+    """A step of the curriculum, in force until ``until`` (a fraction of the run)."""
+
+    until: float = Field(gt=0, le=1)
+    min_objects: int = Field(ge=1)
+    max_objects: int = Field(ge=1)
+    max_duration: float = Field(16.0, gt=4, le=60)
+
+
+class ClipMix(_Strict):
+    """How many branches of each kind a clip carries, at most.
+
+    captions: what every object does in one frame pair, attached right after the pair.
+    moments: "what happens at 3.2 seconds", asked after the clip.
+    seconds: "at which seconds does this happen", answered with every whole second of the window.
+    windows: temporal grounding (VTG).
+    choices: multiple choice (VQA).
+    located: spatio-temporal grounding (STVG) with <det>, bridging queries and QGSL.
+    tracked: tracking from a first box (VOT).
+    referred: referring expressions (REC), in image steps.
+    """
+
+    captions: Share = 0
+    moments: Share = 0
+    seconds: Share = 0
+    windows: Share = 0
+    choices: Share = 0
+    located: Share = 0
+    tracked: Share = 0
+    referred: Share = 0
+
+
+class DataConfig(_Strict):
+    """Generated clips: a pure function of (seed, step)."""
+
+    seed: int = 0
+    clips_per_step: int = Field(16, ge=1)
+    images_per_step: int = Field(48, ge=1)
+    image_share: float = Field(0.25, ge=0, le=1)
+    min_duration: float = Field(4.0, ge=3)
+    curriculum: tuple[Lesson, ...]
+    mix: ClipMix
+    image_mix: ClipMix
+    num_positive: int = Field(8, ge=0)
+    num_negative: int = Field(2, ge=0)
+    workers: int = Field(1, ge=0)
+
+
+class OptimConfig(_Strict):
+    """AdamW with warm-up and cosine decay; the paper's values are lr 1e-4, weight decay 0, warm-up ratio 0.1."""
+
+    lr: float = Field(1e-4, gt=0)
+    spatial_lr: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    final_ratio: float = Field(0.0, ge=0, le=1)
+    clip_norm: float = Field(1.0, gt=0)
+    steps: int = Field(gt=0)
+
+
+class WeightsConfig(_Strict):
+    """Eq. 7-9; beta 0.5 is the paper's."""
+
+    token: float = 1.0
+    spatial: float = 0.02
+    box: float = 0.5
+
+
+class TrainConfig(_Strict):
+    """One run.
+
+    ``stage`` "pretrain" makes a small Qwen3-VL and trains all of it on tokens; "bridge" is Bridge-STG tuning on
+    ``base``, a folder of the first. ``tune`` says what moves in the language tower: "lora" as in section 4.1, or
+    "full"; the vision tower never moves in the bridge stage.
+    """
+
+    name: str
+    stage: Literal["pretrain", "bridge"]
+    base: str | None = None
+    tune: Literal["lora", "full"] = "full"
+    data: DataConfig
+    optim: OptimConfig
+    weights: WeightsConfig = WeightsConfig()
+    precision: Literal["no", "bf16"] = "no"
+    save_minutes: float = Field(5.0, gt=0)
+    log_every: int = Field(20, ge=1)
+    validate_every: int = Field(0, ge=0)
+
+
+def override(config: TrainConfig, settings: list[str]) -> TrainConfig:
+    """Apply ``a.b=value`` settings; every unknown key and bad value is reported at once.
+
+    Raises:
+        InputError: a setting without "=", an unknown key, or a value of the wrong kind.
+    """
+    values = config.model_dump()
+    problems = []
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            problems.append(f"{setting!r} is not of the form key=value")
+            continue
+        place: Any = values
+        *parents, leaf = path.split(".")
+        for key in parents:
+            place = place.get(key) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or leaf not in place:
+            problems.append(f"unknown key {path!r}")
+            continue
+        place[leaf] = text
+    try:
+        checked = TrainConfig.model_validate(values)
+    except ValidationError as problem:
+        problems += [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()]
+        checked = config
+    if problems:
+        raise InputError("bad settings: " + "; ".join(problems))
+    return checked

@@ -1,0 +1,216 @@
+"""The training loop, on accelerate: data by step, one loss, checkpoints that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from bridge_stg.errors import BridgeSTGError, InputError
+from bridge_stg.losses.objective import LossWeights
+from bridge_stg.model.adapters import add_lora
+from bridge_stg.model.initialization import assemble
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training.configuration import DataConfig, TrainConfig
+from bridge_stg.training.progress import RunLog, TokenGroups
+from bridge_stg.training.shapes_clips import build_batch
+from bridge_stg.training.small_model import small_config, small_tokenizer
+
+
+class StepData(Dataset[dict[str, Tensor]]):
+    """Batch number ``step``, a pure function of (seed, step): resuming needs the step number and nothing else."""
+
+    def __init__(self, config: DataConfig, steps: int, processor: BridgeSTGProcessor) -> None:
+        self.config, self.steps, self.processor = config, steps, processor
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        return build_batch(self.config, step, self.steps, self.processor)
+
+
+def build_model(config: TrainConfig) -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
+    """The model of a stage, with exactly the parameters of that stage trainable."""
+    if config.stage == "pretrain":
+        tokenizer = small_tokenizer()
+        model_config = small_config(tokenizer)
+        model = BridgeSTGForVideoGrounding(model_config)
+        processor = BridgeSTGProcessor(tokenizer, model_config)
+        model.requires_grad_(False)
+        model.mllm.requires_grad_(True)
+        return model, processor
+    if config.base is None or not Path(config.base).is_dir():
+        raise InputError(f"base {config.base!r} is not a folder; run the recipe shapes-pretrain first")
+    spatial = small_config(small_tokenizer()).spatial
+    model, processor, _ = assemble(config.base, detector=None, spatial=spatial, max_tokens_per_frame=24)
+    model.mllm.requires_grad_(False)
+    if config.tune == "lora":
+        add_lora(model)
+    else:
+        model.mllm.model.language_model.requires_grad_(True)
+        model.mllm.lm_head.requires_grad_(True)
+    return model, processor
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Language and bridge at ``lr``, the spatial decoder at ``spatial_lr``; every trainable parameter once."""
+    language = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("localizer.")]
+    spatial = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("localizer.")]
+    groups = [{"params": language, "lr": config.optim.lr, "clip": config.optim.clip_norm}]
+    if spatial:
+        # Its gradients carry lambda2, so its norm is clipped on the same scale, apart from the token loss.
+        clip = config.optim.clip_norm * config.weights.spatial
+        groups.append({"params": spatial, "lr": config.optim.spatial_lr, "clip": clip})
+    assert sum(len(group["params"]) for group in groups) == sum(p.requires_grad for p in model.parameters())
+    return groups
+
+
+def cosine_schedule(config: TrainConfig) -> Callable[[int], float]:
+    """Warm-up, then cosine to ``final_ratio`` of the peak."""
+    total = config.optim.steps
+    warmup = max(round(config.optim.warmup_ratio * total), 1)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(total - warmup, 1)
+        return config.optim.final_ratio + (1 - config.optim.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return factor
+
+
+def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print) -> Path:
+    """Run ``config`` in folder ``out``, going on from its last state if there is one.
+
+    Returns:
+        The folder of the finished checkpoint: an ordinary Qwen3-VL folder after "pretrain", a Bridge-STG one after
+        "bridge".
+    """
+    accelerator = Accelerator(mixed_precision=config.precision)
+    set_seed(config.data.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
+    model, processor = build_model(config)
+    model.train()
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), weight_decay=config.optim.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(config))
+    model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
+    start = restore(accelerator, out)
+    if start:
+        report(f"going on from step {start}")
+    data = StepData(config.data, config.optim.steps, processor)
+    loader = DataLoader(
+        data,
+        batch_size=None,
+        sampler=range(start, config.optim.steps),
+        num_workers=config.data.workers,
+        prefetch_factor=4 if config.data.workers else None,
+        worker_init_fn=_one_thread,
+    )
+    weights = LossWeights(token=config.weights.token, spatial=config.weights.spatial, box=config.weights.box)
+    log, groups = RunLog(out / "log.jsonl"), TokenGroups(processor.tokenizer)
+    saved = time.monotonic()
+    for step, batch in enumerate(loader, start=start):
+        batch = {name: value.to(accelerator.device) for name, value in batch.items()}
+        output = model(**batch, weights=weights)
+        accelerator.backward(output.loss)
+        take_step(accelerator, optimizer, schedule, output, step, log)
+        note(log, groups, output, batch)
+        done = step + 1
+        if done % config.log_every == 0 or done == config.optim.steps:
+            line = log.write(done, lr=schedule.get_last_lr()[0])
+            report(" ".join(f"{name}={value}" for name, value in line.items()))
+        if time.monotonic() - saved > config.save_minutes * 60:
+            save(accelerator, out, done)
+            saved = time.monotonic()
+    return export(accelerator.unwrap_model(model), processor, config, out)
+
+
+def take_step(
+    accelerator: Accelerator,
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+    output: BridgeSTGOutput,
+    step: int,
+    log: RunLog,
+) -> None:
+    """Clip each group, stop on anything that is not finite, and only then move the weights."""
+    assert output.loss is not None
+    for name, group in zip(("grad_norm", "spatial_grad_norm"), optimizer.param_groups, strict=False):
+        with_gradient = [p for p in group["params"] if p.grad is not None]
+        if not with_gradient:
+            continue
+        norm = float(accelerator.clip_grad_norm_(with_gradient, group["clip"]))
+        if not (math.isfinite(norm) and math.isfinite(float(output.loss.detach()))):
+            raise BridgeSTGError(f"step {step}: loss {float(output.loss.detach())}, {name} {norm}: not finite")
+        log.add(name, norm)
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad()
+
+
+def note(log: RunLog, groups: TokenGroups, output: BridgeSTGOutput, batch: dict[str, Tensor]) -> None:
+    """Losses by name and token accuracy by group, image steps apart from video steps."""
+    log.clips += len(batch["input_ids"])
+    video = bool((batch["video_grid_thw"][:, 0] > 1).any())
+    kind = "video" if video else "image"
+    if output.token_loss is not None and output.logits is not None:
+        log.add(f"{kind}/token", float(output.token_loss.detach()))
+        labels = batch["labels"][batch["labels"] != -100]
+        for name, (right, asked) in groups.accuracy(output.logits.detach(), labels).items():
+            log.add(f"{kind}/accuracy_{name}", right, asked)
+    if output.spatial_losses is not None:
+        for name, value in output.spatial_losses.named().items():
+            log.add(f"{kind}/{name}", float(value.detach()))
+
+
+def save(accelerator: Accelerator, out: Path, step: int) -> None:
+    """Write weights, optimizer, scheduler and RNG beside the old state, then replace it."""
+    fresh, state = out / "state.new", out / "state"
+    shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.save_state(str(fresh), safe_serialization=False)
+    (fresh / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
+    old = out / "state.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if state.exists():
+        os.replace(state, old)
+    os.replace(fresh, state)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(accelerator: Accelerator, out: Path) -> int:
+    """Load the last complete state; the step to go on from, 0 without one."""
+    for state in (out / "state", out / "state.old"):
+        if (state / "step.json").is_file():
+            accelerator.load_state(str(state))
+            return int(json.loads((state / "step.json").read_text(encoding="utf-8"))["step"])
+    return 0
+
+
+def export(model: Any, processor: BridgeSTGProcessor, config: TrainConfig, out: Path) -> Path:
+    """Write the finished checkpoint."""
+    folder = out / "checkpoint"
+    if config.stage == "pretrain":
+        model.mllm.save_pretrained(folder)
+        processor.tokenizer.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    return folder
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

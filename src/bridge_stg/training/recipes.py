@@ -1,0 +1,77 @@
+"""Runs that can be started by name: functions that return a complete, validated configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bridge_stg.errors import InputError
+from bridge_stg.training.configuration import (
+    ClipMix,
+    DataConfig,
+    Lesson,
+    OptimConfig,
+    TrainConfig,
+    WeightsConfig,
+)
+
+
+def shapes_pretrain() -> TrainConfig:
+    """Stage 1: a small Qwen3-VL learns to see and to tell time, from dense captions and many questions per clip."""
+    return TrainConfig(
+        name="shapes-pretrain",
+        stage="pretrain",
+        data=DataConfig(
+            clips_per_step=8,
+            images_per_step=32,
+            image_share=0.2,
+            curriculum=(
+                Lesson(until=0.15, min_objects=1, max_objects=1, max_duration=7.0),
+                Lesson(until=0.40, min_objects=1, max_objects=2, max_duration=8.0),
+                Lesson(until=0.70, min_objects=1, max_objects=3, max_duration=12.0),
+                Lesson(until=1.00, min_objects=1, max_objects=5, max_duration=16.0),
+            ),
+            mix=ClipMix(captions=5, moments=1, seconds=2, windows=2, choices=1),
+            image_mix=ClipMix(captions=1),
+        ),
+        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=3000),
+    )
+
+
+def shapes() -> TrainConfig:
+    """Stage 2: Bridge-STG tuning as in section 4.1, in miniature, on the folder that stage 1 wrote."""
+    return TrainConfig(
+        name="shapes",
+        stage="bridge",
+        base="runs/shapes-pretrain/checkpoint",
+        data=DataConfig(
+            seed=1,
+            clips_per_step=6,
+            images_per_step=16,
+            image_share=0.2,
+            curriculum=(
+                Lesson(until=0.15, min_objects=1, max_objects=2, max_duration=10.0),
+                Lesson(until=0.50, min_objects=1, max_objects=4, max_duration=12.0),
+                Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
+            ),
+            mix=ClipMix(located=3, windows=1, choices=1, tracked=1),
+            image_mix=ClipMix(referred=2),
+            num_positive=3,
+            num_negative=1,
+        ),
+        optim=OptimConfig(lr=5e-4, spatial_lr=5e-4, warmup_ratio=0.03, final_ratio=0.05, steps=3000),
+        weights=WeightsConfig(box=5.0),
+    )
+
+
+RECIPES: dict[str, Callable[[], TrainConfig]] = {"shapes-pretrain": shapes_pretrain, "shapes": shapes}
+
+
+def recipe(name: str) -> TrainConfig:
+    """The configuration of a named recipe.
+
+    Raises:
+        InputError: no recipe of that name.
+    """
+    if name not in RECIPES:
+        raise InputError(f"no recipe {name!r}; there are {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]()

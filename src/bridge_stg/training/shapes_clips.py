@@ -1,0 +1,289 @@
+"""Generated training clips: scenes drawn on the fly, their questions as branches of one token tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridge_stg.data.frame_selection import select_frames
+from bridge_stg.data.shapes.motion import boxes
+from bridge_stg.data.shapes.objects import Scene, SceneSettings
+from bridge_stg.data.shapes.questions import Question, captions, questions
+from bridge_stg.data.shapes.render import render
+from bridge_stg.data.shapes.world import make_scene
+from bridge_stg.geometry.spans import frame_pairs, pair_times
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.temporal_alignment import ClipLayout
+from bridge_stg.model.token_layout import Branch, TokenTree, build_tree, collate_trees
+from bridge_stg.prompting.templates import LOCATED, WINDOW_WORDINGS, choices_text, window_text
+from bridge_stg.prompting.timestamps import timestamp_text
+from bridge_stg.training.configuration import ClipMix, DataConfig
+from bridge_stg.types import TimeSpan
+
+MOMENT = "What happens at this time? {time}"
+SECONDS = "During which seconds does this happen? {query}"
+NOISE = 5.0  # grey levels; stands for what video compression does to a clean drawing
+
+
+@dataclass
+class TrainingClip:
+    """One clip as tensors. Rows join a frame of this clip and a sentence of this clip."""
+
+    tree: TokenTree
+    patches: Tensor
+    grid: tuple[int, int, int]
+    spatial_frames: Tensor | None = None
+    row_frame: list[int] = field(default_factory=list)
+    row_sentence: list[int] = field(default_factory=list)
+    targets: list[NDArray[np.float64]] = field(default_factory=list)
+    has_target: list[bool] = field(default_factory=list)
+    sentences: int = 0
+
+
+def step_settings(config: DataConfig, step: int, steps: int) -> tuple[bool, SceneSettings]:
+    """Whether a step trains on single images, and the scenes it draws; a pure function of (seed, step).
+
+    All clips of a step have about the same length, so that little is padded.
+    """
+    rng = np.random.default_rng([config.seed, step, 1])
+    lesson = next(item for item in config.curriculum if step < item.until * steps or item.until == 1.0)
+    image = bool(rng.random() < config.image_share)
+    longest = rng.uniform(config.min_duration, lesson.max_duration)
+    shortest = max(longest - 1.0, config.min_duration)
+    return image, SceneSettings(
+        min_objects=lesson.min_objects,
+        max_objects=lesson.max_objects,
+        min_duration=shortest,
+        max_duration=max(longest, shortest),
+    )
+
+
+def build_batch(config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor) -> dict[str, Tensor]:
+    """The model's inputs for one step."""
+    image, settings = step_settings(config, step, steps)
+    count = config.images_per_step if image else config.clips_per_step
+    seeds = np.random.default_rng([config.seed, step, 2]).integers(2**40, size=count)
+    make = image_clip if image else video_clip
+    mix = config.image_mix if image else config.mix
+    return collate_clips([make(int(seed), settings, mix, config, processor) for seed in seeds], processor.pad_id)
+
+
+def video_clip(
+    seed: int, settings: SceneSettings, mix: ClipMix, config: DataConfig, processor: BridgeSTGProcessor
+) -> TrainingClip:
+    """A scene sampled like a video file, with captions and questions."""
+    rng = np.random.default_rng([seed, 3])
+    scene = make_scene(seed, settings)
+    times = sample_times(scene, processor.config.sample_fps)
+    frames = draw(scene, times, processor, rng)
+    patches, grid = processor.patches(frames)
+    layout = processor.clip(grid, times)
+    asked = questions(scene, rng)
+    branches = [
+        *_captions(scene, times, layout, mix.captions, processor, rng),
+        *_moments(scene, times, mix.moments, processor, rng),
+        *_seconds(asked, mix.seconds, processor),
+        *_windows(asked, mix.windows, processor, rng),
+        *_choices(asked, mix.choices, processor),
+    ]
+    clip = TrainingClip(None, patches, grid)  # type: ignore[arg-type] - the tree follows below
+    located = _spread(asked, "stvg", mix.located) + _spread(asked, "vot", mix.tracked)
+    box, visible = boxes(scene, times)
+    for question in located:
+        assert question.window is not None and question.object_index is not None
+        if question.task == "stvg":
+            answer = _window_answer(question.window, rng)
+        else:
+            answer = LOCATED
+        branches.append(processor.branch(question.task, question.query, answer, locates=True))
+        chosen = select_frames(
+            times,
+            visible[question.object_index],
+            question.window,
+            config.num_positive,
+            config.num_negative,
+            int(rng.integers(2**31)),
+        )
+        _add_rows(clip, chosen.positive, box[question.object_index], True)
+        _add_rows(clip, chosen.negative, box[question.object_index], False)
+        clip.sentences += 1
+    if located:
+        _keep_used_frames(clip, frames, processor)
+    clip.tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
+    return clip
+
+
+def image_clip(
+    seed: int, settings: SceneSettings, mix: ClipMix, config: DataConfig, processor: BridgeSTGProcessor
+) -> TrainingClip:
+    """One frame of a scene as a clip without timestamps: captions and referring expressions."""
+    rng = np.random.default_rng([seed, 4])
+    scene = make_scene(seed, settings)
+    asked = questions(scene, rng) if mix.referred else []
+    referred = [question for question in asked if question.task == "rec"]
+    moment = float(referred[0].time or 0.0) if referred else float(rng.uniform(0, scene.duration))
+    times = np.array([moment])
+    frames = draw(scene, times, processor, rng)
+    patches, grid = processor.patches(frames)
+    layout = processor.clip(grid, None)
+    branches: list[Branch] = []
+    if mix.captions:
+        branches.append(processor.caption_branch(_sentence(captions(scene, moment, moment)), layout, 0))
+    clip = TrainingClip(None, patches, grid)  # type: ignore[arg-type] - the tree follows below
+    box, _ = boxes(scene, times)
+    for question in [item for item in referred if item.time == moment][: mix.referred]:
+        assert question.object_index is not None
+        branches.append(processor.branch("rec", question.query, LOCATED, locates=True))
+        _add_rows(clip, np.array([0]), box[question.object_index], True)
+        clip.sentences += 1
+    if clip.sentences:
+        _keep_used_frames(clip, frames, processor)
+    clip.tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
+    return clip
+
+
+def sample_times(scene: Scene, fps: float) -> NDArray[np.float64]:
+    """Times (F,) of the frames that sampling a video file of this scene would choose."""
+    wanted = np.arange(0.0, scene.frame_count / float(scene.fps), 1.0 / fps)
+    shown = np.floor(wanted * float(scene.fps) + 0.5)
+    return np.unique(np.minimum(shown, scene.frame_count - 1)) / float(scene.fps)
+
+
+def draw(
+    scene: Scene, times: NDArray[np.float64], processor: BridgeSTGProcessor, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Frames (F, H, W, 3) at the size the model reads, with a little noise."""
+    width, height = processor.frame_size(scene.width, scene.height)
+    frames = render(scene, times, width, height).astype(np.float32)
+    frames += rng.normal(0.0, rng.uniform(0.0, NOISE), frames.shape).astype(np.float32)
+    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
+
+
+def collate_clips(clips: list[TrainingClip], pad_id: int) -> dict[str, Tensor]:
+    """Join clips of one frame size into the arguments of the model's forward."""
+    trees = collate_trees([clip.tree for clip in clips], pad_id)
+    batch: dict[str, Tensor] = {
+        "input_ids": trees.input_ids,
+        "position_ids": trees.position_ids,
+        "attention_mask": trees.attention_mask(),
+        "labels": trees.labels,
+        "pixel_values_videos": torch.cat([clip.patches for clip in clips]),
+        "video_grid_thw": torch.tensor([clip.grid for clip in clips]),
+    }
+    located = [clip for clip in clips if clip.spatial_frames is not None]
+    if located:
+        frame_base = np.cumsum([0] + [len(clip.spatial_frames) for clip in located])  # type: ignore[arg-type]
+        sentence_base = np.cumsum([0] + [clip.sentences for clip in located])
+        batch |= {
+            "slot_mask": trees.slot_mask,
+            "bridge_mask": trees.bridge_mask,
+            "spatial_pixel_values": torch.cat([clip.spatial_frames for clip in located]),  # type: ignore[misc]
+            "row_frame": torch.tensor(
+                [base + index for clip, base in zip(located, frame_base[:-1], strict=True) for index in clip.row_frame]
+            ),
+            "row_sentence": torch.tensor(
+                [
+                    base + index
+                    for clip, base in zip(located, sentence_base[:-1], strict=True)
+                    for index in clip.row_sentence
+                ]
+            ),
+            "targets": torch.from_numpy(np.stack([box for clip in located for box in clip.targets])).float(),
+            "has_target": torch.tensor([flag for clip in located for flag in clip.has_target]),
+        }
+    return batch
+
+
+def _captions(
+    scene: Scene,
+    times: NDArray[np.float64],
+    layout: ClipLayout,
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> list[Branch]:
+    pairs = frame_pairs(len(times))
+    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])  # a repeated frame shows no motion
+    return [
+        processor.caption_branch(
+            _sentence(captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]]))), layout, int(pair)
+        )
+        for pair in np.sort(rng.permutation(whole)[:count])
+    ]
+
+
+def _moments(
+    scene: Scene, times: NDArray[np.float64], count: int, processor: BridgeSTGProcessor, rng: np.random.Generator
+) -> list[Branch]:
+    pairs, stamps = frame_pairs(len(times)), pair_times(times)
+    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
+    found = []
+    for pair in rng.permutation(whole)[:count]:
+        text = _sentence(captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]])))
+        question = MOMENT.format(time=timestamp_text(float(stamps[pair])))
+        found.append(processor.branch("vqa", question, text, locates=False))
+    return found
+
+
+def _seconds(asked: list[Question], count: int, processor: BridgeSTGProcessor) -> list[Branch]:
+    found = []
+    for question in _spread(asked, "vtg", 2 * count)[count:]:
+        assert question.window is not None
+        whole = range(int(question.window.start), int(np.ceil(question.window.end)))
+        text = " ".join(str(second) for second in whole)
+        found.append(processor.branch("vqa", SECONDS.format(query=question.query), text, locates=False))
+    return found
+
+
+def _windows(asked: list[Question], count: int, processor: BridgeSTGProcessor, rng: np.random.Generator) -> list[Branch]:
+    return [
+        processor.branch("vtg", question.query, _window_answer(question.window, rng), locates=False)
+        for question in _spread(asked, "vtg", count)
+        if question.window is not None
+    ]
+
+
+def _choices(asked: list[Question], count: int, processor: BridgeSTGProcessor) -> list[Branch]:
+    return [
+        processor.branch("vqa", choices_text(question.query, question.choices), question.choice_letter or "", False)
+        for question in _spread(asked, "vqa", count)
+    ]
+
+
+def _spread(asked: list[Question], task: str, count: int) -> list[Question]:
+    """Up to ``count`` questions of a task about different events as far as there are any."""
+    pool = [question for question in asked if question.task == task]
+    first: dict[object, Question] = {}
+    for question in pool:
+        first.setdefault((question.object_index, question.window, question.answer), question)
+    chosen = list(first.values())[:count]
+    rest = [question for question in pool if question not in chosen]
+    return chosen + rest[: count - len(chosen)]
+
+
+def _window_answer(window: TimeSpan, rng: np.random.Generator) -> str:
+    return window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
+
+
+def _sentence(phrases: list[str]) -> str:
+    return ", ".join(phrases) if phrases else "nothing"
+
+
+def _add_rows(clip: TrainingClip, frames: NDArray[np.int64], box: NDArray[np.float64], positive: bool) -> None:
+    for frame in frames:
+        low, high = box[frame, :2], box[frame, 2:]
+        clip.row_frame.append(int(frame))
+        clip.row_sentence.append(clip.sentences)
+        clip.targets.append(np.concatenate([(low + high) / 2, high - low]))
+        clip.has_target.append(positive)
+
+
+def _keep_used_frames(clip: TrainingClip, frames: NDArray[np.uint8], processor: BridgeSTGProcessor) -> None:
+    used = sorted(set(clip.row_frame))
+    place = {frame: index for index, frame in enumerate(used)}
+    clip.row_frame = [place[frame] for frame in clip.row_frame]
+    clip.spatial_frames = processor.spatial_frames(frames[used])

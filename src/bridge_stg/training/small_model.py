@@ -1,0 +1,111 @@
+"""The laptop-scale configuration: a few million parameters, the same classes as the 8B."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast, Qwen3VLConfig
+
+from bridge_stg.data.shapes.objects import SceneSettings
+from bridge_stg.data.shapes.questions import captions, questions
+from bridge_stg.data.shapes.world import make_scene
+from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.small_tokenizer import DET_TOKEN, build_small_tokenizer
+from bridge_stg.prompting.templates import LOCATED, PROMPTS, WINDOW_WORDINGS, WINDOW_WORDINGS_WITH_FRAMES
+from bridge_stg.training.shapes_clips import MOMENT, SECONDS
+
+CORPUS_SCENES = 200
+
+
+def corpus_words() -> list[str]:
+    """Every word that the small world and the prompts use."""
+    texts = [*PROMPTS.values(), *WINDOW_WORDINGS, *WINDOW_WORDINGS_WITH_FRAMES, LOCATED, MOMENT, SECONDS]
+    texts += ["user", "assistant", "seconds", "nothing"]
+    for seed in range(CORPUS_SCENES):
+        scene = make_scene(seed, SceneSettings(min_objects=1, max_objects=6))
+        for question in questions(scene, np.random.default_rng(seed)):
+            texts += [question.query, *question.choices]
+        texts += captions(scene, 0.0, 1.0)
+    texts += list(string.ascii_uppercase)
+    words = re.findall(r"[A-Za-z]+", re.sub(r"\{.*?\}", " ", " ".join(texts)))
+    return sorted(set(words))
+
+
+def small_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of the shipped checkpoint."""
+    return build_small_tokenizer(corpus_words())
+
+
+def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeSTGConfig:
+    """Bridge-STG at laptop scale; ``changes`` are fields of BridgeSTGConfig."""
+
+    def token(name: str) -> int:
+        return int(tokenizer.convert_tokens_to_ids(name))  # type: ignore[arg-type]
+
+    mllm = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 128,
+            "intermediate_size": 384,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
+            "head_dim": 32,
+            "max_position_embeddings": 8192,
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                # Of the 16 rotary frequencies: time, height, width.
+                "mrope_section": [6, 5, 5],
+                "mrope_interleaved": True,
+            },
+            "pad_token_id": token("<|endoftext|>"),
+        },
+        vision_config={
+            "depth": 3,
+            "hidden_size": 96,
+            "intermediate_size": 256,
+            "num_heads": 4,
+            "patch_size": 12,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": 128,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 1],
+        },
+        image_token_id=token("<|image_pad|>"),
+        video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"),
+        vision_end_token_id=token("<|vision_end|>"),
+        tie_word_embeddings=True,
+    )
+    spatial = SpatialConfig(
+        backbone_embed_dim=32,
+        backbone_depths=(2, 2, 2),
+        backbone_num_heads=(2, 4, 8),
+        backbone_window_size=6,
+        backbone_image_size=96,
+        backbone_drop_path=0.0,
+        backbone_out_stages=(2, 3),
+        num_levels=3,
+        d_model=96,
+        num_heads=4,
+        num_points=4,
+        ffn_dim=256,
+        num_encoder_layers=2,
+        num_decoder_layers=3,
+        topk=24,
+        anchor_base=0.15,
+        num_denoising=5,
+    )
+    return BridgeSTGConfig(
+        mllm=mllm,
+        spatial=spatial,
+        det_token_id=token(DET_TOKEN),
+        max_tokens_per_frame=24,
+        **changes,
+    )

@@ -1,0 +1,108 @@
+"""Sample a video at a steady rate on its real timestamps.
+
+Peak memory grows with the frames kept, not with the source: each chosen frame is resized as soon as it is
+decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.errors import InputError, VideoError
+from bridge_stg.types import SampledVideo, TimeSpan
+from bridge_stg.video.decode import open_source
+from bridge_stg.video.resize import resize_frame
+
+# Seconds that decide a tie: far below any container's unit, far above float64 noise on hours of video.
+TIE = 1e-6
+
+
+def wanted_times(start: float, end: float, fps: float) -> NDArray[np.float64]:
+    """``start, start + 1/fps, ...`` while before ``end``; always at least ``start``. Shape (F,) seconds.
+
+    >>> wanted_times(0.0, 2.0, 2.0).tolist()
+    [0.0, 0.5, 1.0, 1.5]
+    """
+    count = max(int(np.ceil((end - start) * fps - TIE)), 1)
+    return start + np.arange(count) / fps
+
+
+def choose_frames(
+    times: NDArray[np.float64], wanted: NDArray[np.float64], tolerance: float
+) -> NDArray[np.int64]:
+    """The frame being shown at each wanted time, without duplicates.
+
+    A frame that appears less than ``tolerance`` after a wanted time counts as shown then: at 23.976 fps the
+    frame for 0.5 s appears at 0.5005 s.
+
+    Args:
+        times: (N,) increasing seconds at which the source frames appear.
+        wanted: (F,) increasing seconds.
+        tolerance: seconds, half a source frame.
+
+    Returns:
+        At most F increasing indices into ``times``.
+    """
+    shown = np.searchsorted(times, wanted + (tolerance - TIE), side="left") - 1
+    return np.unique(np.maximum(shown, 0)).astype(np.int64)
+
+
+def sample_video(
+    source: str | Path,
+    fps: float = 2.0,
+    frame_size: Callable[[int, int], tuple[int, int]] | None = None,
+    span: TimeSpan | None = None,
+    times: Sequence[float] | None = None,
+) -> SampledVideo:
+    """Frames of a video file (mp4, mkv, webm, mov, gif), a folder of images, or a single image.
+
+    Args:
+        source: path of the file or folder.
+        fps: frames wanted per second.
+        frame_size: maps (width, height) of the source as shown to the (width, height) kept; None keeps it.
+        span: only this window, in seconds since the first frame; None samples everything.
+        times: one second per image, for a folder without ``times.txt``.
+
+    Returns:
+        The chosen frames with their real times since the first frame. What could not be read is in ``notes``.
+
+    Raises:
+        VideoError: the source cannot be read.
+        InputError: a rate that is not positive, or a window outside the video.
+    """
+    if not (np.isfinite(fps) and fps > 0):
+        raise InputError(f"the sampling rate must be a positive number of frames per second, got {fps}")
+    video = open_source(source, times)
+    info = video.info
+    start, end = (0.0, info.duration) if span is None else (max(span.start, 0.0), min(span.end, info.duration))
+    if start >= info.duration or end < 0:
+        asked = f"[{start:.2f}, {end:.2f})" if span is None else f"[{span.start:.2f}, {span.end:.2f})"
+        raise InputError(
+            f"{source}: window {asked} s lies outside the video, which lasts {info.duration:.2f} s"
+        )
+    chosen = choose_frames(video.times, wanted_times(start, end, fps), float(1 / info.fps) / 2)
+    width, height = (info.width, info.height) if frame_size is None else frame_size(info.width, info.height)
+    # One block for all frames: stacking a list at the end would need the memory twice.
+    frames = np.empty((len(chosen), height, width, 3), dtype=np.uint8)
+    kept: list[int] = []
+    for number, pixels in video.read(chosen.tolist()):
+        frames[len(kept)] = resize_frame(pixels, width, height)
+        kept.append(number)
+    if not kept:
+        raise VideoError(f"{source}: none of the sampled frames could be decoded; re-encode it as H.264 mp4")
+    notes = list(video.notes)
+    if len(kept) < len(chosen):
+        notes.append(f"{len(chosen) - len(kept)} of {len(chosen)} sampled frames are damaged and were left out")
+    indices = np.array(kept, dtype=np.int64)
+    return SampledVideo(
+        info=info,
+        frames=frames[: len(kept)],
+        times=video.times[indices],
+        source_frames=indices,
+        sampled_fps=float(fps),
+        notes=tuple(notes),
+    )

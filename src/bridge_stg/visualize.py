@@ -1,0 +1,309 @@
+"""Draw a grounded sentence: on one frame, on a whole video, or as a strip of frames for a page.
+
+Every size follows from the frame: the same code is readable at 320x240 and at 1080p. Text uses the font that
+ships with Pillow (Latin letters); letters it lacks appear as empty squares.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from bridge_stg.errors import InputError, VideoError
+from bridge_stg.geometry.spans import boxes_at, sampled_in_span
+from bridge_stg.types import GroundingResult, SampledVideo, TimeSpan
+from bridge_stg.video.decode import open_source
+from bridge_stg.video.resize import resize_frame
+from bridge_stg.video.write import VideoWriter
+
+Color = tuple[int, int, int]
+ACCENT: Color = (255, 176, 0)
+WHITE: Color = (255, 255, 255)
+TRACK: Color = (150, 150, 150)
+BLACK: Color = (0, 0, 0)
+BACKDROP = 0.62  # how much of the picture behind text is darkened away
+MAX_LINES = 2
+
+
+def draw_frame(
+    frame: NDArray[np.uint8],
+    box: Sequence[float] | NDArray[np.float64] | None,
+    score: float | None,
+    query: str,
+    window: TimeSpan | None,
+    time: float,
+    duration: float,
+) -> NDArray[np.uint8]:
+    """A copy of ``frame`` with the box, the sentence above and a time bar below.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        box: xyxy pixels of this frame, clipped to it; None draws none.
+        score: written at the box, in [0, 1].
+        query: wrapped to at most two lines, then cut with an ellipsis.
+        window: the part of the time bar to colour, seconds.
+        time: where the playhead stands, seconds.
+        duration: length of the time bar, seconds.
+
+    Returns:
+        (H, W, 3) uint8. Text is left out where the frame is too low for it (under 5 lines of text).
+    """
+    canvas = np.ascontiguousarray(frame).copy()
+    font = _font_size(*canvas.shape[:2])
+    if box is not None:
+        _draw_box(canvas, box, score, font)
+    if canvas.shape[0] >= 5 * font:
+        _draw_header(canvas, query, font)
+    _draw_time_bar(canvas, window, (time,), duration, font)
+    return canvas
+
+
+def write_annotated(
+    result: GroundingResult,
+    source: str | Path,
+    out: str | Path,
+    times: Sequence[float] | None = None,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the source as an mp4 with the result drawn on it, one frame in memory at a time.
+
+    Frame rate, frame times and size are those of the source (:class:`VideoWriter` pads an odd size by one
+    pixel). The box is drawn inside the window only, linear between the boxes of the tube. A window so short
+    that no frame appears in it is drawn on the frame nearest to its middle.
+
+    Args:
+        source: what the result was computed on; ``times`` as in :func:`sample_video`.
+        out: path of the mp4, written atomically.
+        on_frame: told (frames done, frames in all) after each frame.
+
+    Raises:
+        VideoError: the source cannot be read.
+        InputError: ``out`` cannot be written, or is the source itself.
+    """
+    out = Path(out)
+    video = open_source(source, times)
+    if out.exists() and out.samefile(source):
+        raise InputError(f"{out}: is the source video itself; give another name")
+    info = video.info
+    boxes = _boxes_by_frame(result, video.times)
+    shown_until = np.append(video.times[1:], max(info.duration, float(video.times[-1]) + 1e-3))
+    written = 0
+    with VideoWriter(out, info.width, info.height, info.fps) as writer:
+        for number, pixels in video.read(range(len(video.times))):
+            time = float(video.times[number])
+            box, score = boxes.get(number, (None, None))
+            drawn = draw_frame(pixels, box, score, result.query, result.window, time, info.duration)
+            if video.constant_rate:
+                # Undo the container's rounding of times (1 ms in Matroska), so that the rate stays exact.
+                writer.write(drawn, float(number / info.fps))
+            else:
+                writer.write(drawn, time, float(shown_until[number]) - time)
+            written += 1
+            if on_frame is not None:
+                on_frame(number + 1, len(video.times))
+        if not written:
+            raise VideoError(f"{source}: no frame could be decoded; re-encode it as H.264 mp4")
+    return out
+
+
+def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -> NDArray[np.uint8]:
+    """A row of ``count`` evenly spaced frames under the sentence, over a time bar that marks them.
+
+    Args:
+        sampled: frames of the result's video, of any size; boxes are scaled to them.
+
+    Returns:
+        (H, W, 3) uint8, about 180 pixels per frame high.
+    """
+    picks = np.unique(np.linspace(0, len(sampled) - 1, min(count, len(sampled))).round().astype(int))
+    height, width = sampled.frames.shape[1:3]
+    scale = min(180 / height, 640 / width)
+    tile_width, tile_height = max(round(width * scale), 1), max(round(height * scale), 1)
+    boxes = _boxes_by_frame(result, sampled.times)
+    to_tile = np.array([tile_width / sampled.info.width, tile_height / sampled.info.height] * 2)
+    font, gap = 18, 6
+    tiles = []
+    for pick in picks.tolist():
+        tile = resize_frame(sampled.frames[pick], tile_width, tile_height).copy()
+        if pick in boxes:
+            box, score = boxes[pick]
+            _draw_box(tile, box * to_tile, score, font - 4)
+        label = _text(f"{sampled.times[pick]:.1f} s", font - 4, WHITE)
+        if tile_height >= 3 * font:
+            _darken(tile[-label.shape[0] - 6 :, : label.shape[1] + 8])
+            _paste(tile, label, 4, tile_height - label.shape[0] - 3)
+        tiles.append(np.pad(tile, ((0, 0), (0, gap), (0, 0)), constant_values=24))
+    row = np.concatenate(tiles, axis=1)[:, :-gap]
+    row = np.pad(row, ((0, 0), (gap, gap), (0, 0)), constant_values=24)
+    header = np.full((_header_height(result.query, row.shape[1], font), row.shape[1], 3), 24, np.uint8)
+    _draw_header(header, result.query, font)
+    footer = np.full((2 * font, row.shape[1], 3), 24, np.uint8)
+    marks = [float(sampled.times[pick]) for pick in picks]
+    _draw_time_bar(footer, result.window, marks, sampled.info.duration, font)
+    return np.concatenate([header, row, footer], axis=0)
+
+
+def _boxes_by_frame(
+    result: GroundingResult, times: NDArray[np.float64]
+) -> dict[int, tuple[NDArray[np.float64], float]]:
+    """Box (source pixels) and score of each frame that appears inside the window."""
+    tube, window = result.tube, result.window
+    if tube is None or window is None or len(tube) == 0:
+        return {}
+    inside = sampled_in_span(times, window)
+    boxes = boxes_at(tube.times, tube.boxes, times[inside])
+    scores = np.interp(times[inside], tube.times, tube.scores)
+    return {int(n): (box, float(score)) for n, box, score in zip(inside, boxes, scores, strict=True)}
+
+
+def _font_size(height: int, width: int) -> int:
+    return int(np.clip(round(0.036 * min(height, width)), 12, 96))
+
+
+def _draw_box(
+    canvas: NDArray[np.uint8], box: Sequence[float] | NDArray[np.float64], score: float | None, font: int
+) -> None:
+    height, width = canvas.shape[:2]
+    corners = np.clip(np.asarray(box, dtype=np.float64), 0, [width - 1, height - 1] * 2)
+    with warnings.catch_warnings():
+        # It warns that OpenCV is absent; its NumPy drawing is all that is needed here.
+        warnings.filterwarnings("ignore", message="OpenCV")
+        import supervision as sv
+    box_here = sv.Detections(xyxy=corners[None], class_id=np.array([0]))
+    thickness = max(2, round(min(height, width) / 200)) if min(height, width) >= 48 else 1
+    sv.BoxAnnotator(color=sv.Color(*ACCENT), thickness=thickness).annotate(canvas, box_here)
+    if score is None or height < 5 * font:
+        return
+    # The library's own labels take half a second per frame without OpenCV, so the score is a cached tile.
+    label = _text(f"{score:.2f}", font, BLACK, ACCENT)
+    x, y = round(corners[0]) - thickness // 2, round(corners[1]) - label.shape[0]
+    _paste(canvas, label, min(x, width - label.shape[1]), y if y >= 0 else round(corners[1]))
+
+
+def _header_height(query: str, width: int, font: int) -> int:
+    return len(_wrap(query, font, width - font)) * _line_height(font) + font // 2
+
+
+def _draw_header(canvas: NDArray[np.uint8], query: str, font: int) -> None:
+    """The sentence at the top, on a darkened strip as high as its lines."""
+    width = canvas.shape[1]
+    _darken(canvas[: _header_height(query, width, font)])
+    for number, line in enumerate(_wrap(query, font, width - font)):
+        _paste(canvas, _text(line, font, WHITE), font // 2, font // 4 + number * _line_height(font))
+
+
+def _draw_time_bar(
+    canvas: NDArray[np.uint8], window: TimeSpan | None, marks: Sequence[float], duration: float, font: int
+) -> None:
+    """A track along the bottom: the window coloured, and a playhead at each mark (seconds)."""
+    height, width = int(canvas.shape[0]), int(canvas.shape[1])
+    strip_height = min(round(1.6 * font), max(height // 4, 2))
+    strip = canvas[-strip_height:]
+    _darken(strip)
+    margin = font // 2 if width > 8 * font else 0
+    left, right = margin, width - 1 - margin
+    if strip_height >= 1.5 * font and width > 12 * font:
+        # Room for the widest label there will be, so that the track does not move from frame to frame.
+        total = f"{duration:.1f} s"
+        widest = f"{duration:.1f} / {total}" if len(marks) == 1 else total
+        label = _text(f"{marks[0]:.1f} / {total}" if len(marks) == 1 else total, font, WHITE)
+        _paste(strip, label, right - label.shape[1] + 1, (strip_height - label.shape[0]) // 2)
+        right -= int(_text(widest, font, WHITE).shape[1]) + font // 2
+
+    length = right - left
+
+    def column(second: float) -> int:
+        return left + round(min(max(second / max(duration, 1e-9), 0.0), 1.0) * length)
+
+    middle, half = strip_height // 2, max(strip_height // 10, 0)
+    strip[middle - half : middle + half + 1, left : right + 1] = TRACK
+    if window is not None:
+        first, last = column(window.start), column(window.end)
+        bulge = max(half + 1, strip_height // 5)
+        strip[max(middle - bulge, 0) : middle + bulge + 1, first : max(last, first + 1) + 1] = ACCENT
+    reach, thick = max(half + 1, round(0.4 * strip_height)), max(font // 10, 1)
+    for mark in marks:
+        x = column(mark)
+        rows = slice(max(middle - reach, 0), middle + reach + 1)
+        strip[rows, max(x - thick, 0) : x + thick + 1] = BLACK
+        strip[rows, max(x - thick + 1, 0) : max(x + thick, x + 1)] = WHITE
+
+
+def _darken(region: NDArray[np.uint8]) -> None:
+    region[:] = (region * (1 - BACKDROP)).astype(np.uint8)
+
+
+def _paste(canvas: NDArray[np.uint8], tile: NDArray[np.float32], x: int, y: int) -> None:
+    """Blend an (h, w, 4) tile (RGB, then opacity in [0, 1]) with its corner at x, y; what sticks out is cut."""
+    height, width = canvas.shape[:2]
+    top, left = max(y, 0), max(x, 0)
+    bottom, right = min(y + tile.shape[0], height), min(x + tile.shape[1], width)
+    if bottom <= top or right <= left:
+        return
+    part = tile[top - y : bottom - y, left - x : right - x]
+    region = canvas[top:bottom, left:right]
+    region[:] = (region * (1 - part[..., 3:]) + part[..., :3] * part[..., 3:] + 0.5).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _line_height(font: int) -> int:
+    return round(1.3 * font)
+
+
+@lru_cache(maxsize=64)
+def _text(text: str, font: int, color: Color, background: Color | None = None) -> NDArray[np.float32]:
+    """One line of text as an (h, w, 4) tile, h one line height."""
+    pad = font // 4 if background is not None else 0
+    width = max(round(_font(font).getlength(text)), 1) + 2 * pad
+    mask = Image.new("L", (width, _line_height(font)))
+    # Anchored at the baseline, so that letters with and without tails line up.
+    ImageDraw.Draw(mask).text((pad, font), text, fill=255, font=_font(font), anchor="ls")
+    ink = np.asarray(mask, dtype=np.float32)[..., None] / 255
+    if background is None:
+        solid = np.full((*ink.shape[:2], 3), color, np.float32)
+        return np.concatenate([solid, ink], axis=2)
+    blended = np.array(color, np.float32) * ink + np.array(background, np.float32) * (1 - ink)
+    return np.concatenate([blended, np.ones_like(ink)], axis=2)
+
+
+@lru_cache(maxsize=64)
+def _wrap(text: str, font: int, width: int) -> tuple[str, ...]:
+    """At most ``MAX_LINES`` lines no wider than ``width`` pixels; what does not fit ends in an ellipsis."""
+    # A line of n pixels never holds more than n letters; longer text need not be measured.
+    words = " ".join(text.split())[: MAX_LINES * max(width, 1) + 1].split(" ")
+    lines: list[str] = []
+    while words and len(lines) < MAX_LINES:
+        taken = _longest(words, font, width)
+        if taken == 0:
+            # A word wider than the line (or a script without spaces) breaks where it must.
+            letters = max(_longest(list(words[0]), font, width, ""), 1)
+            lines.append(words[0][:letters])
+            words[0] = words[0][letters:]
+            words = words if words[0] else words[1:]
+        else:
+            lines.append(" ".join(words[:taken]))
+            words = words[taken:]
+    if words:
+        last = lines[-1]
+        while last and _font(font).getlength(last + "...") > width:
+            last = last[:-1]
+        lines[-1] = last.rstrip() + "..."
+    return tuple(lines)
+
+
+def _longest(pieces: list[str], font: int, width: int, joint: str = " ") -> int:
+    """How many leading pieces fit on a line."""
+    count = 0
+    while count < len(pieces) and _font(font).getlength(joint.join(pieces[: count + 1])) <= width:
+        count += 1
+    return count
