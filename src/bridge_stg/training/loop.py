@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -173,8 +174,8 @@ def note(log: RunLog, groups: TokenGroups, output: BridgeSTGOutput, batch: dict[
         for name, (right, asked) in groups.accuracy(output.logits.detach(), labels).items():
             log.add(f"{kind}/accuracy_{name}", right, asked)
     if output.spatial_losses is not None:
-        for name, value in output.spatial_losses.named().items():
-            log.add(f"{kind}/{name}", float(value.detach()))
+        for term in dataclasses.fields(output.spatial_losses):
+            log.add(f"{kind}/{term.name}", float(getattr(output.spatial_losses, term.name).detach()))
 
 
 def save(accelerator: Accelerator, out: Path, step: int) -> None:
