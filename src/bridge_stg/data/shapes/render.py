@@ -107,7 +107,7 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
     # second largest of the five distances decides.
     largest = np.full(u.shape, -np.inf, dtype=np.float32)
     second = largest.copy()
-    for turn in np.pi / 2 + np.arange(5) * 2 * np.pi / 5:
+    for turn in -np.pi / 2 + np.arange(5) * 2 * np.pi / 5:
         line = u * np.float32(np.cos(turn)) + v * np.float32(np.sin(turn)) - np.float32(PENTAGON_EDGE)
         np.maximum(second, np.minimum(largest, line), out=second)
         np.maximum(largest, line, out=largest)
