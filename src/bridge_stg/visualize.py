@@ -27,7 +27,7 @@ ACCENT: Color = (255, 176, 0)
 WHITE: Color = (255, 255, 255)
 TRACK: Color = (150, 150, 150)
 BLACK: Color = (0, 0, 0)
-BACKDROP = 0.62  # how much of the picture behind text is darkened away
+KEPT_LIGHT = 97  # of 256: how bright the picture stays behind text
 MAX_LINES = 2
 
 
@@ -58,9 +58,14 @@ def draw_frame(
     font = _font_size(*canvas.shape[:2])
     if box is not None:
         _draw_box(canvas, box, score, font)
-    if canvas.shape[0] >= 5 * font:
-        _draw_header(canvas, query, font)
-    _draw_time_bar(canvas, window, (time,), duration, font)
+    height, width = canvas.shape[:2]
+    if height >= 5 * font:
+        header = canvas[: _header_height(query, width, font)]
+        _darken(header)
+        _draw_header(header, query, font)
+    footer = canvas[-min(round(1.6 * font), max(height // 4, 2)) :]
+    _darken(footer)
+    _draw_time_bar(footer, window, (time,), duration, font)
     return canvas
 
 
@@ -127,7 +132,7 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
     tile_width, tile_height = max(round(width * scale), 1), max(round(height * scale), 1)
     boxes = _boxes_by_frame(result, sampled.times)
     to_tile = np.array([tile_width / sampled.info.width, tile_height / sampled.info.height] * 2)
-    font, gap = 18, 6
+    font, gap, dark = 18, 6, 24
     tiles = []
     for pick in picks.tolist():
         tile = resize_frame(sampled.frames[pick], tile_width, tile_height).copy()
@@ -138,12 +143,11 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
         if tile_height >= 3 * font:
             _darken(tile[-label.shape[0] - 6 :, : label.shape[1] + 8])
             _paste(tile, label, 4, tile_height - label.shape[0] - 3)
-        tiles.append(np.pad(tile, ((0, 0), (0, gap), (0, 0)), constant_values=24))
-    row = np.concatenate(tiles, axis=1)[:, :-gap]
-    row = np.pad(row, ((0, 0), (gap, gap), (0, 0)), constant_values=24)
-    header = np.full((_header_height(result.query, row.shape[1], font), row.shape[1], 3), 24, np.uint8)
+        tiles.append(np.pad(tile, ((0, 0), (gap, 0), (0, 0)), constant_values=dark))
+    row = np.pad(np.concatenate(tiles, axis=1), ((0, 0), (0, gap), (0, 0)), constant_values=dark)
+    header = np.full((_header_height(result.query, row.shape[1], font), row.shape[1], 3), dark, np.uint8)
     _draw_header(header, result.query, font)
-    footer = np.full((2 * font, row.shape[1], 3), 24, np.uint8)
+    footer = np.full((2 * font, row.shape[1], 3), dark, np.uint8)
     marks = [float(sampled.times[pick]) for pick in picks]
     _draw_time_bar(footer, result.window, marks, sampled.info.duration, font)
     return np.concatenate([header, row, footer], axis=0)
@@ -177,7 +181,8 @@ def _draw_box(
         import supervision as sv
     box_here = sv.Detections(xyxy=corners[None], class_id=np.array([0]))
     thickness = max(2, round(min(height, width) / 200)) if min(height, width) >= 48 else 1
-    sv.BoxAnnotator(color=sv.Color(*ACCENT), thickness=thickness).annotate(canvas, box_here)
+    # The library writes colours as BGR; our frames are RGB.
+    sv.BoxAnnotator(color=sv.Color(*reversed(ACCENT)), thickness=thickness).annotate(canvas, box_here)
     if score is None or height < 5 * font:
         return
     # The library's own labels take half a second per frame without OpenCV, so the score is a cached tile.
@@ -191,21 +196,15 @@ def _header_height(query: str, width: int, font: int) -> int:
 
 
 def _draw_header(canvas: NDArray[np.uint8], query: str, font: int) -> None:
-    """The sentence at the top, on a darkened strip as high as its lines."""
-    width = canvas.shape[1]
-    _darken(canvas[: _header_height(query, width, font)])
-    for number, line in enumerate(_wrap(query, font, width - font)):
+    for number, line in enumerate(_wrap(query, font, canvas.shape[1] - font)):
         _paste(canvas, _text(line, font, WHITE), font // 2, font // 4 + number * _line_height(font))
 
 
 def _draw_time_bar(
-    canvas: NDArray[np.uint8], window: TimeSpan | None, marks: Sequence[float], duration: float, font: int
+    strip: NDArray[np.uint8], window: TimeSpan | None, marks: Sequence[float], duration: float, font: int
 ) -> None:
-    """A track along the bottom: the window coloured, and a playhead at each mark (seconds)."""
-    height, width = int(canvas.shape[0]), int(canvas.shape[1])
-    strip_height = min(round(1.6 * font), max(height // 4, 2))
-    strip = canvas[-strip_height:]
-    _darken(strip)
+    """A track along the strip: the window coloured, and a playhead at each mark (seconds)."""
+    strip_height, width = int(strip.shape[0]), int(strip.shape[1])
     margin = font // 2 if width > 8 * font else 0
     left, right = margin, width - 1 - margin
     if strip_height >= 1.5 * font and width > 12 * font:
@@ -236,7 +235,7 @@ def _draw_time_bar(
 
 
 def _darken(region: NDArray[np.uint8]) -> None:
-    region[:] = (region * (1 - BACKDROP)).astype(np.uint8)
+    region[:] = (region.astype(np.uint16) * KEPT_LIGHT) >> 8
 
 
 def _paste(canvas: NDArray[np.uint8], tile: NDArray[np.float32], x: int, y: int) -> None:

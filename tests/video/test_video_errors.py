@@ -1,0 +1,175 @@
+"""Files that are not videos, or only in part."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from video_files import number_in, write_file
+
+from bridge_stg.errors import VideoError
+from bridge_stg.video.decode import probe
+from bridge_stg.video.sampling import sample_video
+
+
+def one_line(error) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(VideoError) as error:
+        probe(tmp_path / "nothing.mp4")
+    assert "nothing.mp4: no such file; give the path" in one_line(error)
+
+
+def test_folder_without_images(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(VideoError) as error:
+        probe(tmp_path)
+    assert "holds no images; give a video file or a folder" in one_line(error)
+
+
+def test_empty_file(tmp_path):
+    (tmp_path / "e.mp4").touch()
+    with pytest.raises(VideoError) as error:
+        probe(tmp_path / "e.mp4")
+    assert "file is empty; copy or download it again" in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["t.mp4", "t.mkv", "t.txt", "t.gif", "t.webm"])
+@pytest.mark.parametrize(
+    "text", ["This is no video.\n" * 200, "x", "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n"]
+)
+def test_text_file(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(VideoError) as error:
+        probe(tmp_path / name)
+    assert "give an mp4" in one_line(error) or "no video" in one_line(error)
+
+
+def test_image_file_that_is_text(tmp_path):
+    (tmp_path / "t.png").write_text("no image")
+    with pytest.raises(VideoError) as error:
+        probe(tmp_path / "t.png")
+    assert "not an image" in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mp3"])
+def test_audio_only(tmp_path, name):
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac" if name == "a.mp4" else "libmp3lame", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        frame.rate = 44100
+        for piece in av.AudioResampler("fltp", "stereo", 44100, frame_size=1024).resample(frame):
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+    with pytest.raises(VideoError) as error:
+        probe(path)
+    assert "audio only" in one_line(error)
+
+
+def test_video_stream_without_frames(tmp_path):
+    path = tmp_path / "n.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(VideoError) as error:
+        probe(path)
+    assert "no video frames" in one_line(error) or "not a video that can be read" in one_line(error)
+
+
+def test_a_colon_or_percent_in_the_name_is_just_a_name(tmp_path):
+    plain = write_file(tmp_path / "a.mp4")
+    for name in ("http:b.mp4", "b%03d.mp4", "b c'd.mp4"):
+        odd = tmp_path / name
+        odd.write_bytes(plain.read_bytes())
+        assert probe(odd).frames == 20
+
+
+class TestTruncated:
+    def cut(self, path, share):
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * share)])
+        return path
+
+    def test_mp4_says_how_much_was_lost(self, tmp_path):
+        path = write_file(
+            tmp_path / "t.mp4", stamps=range(120), b_frames=2, options={"qp": "20"},
+            container_options={"movflags": "faststart"},
+        )  # fmt: skip
+        self.cut(path, 0.6)
+        sampled = sample_video(path)
+        frames = sampled.info.frames
+        assert 20 < frames < 110
+        seconds = sampled.info.duration
+        assert sampled.notes == (
+            f"file is truncated: {frames} of 120 frames ({seconds:.1f} of 4.0 s) could be read",
+        )
+        # Every sample that is left is right, and nothing is made up after the cut.
+        assert [number_in(frame) for frame in sampled.frames] == sampled.source_frames.tolist()
+        assert len(sampled) == int(np.ceil(seconds * 2 - 1e-6))
+
+    @pytest.mark.parametrize("name", ["t.mkv", "t.webm"])
+    def test_matroska(self, tmp_path, name):
+        codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+        path = self.cut(write_file(tmp_path / name, codec, stamps=range(120)), 0.5)
+        sampled = sample_video(path)
+        assert 20 < sampled.info.frames < 110
+        assert len(sampled.notes) == 1
+        assert sampled.notes[0].startswith(f"file is truncated: {sampled.info.frames} frames (")
+        assert sampled.notes[0].endswith("of 4.0 s) could be read")
+        assert [number_in(frame) for frame in sampled.frames] == sampled.source_frames.tolist()
+
+    def test_mp4_without_its_index(self, tmp_path):
+        # The index of a plain mp4 is at the end of the file.
+        path = self.cut(write_file(tmp_path / "t.mp4", stamps=range(120)), 0.5)
+        with pytest.raises(VideoError) as error:
+            probe(path)
+        assert "cut short" in one_line(error)
+
+    def test_whole_file_has_no_note(self, tmp_path):
+        for name in ("w.mp4", "w.mkv", "w.mov"):
+            assert sample_video(write_file(tmp_path / name, stamps=range(90), b_frames=2)).notes == ()
+
+
+def test_damaged_middle_is_counted(tmp_path):
+    """Bytes of one keyframe's group are overwritten: other samples stay right and the lost ones are counted."""
+    path = write_file(tmp_path / "d.mkv", "ffv1", stamps=range(60), gop=1)
+    with av.open(str(path)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][30]
+        payload = bytes(packet)
+    data = path.read_bytes()
+    assert data.count(payload) == 1
+    path.write_bytes(data.replace(payload, b"\xff" * len(payload)))
+    sampled = sample_video(path)
+    assert sampled.source_frames.tolist() == [0, 15, 45]
+    assert sampled.notes == ("1 of 4 sampled frames are damaged and were left out",)
+    assert [number_in(frame) for frame in sampled.frames] == [0, 15, 45]
+
+
+def test_unknown_frame_rate_is_not_guessed(tmp_path):
+    """A lone Matroska frame with no duration and no rate: nothing in the file says how long it is shown."""
+    path = tmp_path / "u.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        frame = av.VideoFrame(64, 48, "yuvj420p")
+        frame.pts, frame.time_base = 0, Fraction(1, 25)
+        for packet in stream.encode(frame) + stream.encode(None):
+            packet.duration = 0
+            container.mux(packet)
+    data = bytearray(path.read_bytes())
+    # Void the DefaultDuration element (id 23E383, 4 bytes of value) of the track.
+    at = data.index(b"\x23\xe3\x83")
+    size = data[at + 3] & 0x7F
+    data[at : at + 4 + size] = bytes([0xEC, 0x80 | (2 + size)]) + bytes(2 + size)
+    path.write_bytes(bytes(data))
+    with pytest.raises(VideoError) as error:
+        probe(path)
+    assert "frame rate is unknown" in one_line(error)
