@@ -39,8 +39,8 @@ def denoising_queries(
     device = targets.device
     positive = torch.arange(2 * groups, device=device) % 2 == 0
     targets = targets.float()
-    strength = torch.rand(shape, device=device, generator=generator) + (~positive)[:, None]
     sign = torch.randint(0, 2, shape, device=device, generator=generator) * 2 - 1
+    strength = torch.rand(shape, device=device, generator=generator) + (~positive)[:, None]
     half = (targets[:, 2:] / 2).repeat(1, 2)[:, None]
     corners = cxcywh_to_xyxy(targets)[:, None] + sign * strength * half * scale
     boxes = xyxy_to_cxcywh(corners.clamp(0.0, 1.0)).clamp(0.0, 1.0)
