@@ -111,7 +111,8 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
         line = u * np.float32(np.cos(turn)) + v * np.float32(np.sin(turn)) - np.float32(PENTAGON_EDGE)
         np.maximum(second, np.minimum(largest, line), out=second)
         np.maximum(largest, line, out=largest)
-    return second
+    # Beyond a sharp tip that value grows too slowly, which would smear the tip past its box.
+    return np.maximum(second, np.sqrt(u * u + v * v) - np.float32(STAR_RADIUS))
 
 
 def _draw(canvas: Floats, scene: Scene, index: int, times: Array) -> None:
