@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ground": ("bridge_stg.cli.ground:ground", "Find sentences in a video: when, and where in each frame."),
     "train": ("bridge_stg.cli.train:train", "Train a model from a recipe or a configuration file."),
     "data": ("bridge_stg.cli.data:app", "Make and inspect data sets."),
+    "predict": ("bridge_stg.cli.predict:predict", "Answer every question of a benchmark."),
     "score": ("bridge_stg.cli.score:score", "Score predictions against the truth."),
     "doctor": (
         "bridge_stg.cli.doctor:doctor",

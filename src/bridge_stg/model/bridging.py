@@ -23,6 +23,16 @@ class SemanticBridge(nn.Module):
         self.num_queries = num_queries
         self.queries = nn.Parameter(torch.empty(num_queries, width)) if num_queries else None
         self.projection = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 0.02) -> None:
+        """Queries as small as token embeddings, linear layers by Xavier."""
+        if self.queries is not None:
+            nn.init.normal_(self.queries, std=std)
+        for layer in (self.projection[0], self.projection[2]):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     @property
     def tokens_per_sentence(self) -> int:

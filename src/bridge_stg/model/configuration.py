@@ -6,10 +6,14 @@ What only trains (learning rates, losses' weights, sampling) lives in ``bridge_s
 from __future__ import annotations
 
 import difflib
+import inspect
+import math
+import types
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Union, get_args, get_origin
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, Qwen3VLConfig
 
 ETA_MODES = ("virtual", "append", "none", "native")
@@ -19,8 +23,27 @@ SELECT_LAYERS = ("all", "last")
 _TRANSFORMERS_KEYS = {*PreTrainedConfig().to_dict(), "name_or_path", "torch_dtype", "attn_implementation"}
 
 
-class _RefuseUnknown:
-    """Mixin: a misspelt field is an error with a hint; transformers alone would keep it as a stray attribute."""
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` has the annotated type; a bool is no number, and numbers are finite."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if origin in (list, tuple):
+        return isinstance(value, origin) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if hint in (int, float):
+        kinds = (int, float) if hint is float else int
+        return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, hint)
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
+
+
+class _Checked:
+    """Mixin: a misspelt field or a value of the wrong type is an error that names it; transformers alone would keep
+    both.
+    """
 
     def __post_init__(self, **kwargs: Any) -> None:
         known = {item.name for item in fields(self)}  # type: ignore[arg-type]
@@ -31,12 +54,20 @@ class _RefuseUnknown:
                 close = difflib.get_close_matches(key, known, n=1)
                 hints.append(f"{key!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
             raise ValueError(f"{type(self).__name__} has no field {', '.join(hints)}")
+        # huggingface_hub's own type check would refuse an int where a float is wanted; it skips these annotations,
+        # which are strings at run time.
+        wrong = [
+            f"{name} must be {_type_name(hint)}, got {getattr(self, name)!r}"
+            for name, hint in inspect.get_annotations(type(self), eval_str=True).items()
+            if get_origin(hint) is not ClassVar and not _fits(getattr(self, name), hint)
+        ]
+        # The other checks compare values, which only makes sense once the types are right.
+        self._refuse(wrong)
         super().__post_init__(**kwargs)  # type: ignore[misc]
-        self.check()
+        self._refuse(self.problems())
 
-    def check(self) -> None:
+    def _refuse(self, problems: list[str]) -> None:
         """Raise ValueError listing every bad value at once."""
-        problems = self.problems()
         if problems:
             raise ValueError(f"{type(self).__name__}: " + "; ".join(problems))
 
@@ -45,7 +76,7 @@ class _RefuseUnknown:
 
 
 @strict
-class SpatialConfig(_RefuseUnknown, PreTrainedConfig):
+class SpatialConfig(_Checked, PreTrainedConfig):
     """The spatial decoder QGSL (section 3.3, App. B.3). The defaults are the paper's scale: Swin-L, 6 + 6 layers.
 
     Fields, with the paper's symbol where it has one:
@@ -89,8 +120,15 @@ class SpatialConfig(_RefuseUnknown, PreTrainedConfig):
     pixel_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def problems(self) -> list[str]:
-        found = []
-        if self.d_model % self.num_heads:
+        sizes = ("backbone_embed_dim", "backbone_window_size", "backbone_patch_size", "backbone_image_size", "num_levels")
+        widths = ("d_model", "num_heads", "num_points", "ffn_dim")
+        counts = ("num_encoder_layers", "num_decoder_layers", "topk", "num_denoising")
+        found = [
+            f"{name} must be at least 1, got {getattr(self, name)}"
+            for name in (*sizes, *widths, *counts)
+            if getattr(self, name) < 1
+        ]
+        if self.num_heads > 0 and self.d_model % self.num_heads:
             found.append(f"d_model {self.d_model} must be a multiple of num_heads {self.num_heads}")
         if self.d_model % 4:
             found.append(f"d_model {self.d_model} must be a multiple of 4 for the sine positions")
@@ -100,16 +138,22 @@ class SpatialConfig(_RefuseUnknown, PreTrainedConfig):
             found.append(
                 f"num_levels {self.num_levels} is fewer than backbone_out_stages {list(self.backbone_out_stages)}"
             )
-        for name in ("num_encoder_layers", "num_decoder_layers", "topk", "num_denoising", "num_points"):
-            if getattr(self, name) < 1:
-                found.append(f"{name} must be at least 1, got {getattr(self, name)}")
-        if max(self.backbone_out_stages) > len(self.backbone_depths):
-            found.append(f"backbone_out_stages must be within 1..{len(self.backbone_depths)}")
+        stages, depth = list(self.backbone_out_stages), len(self.backbone_depths)
+        if not stages or stages != sorted(set(stages)) or stages[0] < 1 or stages[-1] > depth:
+            found.append(f"backbone_out_stages must be increasing and within 1..{depth}, got {stages}")
+        if len(self.backbone_num_heads) != depth:
+            found.append(f"backbone_num_heads needs {depth} entries, one per stage of backbone_depths")
+        if not 0 < self.anchor_base < 1:
+            found.append(f"anchor_base must be between 0 and 1, got {self.anchor_base}")
+        if not 0 <= self.backbone_drop_path < 1:
+            found.append(f"backbone_drop_path must be in [0, 1), got {self.backbone_drop_path}")
+        if len(self.pixel_mean) != 3 or len(self.pixel_std) != 3 or min(self.pixel_std, default=0) <= 0:
+            found.append("pixel_mean and pixel_std need three entries each, pixel_std positive ones")
         return found
 
 
 @strict
-class BridgeSTGConfig(_RefuseUnknown, PreTrainedConfig):
+class BridgeSTGConfig(_Checked, PreTrainedConfig):
     """The whole model: ``mllm`` (a Qwen3-VL configuration), ``spatial``, and the bridge.
 
     Fields:
@@ -135,14 +179,16 @@ class BridgeSTGConfig(_RefuseUnknown, PreTrainedConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.mllm is None:
-            self.mllm = Qwen3VLConfig()
-        elif isinstance(self.mllm, dict):
-            self.mllm = Qwen3VLConfig(**self.mllm)
-        if self.spatial is None:
-            self.spatial = SpatialConfig()
-        elif isinstance(self.spatial, dict):
-            self.spatial = SpatialConfig(**self.spatial)
+        for name, kind in self.sub_configs.items():
+            value = getattr(self, name)
+            if value is None or isinstance(value, dict):
+                try:
+                    setattr(self, name, kind(**(value or {})))
+                except StrictDataclassError as problem:
+                    # transformers' own type errors: neither ValueError nor one line.
+                    raise ValueError(f"{type(self).__name__}.{name}: {' '.join(str(problem).split())}") from problem
+            elif not isinstance(value, kind):
+                raise ValueError(f"{type(self).__name__}.{name} must be a {kind.__name__}, got {type(value).__name__}")
         super().__post_init__(**kwargs)
 
     def problems(self) -> list[str]:
@@ -156,6 +202,10 @@ class BridgeSTGConfig(_RefuseUnknown, PreTrainedConfig):
             found.append(f"det_token_id {self.det_token_id} is outside the vocabulary of {vocabulary} rows")
         if self.sample_fps <= 0:
             found.append(f"sample_fps must be positive, got {self.sample_fps}")
+        if self.spatial_short_side is not None and self.spatial_short_side < 1:
+            found.append(f"spatial_short_side must be positive or None, got {self.spatial_short_side}")
+        if self.initializer_range <= 0:
+            found.append(f"initializer_range must be positive, got {self.initializer_range}")
         if self.max_tokens_per_frame < 1:
             found.append(f"max_tokens_per_frame must be at least 1, got {self.max_tokens_per_frame}")
         return found

@@ -61,8 +61,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         self.localizer = SpatialLocalizer(config.spatial, bridge_width=width)
         batch_equal_pairs(self.mllm.model.visual)
         self.post_init()
-        if self.bridge.queries is not None and not self.bridge.queries.is_meta:
-            nn.init.normal_(self.bridge.queries, std=config.initializer_range)
+        self.bridge.reset_parameters(config.initializer_range)
 
     def forward(
         self,
@@ -188,11 +187,21 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         return self.mllm.model.get_video_features(pixel_values_videos, video_grid_thw)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """The localizer and Qwen3-VL initialise themselves; what is left is the bridge's linear layers."""
-        if isinstance(module, SemanticBridge):
-            for layer in (module.projection[0], module.projection[2]):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        """Nothing: Qwen3-VL, the bridge and the localizer initialise themselves when they are built."""
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:  # type: ignore[override]
+        """Write the configuration and the weights as safetensors.
+
+        Raises:
+            CheckpointError: the model has adapters that are not merged; their keys would not load again.
+        """
+        adapters = adapter_parameters(self)
+        if adapters:
+            raise CheckpointError(
+                f"the model has {len(adapters)} adapter tensors that are not merged (first: {adapters[0]}); "
+                "call merge_lora(model) before save_pretrained"
+            )
+        super().save_pretrained(save_directory, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -226,6 +235,11 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         if faults:
             raise CheckpointError(f"{name}: weights do not match the configuration: " + ", ".join(faults))
         return (model, info) if wants_info else model
+
+
+def adapter_parameters(model: nn.Module) -> list[str]:
+    """Names of LoRA matrices and trainable token rows that are not merged."""
+    return [name for name, _ in model.named_parameters() if ".lora_" in name or ".trainable_tokens_" in name]
 
 
 AutoModel.register(BridgeSTGConfig, BridgeSTGForVideoGrounding)

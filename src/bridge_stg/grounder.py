@@ -1,0 +1,271 @@
+"""``VideoGrounder``: a video and sentences in, windows and tubes out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.geometry.spans import sampled_in_span
+from bridge_stg.model.answering import answer, bridge_answers, read_clip
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.prompting.parsing import parse_window
+from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
+from bridge_stg.video.sampling import sample_video
+
+SHIPPED = {"shapes": "shapes"}
+FRAMES_PER_CHUNK = 16
+Progress = Callable[[str], None]
+
+
+def checkpoint_folder(name: str) -> str:
+    """A shipped checkpoint's folder, or the name itself: a folder or a hub id."""
+    if name in SHIPPED and not Path(name).is_dir():
+        folder = resources.files("bridge_stg") / "checkpoints" / SHIPPED[name]
+        if not folder.is_dir():
+            raise CheckpointError(f"the shipped checkpoint {name!r} is not part of this installation; reinstall it")
+        return str(folder)
+    return name
+
+
+def choose_threads() -> int:
+    """Threads for torch on a CPU: the cores of this process, less what already runs on them, at least one.
+
+    Two processes with two threads each on two cores slow each other down by far more than two.
+    ``OMP_NUM_THREADS`` wins where it is set.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return max(int(os.environ["OMP_NUM_THREADS"]), 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
+    return max(cores - busy, 1)
+
+
+class VideoGrounder:
+    """Grounds sentences in videos with one loaded checkpoint.
+
+    >>> grounder = VideoGrounder.from_pretrained("shapes")              # doctest: +SKIP
+    >>> grounder.ground("clip.mp4", "the red circle that moves left")   # doctest: +SKIP
+    """
+
+    def __init__(self, model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor, name: str) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self.name = name
+
+    @classmethod
+    def from_pretrained(cls, name: str = "shapes", device: str | None = None, dtype: Any = None) -> VideoGrounder:
+        """Load a shipped checkpoint by name, a folder, or a hub id.
+
+        Args:
+            device: "cpu", "cuda", ...; by default a GPU if there is one.
+            dtype: a torch dtype; by default float32 on a CPU and bfloat16 on a GPU.
+
+        Raises:
+            CheckpointError: missing, truncated, or not a Bridge-STG checkpoint.
+        """
+        folder = checkpoint_folder(name)
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            torch.set_num_threads(choose_threads())
+        if dtype is None:
+            dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        processor = BridgeSTGProcessor.from_pretrained(folder)
+        model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype)
+        return cls(model.to(device), processor, name)
+
+    @overload
+    def ground(self, video: str | Path, query: str, **options: Any) -> GroundingResult: ...
+    @overload
+    def ground(self, video: str | Path, query: Sequence[str], **options: Any) -> list[GroundingResult]: ...
+    def ground(
+        self, video: str | Path, query: str | Sequence[str], **options: Any
+    ) -> GroundingResult | list[GroundingResult]:
+        """Find when and where one sentence, or each of several, happens.
+
+        Several sentences share one decoding of the video and one pass of the vision tower.
+
+        Args:
+            video: a file, a folder of images, or an image.
+            query: one sentence, or several.
+            options: ``times`` (seconds of a folder's images), ``box_fps`` (boxes per second; default: the sampled
+                frames), ``window`` (a TimeSpan that replaces the predicted one), ``progress`` (called with the name
+                of each stage).
+
+        Raises:
+            InputError: an empty or too long query. VideoError: a video that cannot be read.
+        """
+        single = isinstance(query, str)
+        queries = [query] if isinstance(query, str) else list(query)
+        results = self.ground_many(video, queries, **options)
+        return results[0] if single else results
+
+    @torch.inference_mode()
+    def ground_many(
+        self,
+        video: str | Path,
+        queries: Sequence[str],
+        times: Sequence[float] | None = None,
+        box_fps: float | None = None,
+        window: TimeSpan | None = None,
+        progress: Progress | None = None,
+    ) -> list[GroundingResult]:
+        """``ground`` for a list of sentences, with its options by name."""
+        if not queries:
+            raise InputError("no query given; say in a few words what to look for")
+        questions = [self.processor.question_ids("stvg", text) for text in queries]
+        clock = _Clock(progress)
+        with clock.stage("decode"):
+            sampled = self.sample(video, times=times)
+        with clock.stage("preprocess"):
+            patches, grid = self.processor.patches(sampled.frames)
+            layout = self.processor.clip(grid, sampled.times)
+        with clock.stage("vision"):
+            vision = self.model.encode_video(
+                patches.to(self.model.device), torch.tensor([grid], device=self.model.device)
+            )
+        with clock.stage("prefill"):
+            clip = read_clip(self.model, layout, vision)
+        with clock.stage("answer"):
+            answers = answer(self.model, clip, questions, self.processor.turn_end)
+        with clock.stage("bridge"):
+            bridge = bridge_answers(self.model, clip, answers)
+        texts = [self.processor.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers.ids]
+        outcomes = [
+            ("ok", window) if window is not None else read_window(text, sampled.info.duration) for text in texts
+        ]
+        with clock.stage("spatial"):
+            tubes = self.locate(video, sampled, [span for _, span in outcomes], bridge, box_fps, times)
+        return [
+            GroundingResult(
+                video=str(video),
+                query=text,
+                status=status,
+                answer=said,
+                info=sampled.info,
+                sampled_fps=sampled.sampled_fps,
+                checkpoint=self.name,
+                window=span,
+                tube=tube,
+                timing_ms=dict(clock.milliseconds),
+                notes=sampled.notes,
+            )
+            for text, said, (status, span), tube in zip(queries, texts, outcomes, tubes, strict=True)
+        ]
+
+    def sample(
+        self,
+        video: str | Path,
+        fps: float | None = None,
+        span: TimeSpan | None = None,
+        times: Sequence[float] | None = None,
+    ) -> SampledVideo:
+        """Frames of a video at the size and, by default, the rate that the model reads."""
+        rate = self.processor.config.sample_fps if fps is None else fps
+        given = None if times is None else list(times)
+        return sample_video(video, fps=rate, frame_size=self.processor.frame_size, span=span, times=given)
+
+    def locate(
+        self,
+        video: str | Path,
+        sampled: SampledVideo,
+        spans: Sequence[TimeSpan | None],
+        bridge: Tensor,
+        box_fps: float | None,
+        times: Sequence[float] | None,
+    ) -> list[Tube | None]:
+        """QGSL on the frames inside each sentence's window; None where there is no window.
+
+        The sampled frames are shared by all sentences and decoded in chunks, so that memory does not grow with the
+        length of the window.
+        """
+        tubes: list[Tube | None] = [None] * len(spans)
+        located = [index for index, span in enumerate(spans) if span is not None]
+        if box_fps is None:
+            wanted = {index: sampled_in_span(sampled.times, _known(spans[index])) for index in located}
+            for index, tube in self._tubes(sampled, wanted, bridge).items():
+                tubes[index] = tube
+        else:
+            for index in located:
+                dense = self.sample(video, fps=box_fps, span=spans[index], times=times)
+                every = {index: np.arange(len(dense))}
+                tubes[index] = self._tubes(dense, every, bridge)[index]
+        return tubes
+
+    def _tubes(
+        self, sampled: SampledVideo, wanted: dict[int, NDArray[np.int64]], bridge: Tensor
+    ) -> dict[int, Tube]:
+        """Boxes of sentence ``index`` on the sampled frames ``wanted[index]``."""
+        localizer, device = self.model.localizer, self.model.device
+        found: dict[int, list[tuple[int, NDArray[np.float64], float]]] = {index: [] for index in wanted}
+        union = np.unique(np.concatenate(list(wanted.values()))) if wanted else np.array([], dtype=np.int64)
+        scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
+        for begin in range(0, len(union), FRAMES_PER_CHUNK):
+            chunk = union[begin : begin + FRAMES_PER_CHUNK]
+            pixels = self.processor.spatial_frames(sampled.frames[chunk]).to(device, self.model.dtype)
+            features = localizer.encode(pixels, None)
+            for index, frames in wanted.items():
+                rows = np.flatnonzero(np.isin(chunk, frames))
+                if len(rows) == 0:
+                    continue
+                place = torch.from_numpy(rows).to(device)
+                output = localizer.locate(features, place, bridge[index].expand(len(rows), -1, -1), None, None)
+                boxes, scores = output.best()
+                for row, box, score in zip(rows, boxes.cpu().double().numpy(), scores.tolist(), strict=True):
+                    found[index].append((int(chunk[row]), box * scale, float(score)))
+        tubes = {}
+        for index, rows_found in found.items():
+            frames = np.array([frame for frame, _, _ in rows_found], dtype=np.int64)
+            tubes[index] = Tube(
+                times=sampled.times[frames],
+                frames=sampled.source_frames[frames],
+                boxes=np.stack([box for _, box, _ in rows_found]),
+                scores=np.array([score for _, _, score in rows_found]),
+            )
+        return tubes
+
+
+def read_window(text: str, duration: float) -> tuple[Status, TimeSpan | None]:
+    """The window an answer names, cut to the video; a reason instead where there is none."""
+    numbers = parse_window(text)
+    if numbers is None:
+        return "no_window", None
+    start, end = max(numbers[0], 0.0), min(numbers[1], duration)
+    if end <= start:
+        return "empty_window", None
+    return "ok", TimeSpan(start, end)
+
+
+def _known(span: TimeSpan | None) -> TimeSpan:
+    assert span is not None
+    return span
+
+
+class _Clock:
+    """Milliseconds by stage."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.milliseconds: dict[str, float] = {}
+        self.progress = progress
+
+    @contextmanager
+    def stage(self, name: str) -> Any:
+        if self.progress is not None:
+            self.progress(name)
+        started = time.perf_counter()
+        yield
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.milliseconds[name] = (time.perf_counter() - started) * 1000
