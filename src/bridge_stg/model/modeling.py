@@ -119,7 +119,12 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         # Section 3.3: QGSL on the sampled frames.
         if spatial_pixel_values is not None and bridge is not None and row_frame is not None:
             spatial = self.localizer(
-                spatial_pixel_values, spatial_pixel_mask, row_frame, bridge[row_sentence], targets, has_target
+                spatial_pixel_values.to(bridge.dtype),
+                spatial_pixel_mask,
+                row_frame,
+                bridge[row_sentence],
+                targets,
+                has_target,
             )
 
         # Eq. 7: lambda1 L_token + lambda2 L_spatial.

@@ -27,6 +27,12 @@ from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.types import SampledVideo
 
 MAX_QUERY_TOKENS = 512
+# The tokens that frame a clip, by the fields of Qwen3-VL's configuration that must name them.
+_CLIP_TOKENS = {
+    "<|vision_start|>": "vision_start_token_id",
+    "<|vision_end|>": "vision_end_token_id",
+    "<|video_pad|>": "video_token_id",
+}
 
 
 class BridgeSTGProcessor:
@@ -44,6 +50,12 @@ class BridgeSTGProcessor:
             )
         self.tokenizer = tokenizer
         self.config = config
+        for token, field in _CLIP_TOKENS.items():
+            if self._id(token) != getattr(config.mllm, field):
+                raise CheckpointError(
+                    f"the tokenizer gives {token} the id {self._id(token)}, the configuration's {field} is "
+                    f"{getattr(config.mllm, field)}: they are not of the same checkpoint"
+                )
         self.clip_tokens = ClipTokens(
             config.mllm.vision_start_token_id, config.mllm.vision_end_token_id, config.mllm.video_token_id
         )

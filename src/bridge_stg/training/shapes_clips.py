@@ -69,7 +69,9 @@ def build_batch(config: DataConfig, step: int, steps: int, processor: BridgeSTGP
     seeds = np.random.default_rng([config.seed, step, 2]).integers(2**40, size=count)
     make = image_clip if image else video_clip
     mix = config.image_mix if image else config.mix
-    return collate_clips([make(int(seed), settings, mix, config, processor) for seed in seeds], processor.pad_id)
+    return collate_clips(
+        [make(int(seed), settings, mix, config, processor) for seed in seeds], processor.pad_id
+    )
 
 
 def video_clip(
@@ -183,7 +185,11 @@ def collate_clips(clips: list[TrainingClip], pad_id: int) -> dict[str, Tensor]:
             "bridge_mask": trees.bridge_mask,
             "spatial_pixel_values": torch.cat([clip.spatial_frames for clip in located]),  # type: ignore[misc]
             "row_frame": torch.tensor(
-                [base + index for clip, base in zip(located, frame_base[:-1], strict=True) for index in clip.row_frame]
+                [
+                    base + index
+                    for clip, base in zip(located, frame_base[:-1], strict=True)
+                    for index in clip.row_frame
+                ]
             ),
             "row_sentence": torch.tensor(
                 [
@@ -208,16 +214,23 @@ def _captions(
 ) -> list[Branch]:
     pairs = frame_pairs(len(times))
     whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])  # a repeated frame shows no motion
-    return [
-        processor.caption_branch(
-            _sentence(captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]]))), layout, int(pair)
-        )
-        for pair in np.sort(rng.permutation(whole)[:count])
-    ]
+    texts = {
+        int(pair): captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]])) for pair in whole
+    }
+    # Objects rest most of the time; pairs in which something happens are drawn more often.
+    busy = np.array(
+        [1.0 + 3.0 * sum(not text.endswith("rests") for text in texts[int(pair)]) for pair in whole]
+    )
+    drawn = rng.choice(whole, size=min(count, len(whole)), replace=False, p=busy / busy.sum())
+    return [processor.caption_branch(_sentence(texts[int(pair)]), layout, int(pair)) for pair in np.sort(drawn)]
 
 
 def _moments(
-    scene: Scene, times: NDArray[np.float64], count: int, processor: BridgeSTGProcessor, rng: np.random.Generator
+    scene: Scene,
+    times: NDArray[np.float64],
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
 ) -> list[Branch]:
     pairs, stamps = frame_pairs(len(times)), pair_times(times)
     whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
@@ -239,7 +252,9 @@ def _seconds(asked: list[Question], count: int, processor: BridgeSTGProcessor) -
     return found
 
 
-def _windows(asked: list[Question], count: int, processor: BridgeSTGProcessor, rng: np.random.Generator) -> list[Branch]:
+def _windows(
+    asked: list[Question], count: int, processor: BridgeSTGProcessor, rng: np.random.Generator
+) -> list[Branch]:
     return [
         processor.branch("vtg", question.query, _window_answer(question.window, rng), locates=False)
         for question in _spread(asked, "vtg", count)
@@ -249,7 +264,9 @@ def _windows(asked: list[Question], count: int, processor: BridgeSTGProcessor, r
 
 def _choices(asked: list[Question], count: int, processor: BridgeSTGProcessor) -> list[Branch]:
     return [
-        processor.branch("vqa", choices_text(question.query, question.choices), question.choice_letter or "", False)
+        processor.branch(
+            "vqa", choices_text(question.query, question.choices), question.choice_letter or "", False
+        )
         for question in _spread(asked, "vqa", count)
     ]
 

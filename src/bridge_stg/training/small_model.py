@@ -94,7 +94,7 @@ def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeST
         num_levels=3,
         d_model=96,
         num_heads=4,
-        num_points=4,
+        num_points=2,
         ffn_dim=256,
         num_encoder_layers=2,
         num_decoder_layers=3,
