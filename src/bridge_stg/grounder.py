@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -22,20 +22,42 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
+from bridge_stg.video.images import IMAGE_SUFFIXES
 from bridge_stg.video.sampling import sample_video
 
-SHIPPED = {"shapes": "shapes"}
+SHIPPED = ("shapes",)
+# What bounds memory: frames in QGSL at a time, and sentences that each hold a copy of the clip's cache.
 FRAMES_PER_CHUNK = 16
+SENTENCES_PER_CHUNK = 8
 Progress = Callable[[str], None]
 
 
 def checkpoint_folder(name: str) -> str:
-    """A shipped checkpoint's folder, or the name itself: a folder or a hub id."""
-    if name in SHIPPED and not Path(name).is_dir():
-        folder = resources.files("bridge_stg") / "checkpoints" / SHIPPED[name]
+    """The folder of a shipped checkpoint or of a path, or the name itself when it is a hub id.
+
+    A shipped name always means the shipped checkpoint; a folder that happens to be called so is ``./shapes``.
+
+    Raises:
+        CheckpointError: the shipped checkpoint is not installed, or a path leads nowhere.
+    """
+    if name in SHIPPED:
+        folder = resources.files("bridge_stg") / "checkpoints" / name
         if not folder.is_dir():
-            raise CheckpointError(f"the shipped checkpoint {name!r} is not part of this installation; reinstall it")
+            raise CheckpointError(
+                f"the shipped checkpoint {name!r} is not part of this installation; reinstall it"
+            )
         return str(folder)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path)
+    if path.exists():
+        raise CheckpointError(f"{name}: is a file; give the checkpoint's folder")
+    # A hub id is "owner/name"; nothing else is asked for there, nor a missing folder beside existing ones.
+    if len(path.parts) != 2 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
+        known = ", ".join(SHIPPED)
+        raise CheckpointError(
+            f"{name}: no such folder; give {known}, a checkpoint's folder or a hub id owner/name"
+        )
     return name
 
 
@@ -43,10 +65,10 @@ def choose_threads() -> int:
     """Threads for torch on a CPU: the cores of this process, less what already runs on them, at least one.
 
     Two processes with two threads each on two cores slow each other down by far more than two.
-    ``OMP_NUM_THREADS`` wins where it is set.
+    Where ``OMP_NUM_THREADS`` is set, what torch made of it stands.
     """
     if "OMP_NUM_THREADS" in os.environ:
-        return max(int(os.environ["OMP_NUM_THREADS"]), 1)
+        return torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
     return max(cores - busy, 1)
@@ -65,7 +87,9 @@ class VideoGrounder:
         self.name = name
 
     @classmethod
-    def from_pretrained(cls, name: str = "shapes", device: str | None = None, dtype: Any = None) -> VideoGrounder:
+    def from_pretrained(
+        cls, name: str = "shapes", device: str | None = None, dtype: Any = None
+    ) -> VideoGrounder:
         """Load a shipped checkpoint by name, a folder, or a hub id.
 
         Args:
@@ -74,10 +98,12 @@ class VideoGrounder:
 
         Raises:
             CheckpointError: missing, truncated, or not a Bridge-STG checkpoint.
+            InputError: torch cannot use that device.
         """
         folder = checkpoint_folder(name)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        check_device(device)
         if device == "cpu":
             torch.set_num_threads(choose_threads())
         if dtype is None:
@@ -98,14 +124,17 @@ class VideoGrounder:
         Several sentences share one decoding of the video and one pass of the vision tower.
 
         Args:
-            video: a file, a folder of images, or an image.
+            video: a file, a folder of images, or an image. A single image has no time: the sentence is looked
+                for in it as a referring expression, and the window is all of it.
             query: one sentence, or several.
-            options: ``times`` (seconds of a folder's images), ``box_fps`` (boxes per second; default: the sampled
-                frames), ``window`` (a TimeSpan that replaces the predicted one), ``progress`` (called with the name
-                of each stage).
+            options: ``times`` (seconds of a folder's images), ``box_fps`` (boxes per second; default: the
+            sampled
+                frames), ``window`` (a TimeSpan that replaces the predicted one), ``progress`` (called with the
+                name of each stage).
 
         Raises:
-            InputError: an empty or too long query. VideoError: a video that cannot be read.
+            InputError: an empty or too long query, or a window outside the video.
+            VideoError: a video that cannot be read.
         """
         single = isinstance(query, str)
         queries = [query] if isinstance(query, str) else list(query)
@@ -125,29 +154,39 @@ class VideoGrounder:
         """``ground`` for a list of sentences, with its options by name."""
         if not queries:
             raise InputError("no query given; say in a few words what to look for")
-        questions = [self.processor.question_ids("stvg", text) for text in queries]
+        image = Path(video).suffix.lower() in IMAGE_SUFFIXES and Path(video).is_file()
+        questions = [self.processor.question_ids("rec" if image else "stvg", text) for text in queries]
         clock = _Clock(progress)
         with clock.stage("decode"):
             sampled = self.sample(video, times=times)
+        if image:
+            window = TimeSpan(0.0, sampled.info.duration)
+        elif window is not None:
+            window = _inside(window, sampled.info.duration)
         with clock.stage("preprocess"):
             patches, grid = self.processor.patches(sampled.frames)
-            layout = self.processor.clip(grid, sampled.times)
+            layout = self.processor.clip(grid, None if image else sampled.times)
         with clock.stage("vision"):
             vision = self.model.encode_video(
                 patches.to(self.model.device), torch.tensor([grid], device=self.model.device)
             )
         with clock.stage("prefill"):
             clip = read_clip(self.model, layout, vision)
-        with clock.stage("answer"):
-            answers = answer(self.model, clip, questions, self.processor.turn_end)
-        with clock.stage("bridge"):
-            bridge = bridge_answers(self.model, clip, answers)
-        texts = [self.processor.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers.ids]
+        texts: list[str] = []
+        bridges = []
+        for begin in range(0, len(questions), SENTENCES_PER_CHUNK):
+            with clock.stage("answer"):
+                chunk = questions[begin : begin + SENTENCES_PER_CHUNK]
+                answers = answer(self.model, clip, chunk, self.processor.turn_end)
+            with clock.stage("bridge"):
+                bridges.append(bridge_answers(self.model, clip, answers))
+            texts += [self.processor.tokenizer.decode(ids).strip() for ids in answers.ids]
         outcomes = [
             ("ok", window) if window is not None else read_window(text, sampled.info.duration) for text in texts
         ]
         with clock.stage("spatial"):
-            tubes = self.locate(video, sampled, [span for _, span in outcomes], bridge, box_fps, times)
+            spans = [span for _, span in outcomes]
+            tubes = self.locate(video, sampled, spans, torch.cat(bridges), box_fps, times)
         return [
             GroundingResult(
                 video=str(video),
@@ -188,27 +227,31 @@ class VideoGrounder:
     ) -> list[Tube | None]:
         """QGSL on the frames inside each sentence's window; None where there is no window.
 
-        The sampled frames are shared by all sentences and decoded in chunks, so that memory does not grow with the
-        length of the window.
+        The sampled frames are shared by all sentences and decoded in chunks, so that memory does not grow with
+        the length of the window.
+
+        Args:
+            sampled: the frames the language model read; they get the boxes unless ``box_fps`` asks for others.
+            spans: S windows. bridge: (S, M, D) their bridging queries.
         """
-        tubes: list[Tube | None] = [None] * len(spans)
-        located = [index for index, span in enumerate(spans) if span is not None]
+        located = {index: span for index, span in enumerate(spans) if span is not None}
         if box_fps is None:
-            wanted = {index: sampled_in_span(sampled.times, _known(spans[index])) for index in located}
-            for index, tube in self._tubes(sampled, wanted, bridge).items():
-                tubes[index] = tube
+            wanted = {index: sampled_in_span(sampled.times, span) for index, span in located.items()}
+            tubes = self._tubes(sampled, wanted, bridge)
         else:
-            for index in located:
-                dense = self.sample(video, fps=box_fps, span=spans[index], times=times)
-                every = {index: np.arange(len(dense))}
-                tubes[index] = self._tubes(dense, every, bridge)[index]
-        return tubes
+            tubes = {}
+            for index, span in located.items():
+                dense = self.sample(video, fps=box_fps, span=span, times=times)
+                # The frame on screen when the window opens may have appeared before it.
+                tubes |= self._tubes(dense, {index: sampled_in_span(dense.times, span)}, bridge)
+        return [tubes.get(index) for index in range(len(spans))]
 
     def _tubes(
         self, sampled: SampledVideo, wanted: dict[int, NDArray[np.int64]], bridge: Tensor
     ) -> dict[int, Tube]:
-        """Boxes of sentence ``index`` on the sampled frames ``wanted[index]``."""
+        """Boxes of sentence ``index`` on the sampled frames ``wanted[index]``, at least one each."""
         localizer, device = self.model.localizer, self.model.device
+        # (sampled frame, its box in source pixels, its score), frame by frame.
         found: dict[int, list[tuple[int, NDArray[np.float64], float]]] = {index: [] for index in wanted}
         union = np.unique(np.concatenate(list(wanted.values()))) if wanted else np.array([], dtype=np.int64)
         scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
@@ -248,24 +291,39 @@ def read_window(text: str, duration: float) -> tuple[Status, TimeSpan | None]:
     return "ok", TimeSpan(start, end)
 
 
-def _known(span: TimeSpan | None) -> TimeSpan:
-    assert span is not None
-    return span
+def check_device(device: str) -> None:
+    """Raise InputError when torch cannot put a number on ``device``."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used ({reason}); leave it out or give cpu") from problem
+
+
+def _inside(window: TimeSpan, duration: float) -> TimeSpan:
+    """A given window, cut to the video."""
+    start, end = max(window.start, 0.0), min(window.end, duration)
+    if end <= start:
+        raise InputError(
+            f"window [{window.start:.2f}, {window.end:.2f}) s is empty or outside the video of {duration:.2f} s"
+        )
+    return TimeSpan(start, end)
 
 
 class _Clock:
-    """Milliseconds by stage."""
+    """Milliseconds by stage; a stage that is entered again adds to its own."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.milliseconds: dict[str, float] = {}
         self.progress = progress
 
     @contextmanager
-    def stage(self, name: str) -> Any:
+    def stage(self, name: str) -> Iterator[None]:
         if self.progress is not None:
             self.progress(name)
         started = time.perf_counter()
         yield
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.milliseconds[name] = (time.perf_counter() - started) * 1000
+        elapsed = (time.perf_counter() - started) * 1000
+        self.milliseconds[name] = self.milliseconds.get(name, 0.0) + elapsed

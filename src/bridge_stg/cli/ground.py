@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from bridge_stg.types import GroundingResult
 
 
 def ground(
-    video: Annotated[Path, typer.Argument(help="A video file, a folder of images with times.txt, or an image.")],
+    video: Annotated[
+        Path, typer.Argument(help="A video file, a folder of images with times.txt, or an image.")
+    ],
     query: Annotated[list[str], typer.Argument(help="One or more sentences; quote each.")],
     checkpoint: Annotated[
         str, typer.Option(help="'shapes' (shipped), a checkpoint folder, or a hub id.")
@@ -24,21 +28,23 @@ def ground(
     as_json: Annotated[bool, typer.Option("--json", help="Print tube.json and nothing else.")] = False,
     timing: Annotated[bool, typer.Option("--timing", help="Print the milliseconds of each stage.")] = False,
     box_fps: Annotated[
-        float | None, typer.Option(help="Boxes per second inside the window; default: the frames the model reads.")
+        float | None,
+        typer.Option(help="Boxes per second inside the window; default: the frames the model reads."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
 ) -> None:
     """Find when and where each sentence happens in a video."""
+    from bridge_stg.cli.prepare import check_writable
     from bridge_stg.errors import InputError
     from bridge_stg.video.decode import probe
 
     for text in query:
         if not text.strip():
             raise InputError("the query is empty; say in a few words what to look for")
-    if box_fps is not None and not box_fps > 0:
-        raise InputError(f"--box-fps must be positive, got {box_fps}")
-    if video.is_file() or not video.exists():
-        probe(video)  # what is wrong with the file is said before anything slow is loaded
+    if box_fps is not None and not 0 < box_fps < float("inf"):
+        raise InputError(f"--box-fps must be a positive number, got {box_fps}")
+    # What is wrong with the input or the output is said before anything slow is loaded.
+    probe(video)
     if out is not None:
         check_writable(out)
     results = _ground(video, query, checkpoint, box_fps, device)
@@ -52,35 +58,16 @@ def ground(
             print(f"wrote {out / 'tube.json'} and {len(results)} annotated video(s)")
 
 
-def check_writable(folder: Path) -> None:
-    """Make the folder and try to write in it.
-
-    Raises:
-        InputError: it cannot be made or written to.
-    """
-    from bridge_stg.errors import InputError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as problem:
-        raise InputError(f"{folder}: cannot write here ({problem.strerror}); give another --out") from problem
-
-
 def _ground(
     video: Path, query: list[str], checkpoint: str, box_fps: float | None, device: str | None
 ) -> list[GroundingResult]:
-    # Idle threads sleep instead of spinning, so that two processes on the same cores do not fight.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rich.console import Console
 
-    console = Console(stderr=True)
-    with console.status("loading the model") as status:
-        from transformers.utils import logging
+    from bridge_stg.cli.prepare import quiet_libraries, quiet_threads
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+    quiet_threads()
+    with Console(stderr=True).status("loading the model") as status:
+        quiet_libraries()
         from bridge_stg.grounder import VideoGrounder
 
         grounder = VideoGrounder.from_pretrained(checkpoint, device=device)
@@ -89,20 +76,24 @@ def _ground(
 
 def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
     """``tube.json`` and one annotated mp4 per sentence; each file appears whole or not at all."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from bridge_stg.visualize import write_annotated
 
-    with Progress(transient=True) as progress:
+    out.mkdir(parents=True, exist_ok=True)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         for number, result in enumerate(results, start=1):
             name = "annotated.mp4" if len(results) == 1 else f"annotated-{number}.mp4"
             task = progress.add_task(f"drawing {name}", total=result.info.frames)
-            write_annotated(
-                result, video, out / name, on_frame=lambda done, total, task=task: progress.update(task, completed=done)
-            )
+            write_annotated(result, video, out / name, on_frame=partial(_advance, progress, task))
     fresh = out / f".tube.{os.getpid()}.json"
     fresh.write_text(json.dumps([result.to_json() for result in results], indent=2) + "\n", encoding="utf-8")
     os.replace(fresh, out / "tube.json")
+
+
+def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)
 
 
 def _print_table(results: list[GroundingResult], timing: bool) -> None:
@@ -122,7 +113,8 @@ def _print_table(results: list[GroundingResult], timing: bool) -> None:
             str(len(result.tube)) if result.tube is not None else "-",
             "-" if score is None else f"{score:.2f}",
         )
-    Console(markup=False).print(table)
+    # A sentence is shown as it was given: its brackets and colons are no markup.
+    Console(markup=False, emoji=False, highlight=False).print(table)
     for note in results[0].notes:
         print(f"note: {note}")
     for result in results:

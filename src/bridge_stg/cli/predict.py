@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,33 +13,40 @@ def predict(
     out: Annotated[Path, typer.Option(help="predictions.jsonl; an unfinished one is gone on with.")],
     benchmark: Annotated[str, typer.Option(help="shapes is the only one so far.")] = "shapes",
     checkpoint: Annotated[str, typer.Option(help="'shapes' (shipped), a folder, or a hub id.")] = "shapes",
-    limit: Annotated[int | None, typer.Option(help="At most this many videos.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many videos.")] = None,
     box_fps: Annotated[float | None, typer.Option(help="Boxes per second inside the window.")] = None,
     oracle_window: Annotated[
         bool, typer.Option("--oracle-window", help="Locate inside the true window (the paper's Table 14).")
     ] = False,
 ) -> None:
     """Answer every question of a benchmark."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from bridge_stg.cli.ground import check_writable
+    from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
     from bridge_stg.errors import InputError
 
     if benchmark != "shapes":
         raise InputError(f"no benchmark {benchmark!r}; there is: shapes")
     if not (data / "truth.jsonl").is_file():
         raise InputError(f"{data}: no truth.jsonl; write one with: bridge-stg data shapes --out {data}")
+    if box_fps is not None and not 0 < box_fps < float("inf"):
+        raise InputError(f"--box-fps must be a positive number, got {box_fps}")
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; give the name of a file, such as {out / 'predictions.jsonl'}")
     check_writable(out.parent)
 
+    from rich.console import Console
     from rich.progress import Progress
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_threads()
+    quiet_libraries()
+    from bridge_stg.evaluation.predict import answered
     from bridge_stg.evaluation.predict import predict as run
     from bridge_stg.grounder import VideoGrounder
 
+    if kept := len(answered(out)):
+        print(f"going on with {out}: {kept} question(s) have an answer there and are kept")
     grounder = VideoGrounder.from_pretrained(checkpoint)
-    with Progress() as progress:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("videos", total=None)
         failed = run(
             grounder,

@@ -15,13 +15,10 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change one value: --set optim.lr=5e-5; may be repeated.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: the free cores.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
     """Train a model; run the same command again to go on after an interruption."""
-    import os
-
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from bridge_stg.cli.ground import check_writable
+    from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
     from bridge_stg.errors import InputError
     from bridge_stg.training.configuration import TrainConfig, override
     from bridge_stg.training.recipes import recipe as named
@@ -31,13 +28,16 @@ def train(
         try:
             config = TrainConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as problem:
-            raise InputError(f"{path}: not a run configuration: {' '.join(str(problem).split())[:300]}") from problem
+            reason = " ".join(str(problem).split())[:300]
+            raise InputError(f"{path}: not a run configuration: {reason}") from problem
     else:
         config = named(recipe)
     config = override(config, settings or [])
     folder = out or Path("runs") / config.name
     check_writable(folder)
 
+    quiet_threads()
+    quiet_libraries()
     import torch
 
     from bridge_stg.grounder import choose_threads

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.types import TimeSpan
 
 
@@ -28,23 +29,21 @@ def select_frames(
 ) -> SelectedFrames:
     """Draw up to N_p positive and N_n negative frames without replacement; a pure function of its arguments.
 
-    Frames inside the window that lack a box are neither: they are not sampled. A window between two sampled frames
-    has no positive frame here; the frame nearest to its middle is one if it has a box.
+    Which frames are inside is what inference decides too: a window between two sampled frames is stood for by
+    the frame nearest to its middle. Frames inside that lack a box are neither positive nor negative.
 
     Args:
         times: (F,) seconds of the sampled frames.
         has_box: (F,) whether the target has a box there.
         window: the event.
+        num_positive, num_negative: N_p and N_n; 8 and 2 in the paper.
     """
-    inside = (times >= window.start) & (times < window.end)
-    positive = np.flatnonzero(inside & has_box)
-    if not inside.any():
-        nearest = int(np.abs(times - (window.start + window.end) / 2).argmin())
-        inside = inside.copy()
-        inside[nearest] = True
-        positive = np.array([nearest]) if has_box[nearest] else positive
-    negative = np.flatnonzero(~inside)
+    inside = sampled_in_span(times, window)
+    positive = inside[has_box[inside]]
+    negative = np.setdiff1d(np.arange(len(times)), inside)
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(positive)[:num_positive]
-    others = rng.permutation(negative)[:num_negative]
-    return SelectedFrames(np.sort(chosen).astype(np.int64), np.sort(others).astype(np.int64))
+    return SelectedFrames(_draw(rng, positive, num_positive), _draw(rng, negative, num_negative))
+
+
+def _draw(rng: np.random.Generator, indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    return np.sort(rng.permutation(indices)[:count]).astype(np.int64)

@@ -1,12 +1,13 @@
 """Answers to a truth file: one line of ``predictions.jsonl`` per question, appended as they come.
 
-A run that was stopped goes on where it was: questions that have a line are not asked again. A video that cannot be
-read gives a line with status ``failed`` and the reason, never silence.
+A run that was stopped goes on where it was: questions that have a line are not asked again. A video that cannot
+be read gives a line with status ``failed`` and the reason, never silence.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -34,12 +35,18 @@ def predict(
     """Ground every stvg question of ``truth``; its videos are relative to ``videos``.
 
     Args:
+        out: predictions.jsonl; lines that it has already are kept.
         limit: at most this many videos.
+        box_fps: boxes per second inside the window; None for the frames that the model reads.
         oracle_window: locate inside the true window (Table 14) instead of the predicted one.
         on_video: called with the videos done and all of them.
 
     Returns:
-        The number of questions that failed.
+        The number of questions that failed now.
+
+    Raises:
+        InputError: no stvg question, or ``out`` cannot be written.
+        DataError: ``truth`` or the unfinished ``out`` cannot be read.
     """
     by_video: dict[str, list[TruthRecord]] = defaultdict(list)
     for record in read_truth(truth):
@@ -48,48 +55,67 @@ def predict(
     if not by_video:
         raise InputError(f"{truth}: holds no stvg question")
     names = sorted(by_video)[:limit]
-    done = _answered(out)
+    done = answered(out)
     failed = 0
-    with out.open("a", encoding="utf-8") as handle:
+    try:
+        handle = out.open("a", encoding="utf-8")
+    except OSError as problem:
+        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+    with handle:
         for number, name in enumerate(names, start=1):
-            records = [record for record in by_video[name] if record.id not in done]
-            for answer in _answer(grounder, videos / name, records, box_fps, oracle_window):
-                failed += answer.status == "failed"
-                handle.write(json.dumps(answer.to_json(), separators=(",", ":")) + "\n")
-            handle.flush()
+            records = by_video[name]
+            if any(record.id not in done for record in records):
+                # Sentences are answered side by side, and rounding knows its neighbours: a video that was
+                # stopped in the middle is asked in whole again, so that the file comes out the same.
+                for answer in _answer(grounder, videos / name, records, box_fps, oracle_window):
+                    if answer.id not in done:
+                        failed += answer.status == "failed"
+                        handle.write(json.dumps(answer.to_json(), separators=(",", ":")) + "\n")
+                handle.flush()
             if on_video is not None:
                 on_video(number, len(names))
     return failed
 
 
-def _answered(out: Path) -> set[str]:
-    """Ids in an unfinished file; a last line cut off by the interruption is dropped from the file."""
-    if not out.exists():
+def answered(out: Path) -> set[str]:
+    """Ids of the questions that an unfinished file answers; removes a last line cut off in writing."""
+    if not out.is_file():
         return set()
-    text = out.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        out.write_text(whole, encoding="utf-8")
-    return {line["id"] for _, line in read_jsonl(out)}
+    written = out.read_bytes()
+    whole = written.rfind(b"\n") + 1
+    if whole < len(written):
+        os.truncate(out, whole)
+    return {PredictionRecord.from_json(line).id for _, line in read_jsonl(out)}
 
 
 def _answer(
-    grounder: VideoGrounder, video: Path, records: list[TruthRecord], box_fps: float | None, oracle_window: bool
+    grounder: VideoGrounder,
+    video: Path,
+    records: list[TruthRecord],
+    box_fps: float | None,
+    oracle_window: bool,
 ) -> list[PredictionRecord]:
-    if not records:
-        return []
+    """One prediction per record, failed ones with their reason."""
     try:
-        if not oracle_window:
-            results = grounder.ground_many(video, [record.query for record in records], box_fps=box_fps)
+        if oracle_window:
+            results = [_inside_truth(grounder, video, record, box_fps) for record in records]
         else:
-            results = []
-            for record in records:
-                assert record.window is not None
-                window = frames_to_span(*record.window, record.fps)
-                results += grounder.ground_many(video, [record.query], box_fps=box_fps, window=window)
-    except (VideoError, InputError) as problem:
+            results = grounder.ground_many(video, [record.query for record in records], box_fps=box_fps)
+    except InputError as problem:
+        if len(records) > 1 and not isinstance(problem, VideoError):
+            # One sentence that cannot be asked does not take the others of its video with it.
+            alone = (_answer(grounder, video, [record], box_fps, oracle_window) for record in records)
+            return [answer for answers in alone for answer in answers]
         return [PredictionRecord(record.id, status="failed", text=str(problem)) for record in records]
     return [to_prediction(record.id, result) for record, result in zip(records, results, strict=True)]
+
+
+def _inside_truth(
+    grounder: VideoGrounder, video: Path, record: TruthRecord, box_fps: float | None
+) -> GroundingResult:
+    assert record.window is not None  # every stvg record has one
+    window = frames_to_span(*record.window, record.fps)
+    return grounder.ground_many(video, [record.query], box_fps=box_fps, window=window)[0]
 
 
 def to_prediction(identity: str, result: GroundingResult) -> PredictionRecord:

@@ -76,7 +76,8 @@ def pair_times(times: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> pair_times(np.array([0.0, 0.5, 1.0])).tolist()
     [0.25, 1.0]
     """
-    return times[frame_pairs(len(times))].mean(axis=1)
+    means: NDArray[np.float64] = times[frame_pairs(len(times))].mean(axis=1)
+    return means
 
 
 def boxes_at(
@@ -91,6 +92,9 @@ def boxes_at(
 
     Returns:
         (N, 4) boxes.
+
+    Raises:
+        ValueError: there are no boxes.
     """
     if len(times) == 0:
         raise ValueError("no boxes to interpolate between")

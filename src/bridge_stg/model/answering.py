@@ -1,8 +1,8 @@
 """Inference on one clip: prefill once, answer every sentence, hand over the bridging queries.
 
-The clip's key-value cache is computed once and shared by all sentences. Sentences are answered greedily side by side;
-each stops at ``<det>`` (or at the end of its turn), and then ``<det>`` and the M queries enter as one chunk on the
-same cache (Eq. 3). Only the last position's logits are ever computed.
+The clip's key-value cache is computed once and shared by all sentences. Sentences are answered greedily side by
+side; each stops at ``<det>`` (or at the end of its turn), and then ``<det>`` and the M queries enter as one
+chunk on the same cache (Eq. 3). Only the last position's logits are ever computed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class ReadClip:
 
 @dataclass
 class Answers:
-    """Greedy answers of S sentences.
+    """Greedy answers of S sentences, and the state of the language model after them.
 
     ``ids``: generated tokens without the ending one. ``asks_where``: whether the model itself ended with <det>.
-    ``hidden`` (S, M, D): last-layer states of the bridging queries, filled by ``bridge_answers``.
+    ``cache``: keys and values of clip, questions and answers, ``attention_mask`` (S, K) which of its K places
+    are real in each row. ``lengths`` (S,): tokens of each question and its answer, padding not counted.
     """
 
     ids: list[list[int]]
@@ -66,9 +67,17 @@ def answer(
     turn_end: int,
     max_new_tokens: int = MAX_ANSWER_TOKENS,
 ) -> Answers:
-    """Answer questions (token ids that end where the answer begins) about a prefilled clip."""
+    """Answer questions about a prefilled clip greedily, side by side; each answer is what it would be alone.
+
+    Args:
+        clip: stays as it is, so that more questions can be asked about it.
+        questions: token ids of each, which end where its answer begins.
+        turn_end: the token that ends an answer which does not ask where.
+        max_new_tokens: an answer that is longer is cut there.
+    """
     device, det = model.device, model.config.det_token_id
     count, longest = len(questions), max(len(question) for question in questions)
+    # Every sentence goes on from its own copy of the clip.
     cache = copy.deepcopy(clip.cache)
     cache.batch_repeat_interleave(count)
     lengths = torch.tensor([len(question) for question in questions], device=device)
@@ -96,6 +105,7 @@ def answer(
                 generated[row].append(value)
         if not alive.any():
             break
+        # Finished rows run along, but what they write is never attended to, and their position stands still.
         mask = torch.cat([mask, alive.long()[:, None]], dim=1)
         hidden = model.read(token[:, None], _positions(clip, lengths[:, None]), mask, cache=cache)
         last = hidden[:, 0]
@@ -104,9 +114,11 @@ def answer(
 
 
 def bridge_answers(model: BridgeSTGForVideoGrounding, clip: ReadClip, answers: Answers) -> Tensor:
-    """Feed <det> and the M queries as one chunk and project them: Q_bridge (S, M, D) of Eq. 3.
+    """Feed <det> and the M queries as one chunk and project them: Q_bridge (S, M, D) of Eq. 3; (S, 1, D) if M
+    is 0.
 
-    An answer that ended without <det> gets one here, so that every sentence is asked where.
+    An answer that ended without <det> gets one here, so that every sentence is asked where. The chunk stays in
+    ``answers.cache``: call this once.
     """
     count, chunk = len(answers.ids), 1 + model.config.num_bridge_queries
     device = model.device

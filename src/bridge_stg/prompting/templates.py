@@ -6,7 +6,6 @@ The window is always answered in seconds with one decimal (on VidSTG's test set 
 
 from __future__ import annotations
 
-
 from bridge_stg.types import TimeSpan
 
 STVG_PROMPT = "When and where does this happen? {query}"
@@ -23,7 +22,7 @@ PROMPTS = {
     "vqa": VQA_PROMPT,
 }
 
-# Several wordings, as in Figs. 6-9 of the paper; training draws one, so that the model does not hang on one phrase.
+# Several wordings, as in Figs. 6-9 of the paper; training draws one, so that no phrase is special.
 WINDOW_WORDINGS: tuple[str, ...] = (
     "The event starts at {start:.1f} seconds and ends at {end:.1f} seconds.",
     "It starts at {start:.1f} seconds and ends at {end:.1f} seconds.",
@@ -40,7 +39,7 @@ LOCATED = "Here it is."
 
 
 def prompt_text(task: str, query: str) -> str:
-    """The user's turn for a task."""
+    """The user's turn for a task: "stvg", "vtg", "vot", "rec" or "vqa"."""
     return PROMPTS[task].format(query=query.strip())
 
 
@@ -70,5 +69,3 @@ def box_text(box: tuple[float, float, float, float], grid: int = 1000) -> str:
     '[100, 250, 500, 1000]'
     """
     return "[" + ", ".join(str(round(value * grid)) for value in box) + "]"
-
-
