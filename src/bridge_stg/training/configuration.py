@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bridge_stg.errors import InputError
 
@@ -21,7 +21,13 @@ class Lesson(_Strict):
     until: float = Field(gt=0, le=1)
     min_objects: int = Field(ge=1)
     max_objects: int = Field(ge=1)
-    max_duration: float = Field(16.0, gt=4, le=60)
+    max_duration: float = Field(default=16.0, gt=4, le=60)
+
+    @model_validator(mode="after")
+    def _objects_in_order(self) -> Lesson:
+        if self.max_objects < self.min_objects:
+            raise ValueError(f"max_objects {self.max_objects} is less than min_objects {self.min_objects}")
+        return self
 
 
 class ClipMix(_Strict):
@@ -51,27 +57,34 @@ class DataConfig(_Strict):
     """Generated clips: a pure function of (seed, step)."""
 
     seed: int = 0
-    clips_per_step: int = Field(16, ge=1)
-    images_per_step: int = Field(48, ge=1)
-    image_share: float = Field(0.25, ge=0, le=1)
-    min_duration: float = Field(4.0, ge=3)
+    clips_per_step: int = Field(default=16, ge=1)
+    images_per_step: int = Field(default=48, ge=1)
+    image_share: float = Field(default=0.25, ge=0, le=1)
+    min_duration: float = Field(default=4.0, ge=3)
     curriculum: tuple[Lesson, ...]
     mix: ClipMix
     image_mix: ClipMix
-    num_positive: int = Field(8, ge=0)
-    num_negative: int = Field(2, ge=0)
-    workers: int = Field(1, ge=0)
+    num_positive: int = Field(default=8, ge=0)
+    num_negative: int = Field(default=2, ge=0)
+    workers: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _curriculum_covers_the_run(self) -> DataConfig:
+        ends = [lesson.until for lesson in self.curriculum]
+        if not ends or ends != sorted(set(ends)) or ends[-1] != 1.0:
+            raise ValueError(f"the lessons' until must increase and end at 1.0, got {ends}")
+        return self
 
 
 class OptimConfig(_Strict):
-    """AdamW with warm-up and cosine decay; the paper's values are lr 1e-4, weight decay 0, warm-up ratio 0.1."""
+    """AdamW with warm-up and cosine decay; the paper: lr 1e-4, weight decay 0, warm-up ratio 0.1."""
 
-    lr: float = Field(1e-4, gt=0)
-    spatial_lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    final_ratio: float = Field(0.0, ge=0, le=1)
-    clip_norm: float = Field(1.0, gt=0)
+    lr: float = Field(default=1e-4, gt=0)
+    spatial_lr: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
+    final_ratio: float = Field(default=0.0, ge=0, le=1)
+    clip_norm: float = Field(default=1.0, gt=0)
     steps: int = Field(gt=0)
 
 
@@ -86,22 +99,23 @@ class WeightsConfig(_Strict):
 class TrainConfig(_Strict):
     """One run.
 
-    ``stage`` "pretrain" makes a small Qwen3-VL and trains all of it on tokens; "bridge" is Bridge-STG tuning on
-    ``base``, a folder of the first. ``tune`` says what moves in the language tower: "lora" as in section 4.1, or
-    "full"; the vision tower never moves in the bridge stage.
+    ``stage`` "vision" teaches a small vision tower to name what each visual token shows; "pretrain" trains all
+    of a small Qwen3-VL on tokens, starting from the vision tower of ``base``; "bridge" is Bridge-STG tuning on
+    ``base``, a folder of the second. ``tune`` says what moves in the language tower: "lora" as in section 4.1,
+    or "full"; the vision tower never moves in the bridge stage.
     """
 
     name: str
-    stage: Literal["pretrain", "bridge"]
+    stage: Literal["vision", "pretrain", "bridge"]
     base: str | None = None
     tune: Literal["lora", "full"] = "full"
     data: DataConfig
     optim: OptimConfig
     weights: WeightsConfig = WeightsConfig()
     precision: Literal["no", "bf16"] = "no"
-    save_minutes: float = Field(5.0, gt=0)
-    log_every: int = Field(20, ge=1)
-    validate_every: int = Field(0, ge=0)
+    save_minutes: float = Field(default=5.0, gt=0)
+    log_every: int = Field(default=20, ge=1)
+    validate_every: int = Field(default=0, ge=0)
 
 
 def override(config: TrainConfig, settings: list[str]) -> TrainConfig:

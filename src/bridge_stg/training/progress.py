@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -18,7 +19,7 @@ class TokenGroups:
     """Accuracy of the labelled tokens by what they say: colour, shape, action, number, or anything else."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        words = {word: "colour" for word in COLOURS} | {word: "shape" for word in SHAPES}
+        words = dict.fromkeys(COLOURS, "colour") | dict.fromkeys(SHAPES, "shape")
         words |= {word: "action" for kind in ACTIONS for word in kind.split()} | {"rests": "action"}
         self.names = ["other", "colour", "shape", "action", "second", "tenth"]
         self.group_of = torch.zeros(len(tokenizer), dtype=torch.long)
@@ -42,10 +43,16 @@ class TokenGroups:
 
 
 class RunLog:
-    """Averages values and appends them to ``log.jsonl``."""
+    """Averages values and appends them to ``log.jsonl``.
 
-    def __init__(self, path: Path) -> None:
+    A run that goes on from step ``start`` was logged further than that before it was stopped; those lines are
+    dropped, because the steps are about to be done again.
+    """
+
+    def __init__(self, path: Path, start: int = 0) -> None:
         self.path = path
+        if path.is_file():
+            _keep_until(path, start)
         self.sums: dict[str, float] = defaultdict(float)
         self.counts: dict[str, int] = defaultdict(int)
         self.started = time.perf_counter()
@@ -70,3 +77,14 @@ class RunLog:
         self.counts.clear()
         self.started, self.clips = time.perf_counter(), 0
         return line
+
+
+def _keep_until(path: Path, step: int) -> None:
+    """Keep the lines up to ``step``; a last line that was cut off in writing goes too."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n") and json.loads(line)["step"] <= step:
+            kept.append(line)
+    fresh = path.with_suffix(".new")
+    fresh.write_text("".join(kept), encoding="utf-8")
+    os.replace(fresh, path)

@@ -15,11 +15,32 @@ from bridge_stg.training.configuration import (
 )
 
 
+def shapes_vision() -> TrainConfig:
+    """Stage 0: the vision tower alone learns colours, shapes and motion."""
+    return TrainConfig(
+        name="shapes-vision",
+        stage="vision",
+        data=DataConfig(
+            seed=2,
+            clips_per_step=16,
+            image_share=0.0,
+            curriculum=(
+                Lesson(until=0.3, min_objects=1, max_objects=3, max_duration=8.0),
+                Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=8.0),
+            ),
+            mix=ClipMix(),
+            image_mix=ClipMix(),
+        ),
+        optim=OptimConfig(lr=1.5e-3, warmup_ratio=0.05, final_ratio=0.05, steps=800),
+    )
+
+
 def shapes_pretrain() -> TrainConfig:
     """Stage 1: a small Qwen3-VL learns to see and to tell time, from dense captions and many questions per clip."""
     return TrainConfig(
         name="shapes-pretrain",
         stage="pretrain",
+        base="runs/shapes-vision/checkpoint",
         data=DataConfig(
             clips_per_step=8,
             images_per_step=32,
@@ -63,7 +84,7 @@ def shapes() -> TrainConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {"shapes-pretrain": shapes_pretrain, "shapes": shapes}
+RECIPES: dict[str, Callable[[], TrainConfig]] = {"shapes-vision": shapes_vision, "shapes-pretrain": shapes_pretrain, "shapes": shapes}
 
 
 def recipe(name: str) -> TrainConfig:

@@ -1,0 +1,131 @@
+"""Stage 0: the vision tower learns to see before the language model listens.
+
+Qwen3-VL's vision tower is pretrained on its own before the whole is; here too. A linear probe on every merged visual
+token names the colour, shape and action of the object that covers it. Captions alone give the vision tower too little
+gradient to find motion in the time a laptop has (docs/log.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
+from bridge_stg.data.shapes.motion import boxes
+from bridge_stg.data.shapes.objects import ACTIONS, COLOURS, SHAPES, Scene
+from bridge_stg.data.shapes.world import make_scene
+from bridge_stg.geometry.spans import frame_pairs
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training.configuration import DataConfig
+from bridge_stg.training.shapes_clips import draw, sample_times, step_settings
+
+UNKNOWN = -100
+COLOUR_NAMES = (*COLOURS, "none")
+ACTION_NAMES = (*ACTIONS, "rests")
+SHAPE_NAMES = tuple(SHAPES)
+
+
+@dataclass
+class ProbeOutput(ModelOutput):
+    """``loss`` and, per question, how many cells were named right out of how many."""
+
+    loss: Tensor | None = None
+    correct: dict[str, tuple[int, int]] | None = None
+
+
+class CellProbe(nn.Module):
+    """The vision tower of a model with a linear probe on each merged visual token."""
+
+    def __init__(self, model: BridgeSTGForVideoGrounding) -> None:
+        super().__init__()
+        self.model = model
+        width = model.config.mllm.vision_config.out_hidden_size
+        # One probe on the tower's output and one on every DeepStack level, since the language model reads them all.
+        levels = 1 + len(model.config.mllm.vision_config.deepstack_visual_indexes)
+        answers = len(COLOUR_NAMES) + len(SHAPE_NAMES) + len(ACTION_NAMES)
+        self.probes = nn.ModuleList(nn.Linear(width, answers) for _ in range(levels))
+
+    def forward(
+        self, pixel_values_videos: Tensor, video_grid_thw: Tensor, cells: Tensor, weights: Any = None
+    ) -> ProbeOutput:
+        """Mean cross-entropy over cells; ``cells`` (N, 3) colour, shape and action, UNKNOWN where not asked."""
+        vision = self.model.encode_video(pixel_values_videos, video_grid_thw)
+        levels = [torch.cat(list(vision.pooler_output))]
+        levels += [torch.cat(list(level)) for level in vision.deepstack_features]
+        sizes = [len(COLOUR_NAMES), len(SHAPE_NAMES), len(ACTION_NAMES)]
+        loss = cells.new_zeros((), dtype=torch.float32)
+        correct: dict[str, tuple[int, int]] = {}
+        for number, (probe, features) in enumerate(zip(self.probes, levels, strict=True)):
+            for name, logits, truth in zip(
+                ("colour", "shape", "action"), probe(features).split(sizes, dim=-1), cells.unbind(1), strict=True
+            ):
+                share = 1.0 if number == 0 else 0.3
+                loss = loss + share * nn.functional.cross_entropy(logits, truth, ignore_index=UNKNOWN)
+                if number == 0:
+                    asked = (truth != UNKNOWN) & (truth != len(COLOUR_NAMES) - 1 if name == "colour" else truth >= 0)
+                    correct[name] = (int((logits.argmax(-1) == truth)[asked].sum()), int(asked.sum()))
+        return ProbeOutput(loss, correct)
+
+
+def build_cells(config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor) -> dict[str, Tensor]:
+    """Patches and cell labels of one step; a pure function of (seed, step)."""
+    _, settings = step_settings(config, step, steps)
+    seeds = np.random.default_rng([config.seed, step, 5]).integers(2**40, size=config.clips_per_step)
+    patches, grids, cells = [], [], []
+    for seed in seeds:
+        rng = np.random.default_rng([int(seed), 6])
+        scene = make_scene(int(seed), settings)
+        times = sample_times(scene, processor.config.sample_fps)
+        part, grid = processor.patches(draw(scene, times, processor, rng))
+        merge = int(processor.config.mllm.vision_config.spatial_merge_size)
+        patches.append(part)
+        grids.append(grid)
+        cells.append(torch.from_numpy(label_cells(scene, times, grid[1] // merge, grid[2] // merge)))
+    return {
+        "pixel_values_videos": torch.cat(patches),
+        "video_grid_thw": torch.tensor(grids),
+        "cells": torch.cat(cells),
+    }
+
+
+def label_cells(scene: Scene, times: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.int64]:
+    """(P * rows * columns, 3) colour, shape and action of the object in each cell of each frame pair.
+
+    A cell belongs to the nearest object (in depth) whose box covers its centre in either frame, and an object always
+    owns the cell of its own centre. Background has the colour "none" and no shape or action.
+    """
+    pairs = frame_pairs(len(times))
+    box, visible = boxes(scene, times)
+    labels = np.full((len(pairs), rows, columns, 3), UNKNOWN, dtype=np.int64)
+    labels[..., 0] = len(COLOUR_NAMES) - 1
+    x = (np.arange(columns) + 0.5) / columns
+    y = (np.arange(rows) + 0.5) / rows
+    for index in sorted(range(len(scene.objects)), key=lambda item: scene.objects[item].depth):
+        thing = scene.objects[index]
+        names = [COLOUR_NAMES.index(thing.colour), SHAPE_NAMES.index(thing.shape)]
+        for pair, frames in enumerate(pairs):
+            covered = np.zeros((rows, columns), dtype=bool)
+            for frame in frames:
+                if not visible[index, frame]:
+                    continue
+                left, top, right, bottom = box[index, frame]
+                covered |= ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))[None]
+                column = min(int((left + right) / 2 * columns), columns - 1)
+                covered[min(int((top + bottom) / 2 * rows), rows - 1), column] = True
+            start, end = float(times[frames[0]]), float(times[frames[1]])
+            action = UNKNOWN
+            if end > start:
+                doing = [
+                    item.kind
+                    for item in thing.actions
+                    if min(end, item.end) - max(start, item.start) > (end - start) / 2
+                ]
+                action = ACTION_NAMES.index(doing[0] if doing else "rests")
+            labels[pair, covered] = [*names, action]
+    return labels.reshape(-1, 3)
