@@ -16,10 +16,11 @@ DEFAULT_ALPHA = 32
 
 
 def add_lora(model: BridgeSTGForVideoGrounding, rank: int = DEFAULT_RANK, alpha: int = DEFAULT_ALPHA) -> None:
-    """Freeze Qwen3-VL, add adapters to the language tower's attention, and free the row of ``<det>`` (App. B.4).
+    """Freeze Qwen3-VL, add adapters to the language tower's attention, and free the row of ``<det>`` (App.
+    B.4).
 
-    QGSL and the bridge stay trainable. Of a tied embedding the row is one parameter, of an untied one two: the input
-    row and the output row. At the start the model computes what it did without adapters.
+    QGSL and the bridge stay trainable. Of a tied embedding the row is one parameter, of an untied one two: the
+    input row and the output row. At the start the model computes what it did without adapters.
 
     Raises:
         ValueError: the model already has adapters.
@@ -54,9 +55,8 @@ def merge_lora(model: BridgeSTGForVideoGrounding) -> None:
         elif isinstance(module, BaseTunerLayer) and "token_adapter" not in name:
             module.merge()
             setattr(model.mllm.get_submodule(parent), leaf, module.get_base_layer())
-    for leftover in ("peft_config", "_hf_peft_config_loaded"):
-        if hasattr(model.mllm, leftover):
-            delattr(model.mllm, leftover)
+    # Left by PEFT; a second round of adapters would take it for the first.
+    model.mllm.__dict__.pop("peft_config", None)
     if model.config.mllm.tie_word_embeddings:
         # While wrapped the two were kept in step by PEFT; now they are one tensor again.
         model.mllm.lm_head.weight = model.mllm.get_input_embeddings().weight

@@ -1,7 +1,7 @@
 """Spatio-Temporal Semantic Bridging (STSB, section 3.2): from the language model's context to Q_bridge.
 
-After ``<det>``, M learned queries enter the language model as one chunk; their last-layer hidden states pass through
-an MLP and become the bridging queries (Eq. 3).
+After ``<det>``, M learned queries enter the language model as one chunk; their last-layer hidden states pass
+through an MLP and become the bridging queries (Eq. 3).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ class SemanticBridge(nn.Module):
     """Q_init and the MLP of Eq. 3.
 
     Args:
-        num_queries: M; 0 means that the hidden state of ``<det>`` alone is projected (the "no bridge" ablation).
+        num_queries: M; 0 means that the hidden state of ``<det>`` alone is projected (the "no bridge"
+            ablation).
         width: D, the language model's width.
     """
 
@@ -30,9 +31,10 @@ class SemanticBridge(nn.Module):
         """Queries as small as token embeddings, linear layers by Xavier."""
         if self.queries is not None:
             nn.init.normal_(self.queries, std=std)
-        for layer in (self.projection[0], self.projection[2]):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for layer in self.projection:
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     @property
     def tokens_per_sentence(self) -> int:
@@ -40,12 +42,14 @@ class SemanticBridge(nn.Module):
         return max(self.num_queries, 1)
 
     def insert_queries(self, inputs_embeds: Tensor, slot_mask: Tensor) -> Tensor:
-        """Put Q_init into the slots of ``inputs_embeds`` (B, L, D); ``slot_mask`` (B, L) marks M per sentence."""
+        """Put Q_init into ``inputs_embeds`` (B, L, D) where ``slot_mask`` (B, L) is True, M per sentence."""
         if self.queries is None:
             return inputs_embeds
         slots = int(slot_mask.sum())
         if slots % self.num_queries:
-            raise ValueError(f"{slots} query slots are not a multiple of the {self.num_queries} bridging queries")
+            raise ValueError(
+                f"{slots} query slots are not a multiple of the {self.num_queries} bridging queries"
+            )
         rows = self.queries.repeat(slots // self.num_queries, 1).to(inputs_embeds.dtype)
         return inputs_embeds.masked_scatter(slot_mask[..., None], rows)
 

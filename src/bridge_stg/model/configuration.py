@@ -41,8 +41,8 @@ def _type_name(hint: Any) -> str:
 
 
 class _Checked:
-    """Mixin: a misspelt field or a value of the wrong type is an error that names it; transformers alone would keep
-    both.
+    """Mixin: a misspelt field or a value of the wrong type is an error that names it; transformers alone would
+    keep both.
     """
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -54,12 +54,12 @@ class _Checked:
                 close = difflib.get_close_matches(key, known, n=1)
                 hints.append(f"{key!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
             raise ValueError(f"{type(self).__name__} has no field {', '.join(hints)}")
-        # huggingface_hub's own type check would refuse an int where a float is wanted; it skips these annotations,
-        # which are strings at run time.
+        # huggingface_hub's own type check would refuse an int where a float is wanted; it skips these
+        # annotations, which are strings at run time.
         wrong = [
             f"{name} must be {_type_name(hint)}, got {getattr(self, name)!r}"
             for name, hint in inspect.get_annotations(type(self), eval_str=True).items()
-            if get_origin(hint) is not ClassVar and not _fits(getattr(self, name), hint)
+            if name in known and not _fits(getattr(self, name), hint)
         ]
         # The other checks compare values, which only makes sense once the types are right.
         self._refuse(wrong)
@@ -77,10 +77,12 @@ class _Checked:
 
 @strict
 class SpatialConfig(_Checked, PreTrainedConfig):
-    """The spatial decoder QGSL (section 3.3, App. B.3). The defaults are the paper's scale: Swin-L, 6 + 6 layers.
+    """The spatial decoder QGSL (section 3.3, App. B.3). The defaults are the paper's scale: Swin-L, 6 + 6
+    layers.
 
     Fields, with the paper's symbol where it has one:
-        backbone_*: the Swin Transformer; ``backbone_out_stages`` are counted from 1, stage s has stride 2^(s+1).
+        backbone_*: the Swin Transformer; ``backbone_out_stages`` are counted from 1, stage s has stride
+            2^(s+1).
         num_levels: feature levels; one per stage, further ones by stride-2 convolutions.
         d_model: width C of the decoder.
         num_encoder_layers: n, the image encoder layers, each of which offers candidate queries (Table 11).
@@ -120,7 +122,13 @@ class SpatialConfig(_Checked, PreTrainedConfig):
     pixel_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
 
     def problems(self) -> list[str]:
-        sizes = ("backbone_embed_dim", "backbone_window_size", "backbone_patch_size", "backbone_image_size", "num_levels")
+        sizes = (
+            "backbone_embed_dim",
+            "backbone_window_size",
+            "backbone_patch_size",
+            "backbone_image_size",
+            "num_levels",
+        )
         widths = ("d_model", "num_heads", "num_points", "ffn_dim")
         counts = ("num_encoder_layers", "num_decoder_layers", "topk", "num_denoising")
         found = [
@@ -136,7 +144,7 @@ class SpatialConfig(_Checked, PreTrainedConfig):
             found.append(f"select_layers must be one of {SELECT_LAYERS}, got {self.select_layers!r}")
         if self.num_levels < len(self.backbone_out_stages):
             found.append(
-                f"num_levels {self.num_levels} is fewer than backbone_out_stages {list(self.backbone_out_stages)}"
+                f"num_levels {self.num_levels} is fewer than the stages {list(self.backbone_out_stages)}"
             )
         stages, depth = list(self.backbone_out_stages), len(self.backbone_depths)
         if not stages or stages != sorted(set(stages)) or stages[0] < 1 or stages[-1] > depth:
@@ -186,9 +194,13 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
                     setattr(self, name, kind(**(value or {})))
                 except StrictDataclassError as problem:
                     # transformers' own type errors: neither ValueError nor one line.
-                    raise ValueError(f"{type(self).__name__}.{name}: {' '.join(str(problem).split())}") from problem
+                    raise ValueError(
+                        f"{type(self).__name__}.{name}: {' '.join(str(problem).split())}"
+                    ) from problem
             elif not isinstance(value, kind):
-                raise ValueError(f"{type(self).__name__}.{name} must be a {kind.__name__}, got {type(value).__name__}")
+                raise ValueError(
+                    f"{type(self).__name__}.{name} must be a {kind.__name__}, got {type(value).__name__}"
+                )
         super().__post_init__(**kwargs)
 
     def problems(self) -> list[str]:

@@ -1,8 +1,9 @@
-"""A detector in transformers format as the start of QGSL: which shape fits it, and which of its tensors go where.
+"""A detector in transformers format as the start of QGSL: which shape fits it, and which of its tensors go
+where.
 
-Read: MM-Grounding-DINO, Grounding-DINO (Swin, deformable encoder, decoder with attention to text, whose place the
-bridge takes) and bare Swin. Left out of a detector: its text encoder, the fusion of text into the image encoder, its
-learned queries and its class heads, none of which QGSL has.
+Read: MM-Grounding-DINO, Grounding-DINO (Swin, deformable encoder, decoder with attention to text, whose place
+the bridge takes) and bare Swin. Left out of a detector: its text encoder, the fusion of text into the image
+encoder, its learned queries and its class heads, none of which QGSL has.
 """
 
 from __future__ import annotations
@@ -34,14 +35,22 @@ _FIRST_ANCHOR = 0.05
 # QGSL reads strides 8 to 64. A stride-4 level would add twelve thousand tokens to a frame of 370x523.
 _OUT_STAGES = (2, 3, 4)
 
-# Detector key -> key of SpatialLocalizer. Levels and selecting layers, of which the numbers may differ, come apart.
+# Keys that stand for several of QGSL's or for a part of one: levels and selecting layers.
+_SPLIT_KEYS = r"model\.(input_proj_vision\..+|level_embed|enc_output(_norm)?\.\w+)"
+# Every other detector key -> key of SpatialLocalizer, the first pattern that fits.
 _RENAMES = (
-    (r"model\.backbone\.conv_encoder\.model\.(.+)", r"backbone.swin.\1"),
+    (r"model\.backbone\.conv_encoder\.model\.(?!swin\.layernorm)(.+)", r"backbone.swin.\1"),
     (r"model\.encoder\.layers\.(\d+)\.deformable_layer\.(fc[12]\..+)", r"encoder.layers.\1.mlp.\2"),
     (r"model\.encoder\.layers\.(\d+)\.deformable_layer\.(.+)", r"encoder.layers.\1.\2"),
     (r"model\.decoder\.layers\.(\d+)\.self_attn\.(.)\w+\.(\w+)", r"decoder.layers.\1.self_attn.\2_proj.\3"),
-    (r"model\.decoder\.layers\.(\d+)\.encoder_attn_text\.(.)\w+\.(\w+)", r"decoder.layers.\1.bridge_attn.\2_proj.\3"),
-    (r"model\.decoder\.layers\.(\d+)\.encoder_attn_text_layer_norm\.(\w+)", r"decoder.layers.\1.bridge_attn_layer_norm.\2"),
+    (
+        r"model\.decoder\.layers\.(\d+)\.encoder_attn_text\.(.)\w+\.(\w+)",
+        r"decoder.layers.\1.bridge_attn.\2_proj.\3",
+    ),
+    (
+        r"model\.decoder\.layers\.(\d+)\.encoder_attn_text_layer_norm\.(\w+)",
+        r"decoder.layers.\1.bridge_attn_layer_norm.\2",
+    ),
     (r"model\.decoder\.layers\.(\d+)\.(fc[12]\..+)", r"decoder.layers.\1.mlp.\2"),
     (r"model\.decoder\.layers\.(\d+)\.(.+)", r"decoder.layers.\1.\2"),
     (r"model\.decoder\.layer_norm\.(\w+)", r"decoder.norm.\1"),
@@ -87,17 +96,23 @@ def read_detector(name: str | Path, spatial: SpatialConfig | None = None) -> Det
             model, info = _DETECTORS[config.model_type].from_pretrained(name, config=config, **options)
         else:
             raise CheckpointError(
-                f"{name}: holds a {config.model_type} model; a detector must be one of {', '.join(_DETECTORS)}, or swin"
+                f"{name}: holds a {config.model_type} model; "
+                f"a detector must be one of {', '.join(_DETECTORS)}, or swin"
             )
     except CheckpointError:
         raise
     except Exception as problem:
         line = " ".join(str(problem).split())[:300]
-        raise CheckpointError(f"{name}: cannot be loaded as a detector in safetensors format: {line}") from problem
+        raise CheckpointError(
+            f"{name}: cannot be loaded as a detector in safetensors format: {line}"
+        ) from problem
     tensors = dict(model.state_dict())
     absent = set(map(str, info["missing_keys"]))
     if config.model_type != "swin":
         _untie_box_heads(tensors, absent)
+        lost = sorted(key for key in absent if re.fullmatch(_SPLIT_KEYS, key) or _renamed(key))
+        if lost:
+            raise CheckpointError(f"{name}: {len(lost)} tensors of the detector are missing (first: {lost[0]})")
     # What the file does not hold was filled at random and is not the detector's.
     tensors = {key: value for key, value in tensors.items() if key not in absent}
     tensors |= {key: torch.empty(0) for key in map(str, info["unexpected_keys"])}
@@ -116,15 +131,17 @@ def _untie_box_heads(tensors: dict[str, Tensor], absent: set[str]) -> None:
 def spatial_config(detector: DetectorWeights) -> SpatialConfig:
     """The QGSL that fits a detector: its widths and depths, on strides 8 to 64.
 
-    Without its stride-4 level a five-level detector still expects the anchors that it had on the others, so the first
-    anchor doubles.
+    Without its stride-4 level a five-level detector still expects the anchors that it had on the others, so the
+    first anchor doubles.
 
     Raises:
         CheckpointError: QGSL cannot be given the detector's shape.
     """
     swin, config = detector.backbone, detector.config
-    _check(detector, "swin" == swin.model_type, f"its backbone is {swin.model_type}, QGSL needs Swin")
-    standard = swin.mlp_ratio == 4 and swin.qkv_bias and not swin.use_absolute_embeddings and swin.hidden_act == "gelu"
+    _check(detector, swin.model_type == "swin", f"its backbone is {swin.model_type}, QGSL needs Swin")
+    standard = (
+        swin.mlp_ratio == 4 and swin.qkv_bias and not swin.use_absolute_embeddings and swin.hidden_act == "gelu"
+    )
     _check(detector, standard, "its Swin has another mlp_ratio, qkv_bias, position or activation than QGSL's")
     depth = len(swin.depths)
     fields: dict[str, Any] = {
@@ -141,7 +158,9 @@ def spatial_config(detector: DetectorWeights) -> SpatialConfig:
     pairs = ("attention_heads", "ffn_dim", "n_points")
     same = all(getattr(config, f"encoder_{pair}") == getattr(config, f"decoder_{pair}") for pair in pairs)
     _check(detector, same, "its encoder and decoder differ in heads, FFN or sampling points")
-    fine = config.activation_function == "relu" and config.position_embedding_type == "sine" and config.two_stage
+    fine = (
+        config.activation_function == "relu" and config.position_embedding_type == "sine" and config.two_stage
+    )
     _check(detector, fine, "QGSL needs a two-stage detector with ReLU and sine positions")
     stages = list(swin.out_indices)
     fields["backbone_out_stages"] = [stage for stage in stages if stage in _OUT_STAGES]
@@ -166,7 +185,9 @@ def map_tensors(detector: DetectorWeights, spatial: SpatialConfig) -> dict[str, 
     Some of the targets may not exist in a QGSL of another depth; that is for the caller to compare.
     """
     if detector.is_backbone:
-        return {f"backbone.swin.{key}": (key, value) for key, value in detector.tensors.items()}
+        # Swin's last norm is for classification; a backbone never uses it.
+        tensors = ((key, value) for key, value in detector.tensors.items() if "swin.layernorm" not in key)
+        return {f"backbone.swin.{key}": (key, value) for key, value in tensors}
     levels = _shared_levels(detector, spatial)
     selecting = spatial.num_encoder_layers if spatial.select_layers == "all" else 1
     mapped: dict[str, tuple[str, Tensor]] = {}
@@ -180,12 +201,14 @@ def map_tensors(detector: DetectorWeights, spatial: SpatialConfig) -> dict[str, 
             # One map for the last layer in the detector, one per layer here.
             for layer in range(selecting):
                 mapped[f"selector.{'norms' if output[1] else 'projections'}.{layer}.{output[2]}"] = (key, value)
-        else:
-            for pattern, target in _RENAMES:
-                if match := re.fullmatch(pattern, key):
-                    mapped[match.expand(target)] = (key, _keep_levels(key, value, levels, detector.config))
-                    break
+        elif target := _renamed(key):
+            mapped[target] = (key, _keep_levels(key, value, levels, detector.config))
     return mapped
+
+
+def _renamed(key: str) -> str | None:
+    matches = ((re.fullmatch(pattern, key), target) for pattern, target in _RENAMES)
+    return next((match.expand(target) for match, target in matches if match), None)
 
 
 def _shared_levels(detector: DetectorWeights, spatial: SpatialConfig) -> list[int]:
@@ -193,7 +216,9 @@ def _shared_levels(detector: DetectorWeights, spatial: SpatialConfig) -> list[in
     swin = detector.backbone
     theirs = _strides(_side(swin.patch_size), list(swin.out_indices), detector.config.num_feature_levels)
     ours = _strides(spatial.backbone_patch_size, list(spatial.backbone_out_stages), spatial.num_levels)
-    _check(detector, set(ours) <= set(theirs), f"it has feature levels of stride {theirs}, QGSL is to have {ours}")
+    _check(
+        detector, set(ours) <= set(theirs), f"it has feature levels of stride {theirs}, QGSL is to have {ours}"
+    )
     return [theirs.index(stride) for stride in ours]
 
 
@@ -203,7 +228,9 @@ def _strides(patch: int, stages: list[int], levels: int) -> list[int]:
 
 
 def _keep_levels(key: str, value: Tensor, levels: list[int], config: Any) -> Tensor:
-    """Deformable attention's offsets and weights, whose rows are (head, level, point, ...), for ``levels`` only."""
+    """Deformable attention's offsets and weights, whose rows are (head, level, point, ...), for ``levels``
+    only.
+    """
     if "sampling_offsets" not in key and "attention_weights" not in key:
         return value
     heads = config.encoder_attention_heads

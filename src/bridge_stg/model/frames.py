@@ -20,10 +20,10 @@ VISION_STD = 0.5
 
 
 def fit_frame_size(width: int, height: int, factor: int, max_tokens: int) -> tuple[int, int]:
-    """The (width, height) at which a frame is read: multiples of ``factor``, about the same aspect ratio, at most
-    ``max_tokens`` squares of side ``factor``.
+    """The (width, height) at which a frame is read: multiples of ``factor``, about the same aspect ratio,
+    at most ``max_tokens`` squares of side ``factor``.
 
-    Frames are never enlarged beyond the next multiple. A side that is already at its minimum caps the other one.
+    Frames are never enlarged beyond the next multiple. A side already at its minimum caps the other one.
 
     >>> fit_frame_size(640, 480, 32, 192)
     (480, 384)
@@ -41,7 +41,7 @@ def fit_frame_size(width: int, height: int, factor: int, max_tokens: int) -> tup
 def patchify(
     frames: NDArray[np.uint8], patch_size: int, merge_size: int, temporal_size: int = 2
 ) -> tuple[Tensor, tuple[int, int, int]]:
-    """Frames (F, H, W, 3) -> patches (N, 3 * T * p * p) in Qwen3-VL's order, and the grid (P, H/p, W/p) in patches.
+    """Frames (F, H, W, 3) -> patches (N, 3 * T * p * p) in Qwen3-VL's order, and their grid (P, H/p, W/p).
 
     Patches that merge into one visual token are neighbours in the sequence. An odd last frame is repeated.
 

@@ -1,14 +1,13 @@
-"""Assemble a first Bridge-STG checkpoint from a Qwen3-VL and a detector, and say which weight came from where."""
+"""Assemble a first Bridge-STG checkpoint from a Qwen3-VL and a detector, and say what came from where."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import AddedToken
-from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import CheckpointError
@@ -26,8 +25,8 @@ _EXAMPLES = 2
 
 @dataclass(frozen=True)
 class KeyReport:
-    """Which keys came from where: ``taken`` from a source and ``new`` (random) are keys of the model, ``left_out`` of
-    the source they were found in.
+    """Which keys came from where: ``taken`` from a source and ``new`` (random) are keys of the model,
+    ``left_out`` of their source, written as ``detector: key`` or ``mllm: key``.
     """
 
     taken: tuple[str, ...]
@@ -44,7 +43,8 @@ class KeyReport:
                 groups.setdefault(_group(key), []).append(key)
             for group, members in groups.items():
                 more = ", ..." if len(members) > _EXAMPLES else ""
-                lines.append(f"  {group} ({len(members)}): {', '.join(members[:_EXAMPLES])}{more}")
+                first = ", ".join(key.removeprefix(f"{group}.") for key in members[:_EXAMPLES])
+                lines.append(f"  {group} ({len(members)}): {first}{more}")
         return "\n".join(lines)
 
 
@@ -91,17 +91,17 @@ def assemble(
     batch_equal_pairs(model.mllm.model.visual)
     model.bridge = SemanticBridge(config.num_bridge_queries, width)
     model.bridge.reset_parameters(config.initializer_range)
-    model.localizer = SpatialLocalizer(config.spatial, bridge_width=width)
+    model.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
 
     new = [f"bridge.{name}" for name, _ in model.bridge.named_parameters()]
-    left_out = [f"{mllm}: {key}" for key in ignored]
+    left_out = [f"mllm: {key}" for key in ignored]
     taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
     if is_new_token:
         new += [f"mllm.{name}[{det_token_id}] ({DET_TOKEN})" for name in _fill_new_row(language, det_token_id)]
-    found, unused = _copy_detector(model.localizer, source, config.spatial) if source else (set(), [])
+    found, unused = _copy_detector(model.localizer, source) if source else (set(), [])
     for name, _ in model.localizer.named_parameters():
         (taken if name in found else new).append(f"localizer.{name}")
-    left_out += [f"{detector}: {key}" for key in unused]
+    left_out += [f"detector: {key}" for key in unused]
     model.to(dtype)
     model.eval()
     return model, BridgeSTGProcessor(tokenizer, config), KeyReport(tuple(taken), tuple(new), tuple(left_out))
@@ -149,7 +149,9 @@ def _det_token(
 
 @torch.no_grad()
 def _fill_new_row(language: Qwen3VLForConditionalGeneration, token: int) -> list[str]:
-    """Start a new token at the mean of the used ones; a spare row was never trained. Returns the weights' names."""
+    """Start a new token at the mean of the used ones; a spare row was never trained. Returns the weights'
+    names.
+    """
     names = ["model.language_model.embed_tokens.weight"]
     if not language.config.tie_word_embeddings:
         names.append("lm_head.weight")
@@ -160,12 +162,12 @@ def _fill_new_row(language: Qwen3VLForConditionalGeneration, token: int) -> list
 
 
 @torch.no_grad()
-def _copy_detector(
-    localizer: nn.Module, detector: DetectorWeights, spatial: SpatialConfig
-) -> tuple[set[str], list[str]]:
+def _copy_detector(localizer: SpatialLocalizer, detector: DetectorWeights) -> tuple[set[str], list[str]]:
     """Fill ``localizer``; returns its keys that were filled and the detector's keys that were not used."""
     state = localizer.state_dict()
-    mapped = {target: pair for target, pair in map_tensors(detector, spatial).items() if target in state}
+    mapped = {
+        target: pair for target, pair in map_tensors(detector, localizer.config).items() if target in state
+    }
     wrong = [
         f"{target} is {tuple(state[target].shape)} but {source} gives {tuple(tensor.shape)}"
         for target, (source, tensor) in mapped.items()

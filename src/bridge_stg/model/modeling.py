@@ -1,14 +1,15 @@
 """Bridge-STG (Fig. 2): Qwen3-VL answers when, bridging queries carry its reasoning over, QGSL answers where.
 
-Shape letters: B trees, L tokens, S sentences that ask where, M bridging queries, D language width, U unique frames,
-R (frame, sentence) rows, N labelled tokens.
+Shape letters: B trees, L tokens, S sentences that ask where, M bridging queries, D language width, U unique
+frames, R (frame, sentence) rows, N labelled tokens.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from bridge_stg.errors import CheckpointError
 from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.model.bridging import SemanticBridge
-from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.spatial.localizer import SpatialLocalizer
 from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.model.vision_attention import batch_equal_pairs
@@ -31,9 +32,9 @@ from bridge_stg.model.vision_attention import batch_equal_pairs
 class BridgeSTGOutput(ModelOutput):
     """What one forward pass gives.
 
-    ``loss`` Eq. 7 (None without labels and targets); ``token_loss`` the mean cross-entropy; ``logits`` (N, V) of the
-    labelled tokens only; ``bridge`` (S, M, D) Q_bridge; ``spatial`` the decoder's output; ``spatial_losses`` its
-    terms by name.
+    ``loss`` Eq. 7 (None without labels and targets); ``token_loss`` the mean cross-entropy; ``logits`` (N, V)
+    of the labelled tokens only; ``bridge`` (S, M, D) Q_bridge; ``spatial`` the decoder's output;
+    ``spatial_losses`` its terms by name.
     """
 
     loss: Tensor | None = None
@@ -58,7 +59,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         width = config.mllm.text_config.hidden_size
         self.mllm = Qwen3VLForConditionalGeneration(config.mllm)
         self.bridge = SemanticBridge(config.num_bridge_queries, width)
-        self.localizer = SpatialLocalizer(config.spatial, bridge_width=width)
+        self.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
         batch_equal_pairs(self.mllm.model.visual)
         self.post_init()
         self.bridge.reset_parameters(config.initializer_range)
@@ -91,8 +92,10 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             attention_mask: (B, L), or boolean (B, 1, L, L) for token trees; None is causal.
             labels: (B, L), ``labels[b, i]`` is what token i predicts, -100 where nothing is learned.
             pixel_values_videos, video_grid_thw: patches of the frame pairs, and (T, H, W) per clip.
-            slot_mask, bridge_mask: (B, L) tokens that are learned queries, and whose hidden states are Q_bridge.
-            spatial_pixel_values: (U, 3, H, W) frames for QGSL, ``spatial_pixel_mask`` (U, H, W) False on padding.
+            slot_mask, bridge_mask: (B, L) tokens that are learned queries, and whose hidden states are
+                Q_bridge.
+            spatial_pixel_values: (U, 3, H, W) frames for QGSL, ``spatial_pixel_mask`` (U, H, W) False on
+                padding.
             row_frame, row_sentence: (R,) which frame and which sentence each row joins.
             targets: (R, 4) cxcywh boxes in [0, 1]; ``has_target`` (R,) False on negative frames.
             weights: of Eq. 7-9; num_tokens, num_targets, num_rows: what the sums are divided by, by default the
@@ -156,12 +159,12 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
     ) -> Tensor:
         """Last-layer hidden states (B, L, D) of the language model.
 
-        Qwen3-VL is composed, not forked: it is given positions in the 4-row form, which bypasses its own. ``vision``
-        hands over encoded frames; ``cache`` is extended in place.
+        Qwen3-VL is composed, not forked: it is given positions in the 4-row form, which bypasses its own.
+        ``vision`` hands over encoded frames; ``cache`` is extended in place.
         """
         if position_ids.ndim != 3 or position_ids.shape[0] != 4:
             raise ValueError(f"position_ids must be (4, B, L), got {tuple(position_ids.shape)}")
-        if vision is None and pixel_values_videos is not None:
+        if vision is None and pixel_values_videos is not None and video_grid_thw is not None:
             vision = self.encode_video(pixel_values_videos, video_grid_thw)
         embeds = self.mllm.get_input_embeddings()(input_ids)
         if slot_mask is not None:
@@ -219,17 +222,21 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
             raise CheckpointError(f"{name}: not a checkpoint folder (no config.json)")
         wants_info = kwargs.pop("output_loading_info", False)
+        strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
+        # The library would log a table of what does not match; here that is one error, below.
+        log = logging.getLogger("transformers.modeling_utils")
+        silent, log.disabled = log.disabled, True
         try:
-            model, info = super().from_pretrained(
-                pretrained_model_name_or_path, *args, use_safetensors=True, output_loading_info=True, **kwargs
-            )
+            model, info = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs | strict)
         except CheckpointError:
             raise
         except Exception as problem:
             line = " ".join(str(problem).split())[:300]
             raise CheckpointError(f"{name}: cannot be loaded as a checkpoint: {line}") from problem
+        finally:
+            log.disabled = silent
         faults = [
-            f"{len(info[kind])} {word} keys (first: {sorted(map(str, info[kind]))[0]})"
+            f"{len(info[kind])} {word} keys (first: {_describe(min(info[kind], key=str))})"
             for kind, word in (
                 ("missing_keys", "missing"),
                 ("unexpected_keys", "unexpected"),
@@ -240,6 +247,14 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         if faults:
             raise CheckpointError(f"{name}: weights do not match the configuration: " + ", ".join(faults))
         return (model, info) if wants_info else model
+
+
+def _describe(key: Any) -> str:
+    """A key as it is; of a wrong-shaped one its name and both shapes."""
+    if isinstance(key, str):
+        return key
+    name, found, wanted = key
+    return f"{name}, {tuple(found)} in the file, {tuple(wanted)} in the configuration"
 
 
 def adapter_parameters(model: nn.Module) -> list[str]:

@@ -21,7 +21,11 @@ PARTS = {
     "QGSL backbone": ("localizer.backbone.swin.",),
     "QGSL neck": ("localizer.backbone.input_proj.",),
     "QGSL encoder": ("localizer.encoder.",),
-    "QGSL decoder": ("localizer.decoder.layers.", "localizer.decoder.norm.", "localizer.decoder.position_head."),
+    "QGSL decoder": (
+        "localizer.decoder.layers.",
+        "localizer.decoder.norm.",
+        "localizer.decoder.position_head.",
+    ),
     # Query selection with its projection of the bridge, boxes, objectness.
     "QGSL heads": (
         "localizer.bridge_",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from transformers import Qwen3VLConfig
 
-# name: (text width, text layers, text FFN, text heads, vision layers, vision width, vision FFN, DeepStack layers, tied)
+# name: (text width, text layers, text FFN, text heads, vision layers, vision width, vision FFN, DeepStack
+# layers, tied)
 _SIZES = {
     "2b": (2048, 28, 6144, 16, 24, 1024, 4096, (5, 11, 17), True),
     "4b": (2560, 36, 9728, 32, 24, 1024, 4096, (5, 11, 17), True),

@@ -83,10 +83,13 @@ class BridgeSTGProcessor:
         self.tokenizer.save_pretrained(folder)
         self.config.save_pretrained(folder)
 
-    # --- text ---------------------------------------------------------------------------------------------------
+    # --- text
+    # ---------------------------------------------------------------------------------------------------
 
     def plain_ids(self, text: str) -> tuple[int, ...]:
-        """Token ids of text from outside; ``<det>`` or ``<|video_pad|>`` in it stay letters, never special tokens."""
+        """Token ids of text from outside; ``<det>`` or ``<|video_pad|>`` in it stay letters, never special
+        tokens.
+        """
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return tuple(encoded["input_ids"])
 
@@ -101,7 +104,8 @@ class BridgeSTGProcessor:
         text = self.plain_ids(prompt_text(task, query))
         if len(text) > MAX_QUERY_TOKENS:
             raise InputError(
-                f"the query is {len(text)} tokens long, the limit is {MAX_QUERY_TOKENS}; describe one event briefly"
+                f"the query is {len(text)} tokens long, the limit is {MAX_QUERY_TOKENS}; "
+                "describe one event briefly"
             )
         return (*text, *self._reply)
 
@@ -128,11 +132,14 @@ class BridgeSTGProcessor:
             position=int(clip.positions[:, :end].max()) + 1,
         )
 
-    # --- video --------------------------------------------------------------------------------------------------
+    # --- video
+    # --------------------------------------------------------------------------------------------------
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) at which a source of that size is read."""
-        return fit_frame_size(width, height, self.config.pixels_per_token_side, self.config.max_tokens_per_frame)
+        return fit_frame_size(
+            width, height, self.config.pixels_per_token_side, self.config.max_tokens_per_frame
+        )
 
     def patches(self, frames: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, int]]:
         """Patches and patch grid of frames (F, H, W, 3) that have a size given by ``frame_size``."""
@@ -172,26 +179,32 @@ class BridgeSTGProcessor:
         )
 
     def __call__(
-        self, video: SampledVideo, queries: Sequence[str], answers: Sequence[str] | None = None, task: str = "stvg"
+        self,
+        video: SampledVideo,
+        queries: Sequence[str],
+        answers: Sequence[str] | None = None,
+        task: str = "stvg",
     ) -> BatchFeature:
         """Everything ``BridgeSTGForVideoGrounding.forward`` needs to ground sentences in one video.
 
-        Every sentence is a branch of one token tree over the clip. Without ``answers`` the branches end where the
-        answer begins; with them (and for tasks that locate) they end with <det> and the bridging queries, and labels
-        and QGSL's rows (every sentence on every frame) are added.
+        Every sentence is a branch of one token tree over the clip. Without ``answers`` the branches end where
+        the answer begins; with them (and for tasks that locate) they end with <det> and the bridging queries,
+        and labels and QGSL's rows (every sentence on every frame) are added.
         """
         frames = video.frames
         width, height = self.frame_size(video.info.width, video.info.height)
         if frames.shape[1:3] != (height, width):
             raise InputError(
-                f"frames are {frames.shape[2]}x{frames.shape[1]}, the model reads this video at {width}x{height}; "
-                "sample it with frame_size=processor.frame_size"
+                f"frames are {frames.shape[2]}x{frames.shape[1]}, the "
+                f"model reads this video at {width}x{height}; sample it with frame_size=processor.frame_size"
             )
         patches, grid = self.patches(frames)
         clip = self.clip(grid, video.times)
         locates = task in ("stvg", "vot", "rec")
         if answers is None:
-            branches = [Branch(ids, (IGNORE,) * len(ids)) for ids in (self.question_ids(task, q) for q in queries)]
+            branches = [
+                Branch(ids, (IGNORE,) * len(ids)) for ids in (self.question_ids(task, q) for q in queries)
+            ]
         else:
             branches = [self.branch(task, q, a, locates) for q, a in zip(queries, answers, strict=True)]
         trees = [build_tree(clip.input_ids, clip.positions, clip.next_position, branches)]

@@ -1,8 +1,8 @@
 """The shipped checkpoint's own tokenizer: byte-level, with every word of a small world as one token.
 
-It has Qwen3-VL's special tokens under the same names. Any text can be written with it: words it does not know fall
-back to bytes. A number is split as ``12`` + ``.7``, so that the whole second of an answer is the very token that the
-pair's timestamp carries.
+It has Qwen3-VL's special tokens under the same names. Any text can be written with it: words it does not know
+fall back to bytes. A number is split as ``12`` + ``.7``, so that the whole second of an answer is the very
+token that the pair's timestamp carries.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _PIECES = r"\.\d|\d{1,3}| ?[A-Za-z]+|\s|[^\sA-Za-z0-9]"
 
 
 def build_small_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer whose vocabulary is the bytes, the given ``words`` (with and without a leading space), the numbers
-    0-99 and the tenths .0-.9.
+    """A tokenizer whose vocabulary is the bytes, the given ``words`` (with and without a leading space), the
+    numbers 0-99 and the tenths .0-.9.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     # The leading space of a piece is written as G with a dot in the byte-level alphabet.
@@ -44,7 +44,9 @@ def build_small_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",

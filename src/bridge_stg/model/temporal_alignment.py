@@ -1,10 +1,10 @@
 """Explicit Temporal Alignment (ETA, section 3.2): where a clip's timestamps go and which positions they get.
 
-RoPE is rotary, so the "+ P" of Eq. 1 is an assignment of position ids (rows t, h, w). With H x W visual tokens per
-frame pair and S timestamp tokens, pair i gets, from the text position ``start`` at which the clip begins:
+RoPE is rotary, so the "+ P" of Eq. 1 is an assignment of position ids (rows t, h, w). With H x W visual tokens
+per frame pair and S timestamp tokens, pair i gets, with ``o`` the position after that of ``<|vision_start|>``:
 
-    visual token (h, w)      -> start + (i, h, w)
-    timestamp token s = 1..S -> start + (i, H + s, W + s)         Eq. 1
+    visual token (h, w)      -> o + (i, h, w)
+    timestamp token s = 1..S -> o + (i, H + s, W + s)         Eq. 1
 
 and the text that follows continues at the largest position so far plus one.
 """
@@ -30,8 +30,8 @@ class ClipTokens:
 class ClipLayout:
     """A clip as tokens.
 
-    Shapes: ``input_ids`` (L,), ``positions`` (3, L), ``pair_ends`` (P,): the number of tokens up to and including
-    pair i and its timestamp. ``next_position`` is where the text after the clip starts.
+    Shapes: ``input_ids`` (L,), ``positions`` (3, L), ``pair_ends`` (P,): the number of tokens up to and
+    including pair i and its timestamp. ``next_position`` is where the text after the clip starts.
     """
 
     input_ids: Tensor
@@ -81,7 +81,7 @@ def _bridge_layout(
     grid: tuple[int, int, int], stamps: list[list[int]], mode: str, start: int, tokens: ClipTokens
 ) -> ClipLayout:
     """One vision_start ... vision_end around the whole clip, each timestamp after its pair."""
-    pairs, height, width = grid
+    _, height, width = grid
     ids = [tokens.vision_start]
     positions = [text_positions(start, 1)]
     origin = start + 1
@@ -96,7 +96,7 @@ def _bridge_layout(
         else:
             positions.append(visual_positions(origin, index, height, width))
             s = torch.arange(1, len(stamp) + 1)
-            # Eq. 1: (i, W + s, H + s), outside the visual grid whatever the resolution.
+            # Eq. 1, in the order t, h, w: outside the visual grid whatever the resolution.
             positions.append(torch.stack([torch.full_like(s, index), height + s, width + s]) + origin)
         pair_ends.append(len(ids))
     largest = int(torch.cat(positions, dim=1).max())
@@ -109,7 +109,7 @@ def _native_layout(
     grid: tuple[int, int, int], stamps: list[list[int]], start: int, tokens: ClipTokens
 ) -> ClipLayout:
     """Stock Qwen3-VL: ``<t seconds><|vision_start|>...<|vision_end|>`` per pair, stock positions."""
-    pairs, height, width = grid
+    _, height, width = grid
     ids: list[int] = []
     positions: list[Tensor] = []
     pair_ends = []

@@ -1,8 +1,8 @@
 """A clip and the sentences about it as one token tree.
 
-The clip is encoded once; every sentence is a branch that sees the clip and itself, never another sentence. A branch
-may also be attached in the middle of the clip, after a given frame pair. A tree with one branch is an ordinary causal
-sequence, and a tree with many computes for each branch exactly what that branch alone would.
+The clip is encoded once; every sentence is a branch that sees the clip and itself, never another sentence. A
+branch may also be attached in the middle of the clip, after a given frame pair. A tree with one branch is an
+ordinary causal sequence, and a tree with many computes for each branch exactly what that branch alone would.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Branch:
     """Text after the clip: ``ids`` and, of the same length, ``labels`` (IGNORE where nothing is learned).
 
     ``bridge_slots`` says how many of the last ids are places for bridging queries; ``reads_bridge`` whether the
-    branch triggers the spatial decoder. ``attach`` is the number of clip tokens the branch sees, ``position`` the
-    position id at which it starts; both None for the end of the clip.
+    branch triggers the spatial decoder. ``attach`` is the number of clip tokens the branch sees, ``position``
+    the position id at which it starts; both None for the end of the clip.
     """
 
     ids: tuple[int, ...]
@@ -45,10 +45,11 @@ class Branch:
 class TokenTree:
     """One clip with its branches.
 
-    Shapes: ``input_ids`` (L,), ``position_ids`` (4, L) with row 0 the text index and rows 1-3 t, h, w, ``labels``
-    (L,) already shifted: ``labels[i]`` is what token i predicts, ``branch`` (L,) the branch of each token (CLIP for
-    the clip), ``attach`` (L,) the number of clip tokens each token sees, ``bridge_mask`` (L,) the tokens whose last
-    hidden state is a bridging query, ``slot_mask`` (L,) those whose embedding is a learned query.
+    Shapes: ``input_ids`` (L,), ``position_ids`` (4, L) with row 0 the text index and rows 1-3 t, h, w,
+    ``labels`` (L,) already shifted: ``labels[i]`` is what token i predicts, ``branch`` (L,) the branch of each
+    token (CLIP for the clip), ``attach`` (L,) the number of clip tokens each token sees, ``bridge_mask`` (L,)
+    the tokens whose last hidden state is a bridging query, ``slot_mask`` (L,) those whose embedding is a
+    learned query.
     """
 
     input_ids: Tensor
@@ -63,7 +64,9 @@ class TokenTree:
         return len(self.input_ids)
 
 
-def build_tree(clip_ids: Tensor, clip_positions: Tensor, next_position: int, branches: Sequence[Branch]) -> TokenTree:
+def build_tree(
+    clip_ids: Tensor, clip_positions: Tensor, next_position: int, branches: Sequence[Branch]
+) -> TokenTree:
     """Join a clip (ids (L,), positions (3, L)) and its branches."""
     clip_length = len(clip_ids)
     ids, positions, labels = [clip_ids], [clip_positions], [torch.full((clip_length,), IGNORE)]
@@ -105,7 +108,7 @@ def build_tree(clip_ids: Tensor, clip_positions: Tensor, next_position: int, bra
 
 @dataclass(frozen=True)
 class TreeBatch:
-    """Trees of one batch, padded on the right. Shapes as in TokenTree with a leading B; position_ids (4, B, L)."""
+    """Trees of one batch, padded on the right. Shapes as in TokenTree, with B; position_ids (4, B, L)."""
 
     input_ids: Tensor
     position_ids: Tensor

@@ -1,7 +1,7 @@
 """Qwen3-VL's vision attention for frame pairs of equal size, in one call instead of one per pair.
 
-Stock Qwen3-VL attends within each frame pair in a Python loop over pairs and layers. All pairs of one clip have the
-same number of patches, so they can be a batch: the same numbers, an order of magnitude fewer calls.
+Stock Qwen3-VL attends within each frame pair in a Python loop over pairs and layers. All pairs of one clip have
+the same number of patches, so they can be a batch: the same numbers, an order of magnitude fewer calls.
 """
 
 from __future__ import annotations
@@ -29,14 +29,19 @@ def _attend_in_segments(
     max_seqlen: int | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """Same contract as the stock forward: hidden states (N, C) of all segments in a row, their bounds, (cos, sin)."""
+    """The stock forward's contract: hidden states (N, C) of all segments in a row, their bounds, (cos, sin)."""
     count = len(cu_seqlens) - 1
     total = len(hidden_states)
     lengths = cu_seqlens.diff()
     if total % count or not bool((lengths == total // count).all()):
         # Clips of different sizes in one batch: the stock loop.
         return Qwen3VLVisionAttention.forward(
-            self, hidden_states, cu_seqlens, position_embeddings=position_embeddings, max_seqlen=max_seqlen, **kwargs
+            self,
+            hidden_states,
+            cu_seqlens,
+            position_embeddings=position_embeddings,
+            max_seqlen=max_seqlen,
+            **kwargs,
         )
     qkv = self.qkv(hidden_states).reshape(total, 3, self.num_heads, -1).permute(1, 0, 2, 3)
     query, key = apply_rotary_pos_emb_vision(qkv[0], qkv[1], *position_embeddings)
