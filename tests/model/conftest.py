@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_folders import save_mllm
 from tiny_models import WORDS, tiny_mllm_config, tiny_spatial_config
 from transformers import PreTrainedTokenizerFast
 
@@ -71,3 +73,8 @@ def processor(
     tokenizer: PreTrainedTokenizerFast, make_config: Callable[..., BridgeSTGConfig]
 ) -> BridgeSTGProcessor:
     return BridgeSTGProcessor(tokenizer, make_config())
+
+
+@pytest.fixture(scope="session")
+def mllm_folder(tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_mllm(tokenizer, tmp_path_factory.mktemp("mllm"))
