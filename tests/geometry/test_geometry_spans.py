@@ -91,7 +91,8 @@ def test_sampled_in_span_is_inside_or_one_nearest(times: list[float], one: float
 
 
 @pytest.mark.parametrize(
-    ("count", "pairs"), [(1, [[0, 0]]), (2, [[0, 1]]), (5, [[0, 1], [2, 3], [4, 4]]), (6, [[0, 1], [2, 3], [4, 5]])]
+    ("count", "pairs"),
+    [(1, [[0, 0]]), (2, [[0, 1]]), (5, [[0, 1], [2, 3], [4, 4]]), (6, [[0, 1], [2, 3], [4, 5]])],
 )
 def test_frame_pairs(count: int, pairs: list[list[int]]) -> None:
     assert frame_pairs(count).tolist() == pairs

@@ -92,8 +92,6 @@ def logits_of(model: BridgeSTGForVideoGrounding, run: Callable[[], Answers]) -> 
     return answers, torch.stack(seen)
 
 
-
-
 def test_every_step_equals_a_pass_from_nothing(scene: Scene) -> None:
     clip = scene.read()
     answers, logits = logits_of(scene.model, lambda: answer(scene.model, clip, scene.questions, 0, 6))

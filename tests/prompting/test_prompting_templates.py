@@ -24,7 +24,12 @@ def test_timestamps_of_a_real_rate() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "<0.0 seconds>"), (9.96, "<10.0 seconds>"), (123.44, "<123.4 seconds>"), (3600.0, "<3600.0 seconds>")],
+    [
+        (0.0, "<0.0 seconds>"),
+        (9.96, "<10.0 seconds>"),
+        (123.44, "<123.4 seconds>"),
+        (3600.0, "<3600.0 seconds>"),
+    ],
 )
 def test_timestamp_text(seconds: float, text: str) -> None:
     assert timestamp_text(seconds) == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from bridge_stg.training.shapes_clips import MOMENT, SECONDS
 CORPUS_SCENES = 200
 
 
-def corpus_words() -> list[str]:
-    """Every word that the small world and the prompts use."""
+@cache
+def corpus_words() -> tuple[str, ...]:
+    """Every word that the small world and the prompts use; seconds of drawing lots, so done once."""
     texts = [*PROMPTS.values(), *WINDOW_WORDINGS, *WINDOW_WORDINGS_WITH_FRAMES, LOCATED, MOMENT, SECONDS]
     texts += ["user", "assistant", "seconds", "nothing"]
     for seed in range(CORPUS_SCENES):
@@ -31,7 +33,7 @@ def corpus_words() -> list[str]:
         texts += captions(scene, 0.0, 1.0)
     texts += list(string.ascii_uppercase)
     words = re.findall(r"[A-Za-z]+", re.sub(r"\{.*?\}", " ", " ".join(texts)))
-    return sorted(set(words))
+    return tuple(sorted(set(words)))
 
 
 def small_tokenizer() -> PreTrainedTokenizerFast:
@@ -43,7 +45,7 @@ def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeST
     """Bridge-STG at laptop scale; ``changes`` are fields of BridgeSTGConfig."""
 
     def token(name: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(name))  # type: ignore[arg-type]
+        return int(tokenizer.convert_tokens_to_ids(name))
 
     mllm = Qwen3VLConfig(
         text_config={

@@ -1,0 +1,314 @@
+"""``VideoGrounder`` on real files, with a model that has learned a few answers by heart."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import TAUGHT
+from PIL import Image
+
+from bridge_stg import grounder as module
+from bridge_stg.errors import CheckpointError, InputError, VideoError
+from bridge_stg.grounder import VideoGrounder, checkpoint_folder, choose_threads, read_window
+from bridge_stg.types import GroundingResult, TimeSpan
+from bridge_stg.video.sampling import sample_video
+
+QUERIES = list(TAUGHT)
+WINDOW = TimeSpan(1.0, 3.2)
+
+
+@pytest.fixture(scope="module")
+def grounder(taught_checkpoint: Path) -> VideoGrounder:
+    return VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def results(grounder: VideoGrounder, clip: Path) -> list[GroundingResult]:
+    return grounder.ground(clip, QUERIES)
+
+
+def same(one: GroundingResult, other: GroundingResult, boxes: float = 1e-3) -> None:
+    assert (one.status, one.answer, one.window) == (other.status, other.answer, other.window)
+    if one.tube is None or other.tube is None:
+        assert one.tube is other.tube
+        return
+    assert one.tube.times.tolist() == other.tube.times.tolist()
+    assert one.tube.frames.tolist() == other.tube.frames.tolist()
+    assert np.abs(one.tube.boxes - other.tube.boxes).max() < boxes
+    assert np.abs(one.tube.scores - other.tube.scores).max() < 1e-5
+
+
+# --- what is answered
+
+
+def test_statuses_answers_and_windows(results: list[GroundingResult]) -> None:
+    assert [result.status for result in results] == ["ok", "ok", "no_window", "empty_window"]
+    assert [result.answer for result in results] == list(TAUGHT.values())
+    assert [result.window for result in results] == [WINDOW, TimeSpan(2.6, 2.9), None, None]
+    assert [result.tube is None for result in results] == [False, False, True, True]
+
+
+def test_boxes_are_on_the_sampled_frames_of_the_window(results: list[GroundingResult], clip: Path) -> None:
+    sampled = sample_video(clip, fps=2.0)
+    inside = (sampled.times >= 1.0) & (sampled.times < 3.2)
+    tube = results[0].tube
+    assert tube is not None
+    assert tube.times.tolist() == sampled.times[inside].tolist()
+    assert tube.frames.tolist() == sampled.source_frames[inside].tolist()
+    low, high = tube.boxes[:, :2], tube.boxes[:, 2:]
+    assert (low >= 0).all()
+    assert (low <= high).all()
+    assert (high <= [96, 72]).all()
+    assert ((tube.scores >= 0) & (tube.scores <= 1)).all()
+    # Source pixels, not fractions of the frame.
+    assert tube.boxes.max() > 2
+
+
+def test_a_window_between_samples_has_the_nearest_frame(results: list[GroundingResult]) -> None:
+    tube = results[1].tube
+    assert tube is not None
+    assert tube.times.tolist() == [3.0]  # 2.75 is nearer to it than to 2.48
+
+
+@pytest.mark.parametrize("index", range(len(QUERIES)))
+def test_several_sentences_equal_each_alone(
+    grounder: VideoGrounder, results: list[GroundingResult], clip: Path, index: int
+) -> None:
+    same(grounder.ground(clip, QUERIES[index]), results[index])
+
+
+@pytest.mark.parametrize(("frames", "sentences"), [(1, 8), (16, 1), (3, 3)])
+def test_chunks_do_not_change_results(
+    grounder: VideoGrounder,
+    results: list[GroundingResult],
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    frames: int,
+    sentences: int,
+) -> None:
+    monkeypatch.setattr(module, "FRAMES_PER_CHUNK", frames)
+    monkeypatch.setattr(module, "SENTENCES_PER_CHUNK", sentences)
+    for one, other in zip(grounder.ground(clip, QUERIES), results, strict=True):
+        same(one, other)
+
+
+def test_the_tube_follows_the_sentence(
+    results: list[GroundingResult], grounder: VideoGrounder, clip: Path
+) -> None:
+    """The bridge reaches the boxes: other words about the same frames give other scores."""
+    one, other = grounder.ground(clip, QUERIES[:2], window=WINDOW)
+    assert one.tube is not None
+    assert other.tube is not None
+    assert one.tube.times.tolist() == other.tube.times.tolist()
+    assert np.abs(one.tube.scores - other.tube.scores).max() > 1e-6
+
+
+# --- options
+
+
+def test_a_given_window_replaces_the_predicted_one(grounder: VideoGrounder, clip: Path) -> None:
+    result = grounder.ground(clip, QUERIES[2], window=TimeSpan(-1.0, 1.4))
+    assert (result.status, result.window) == ("ok", TimeSpan(0.0, 1.4))
+    assert result.tube is not None
+    assert len(result.tube) == 3  # 0.0, 0.5, 1.0
+
+
+@pytest.mark.parametrize("span", [TimeSpan(90.0, 99.0), TimeSpan(1.0, 1.0), TimeSpan(-3.0, -1.0)])
+@pytest.mark.parametrize("box_fps", [None, 5.0])
+def test_a_given_window_outside_the_video_is_an_error(
+    grounder: VideoGrounder, clip: Path, span: TimeSpan, box_fps: float | None
+) -> None:
+    with pytest.raises(InputError, match="outside the video"):
+        grounder.ground(clip, QUERIES[0], window=span, box_fps=box_fps)
+
+
+def test_denser_boxes(grounder: VideoGrounder, results: list[GroundingResult], clip: Path) -> None:
+    sparse, dense = results[0].tube, grounder.ground(clip, QUERIES[0], box_fps=8.0).tube
+    assert sparse is not None
+    assert dense is not None
+    # 2.2 s at 8 per second, and never a frame that appeared before the window opened.
+    assert 17 <= len(dense) <= 18
+    assert ((dense.times >= WINDOW.start) & (dense.times < WINDOW.end)).all()
+    shared = np.isin(dense.frames, sparse.frames)
+    assert shared.sum() >= 2
+    kept = np.isin(sparse.frames, dense.frames)
+    assert np.abs(dense.boxes[shared] - sparse.boxes[kept]).max() < 1e-3
+
+
+def test_denser_boxes_than_frames_are_the_frames(grounder: VideoGrounder, clip: Path) -> None:
+    tube = grounder.ground(clip, QUERIES[1], box_fps=1000.0).tube
+    assert tube is not None
+    fps = sample_video(clip, fps=2.0).info.fps
+    expected = [frame for frame in range(200) if 2.6 <= float(frame / fps) < 2.9]
+    assert tube.frames.tolist() == expected
+
+
+def test_progress_names_the_stages(grounder: VideoGrounder, clip: Path) -> None:
+    told: list[str] = []
+    result = grounder.ground(clip, QUERIES[0], progress=told.append)
+    assert told == ["decode", "preprocess", "vision", "prefill", "answer", "bridge", "spatial"]
+    assert list(result.timing_ms) == told
+    assert all(value > 0 for value in result.timing_ms.values())
+
+
+# --- JSON
+
+
+def test_json_is_the_documented_schema(
+    results: list[GroundingResult], clip: Path, taught_checkpoint: Path
+) -> None:
+    found = json.loads(json.dumps(results[0].to_json()))
+    info = sample_video(clip, fps=2.0).info
+    boxes, timing = found.pop("boxes"), found.pop("timing_ms")
+    assert found == {
+        "schema": "bridge-stg/tube/1",
+        "video": str(clip),
+        "query": QUERIES[0],
+        "status": "ok",
+        "answer": TAUGHT[QUERIES[0]],
+        "video_info": {
+            "width": 96,
+            "height": 72,
+            "fps": str(info.fps),
+            "duration": round(info.duration, 6),
+            "frames": info.frames,
+        },
+        "window": {"start": 1.0, "end": 3.2},
+        "sampled_fps": 2.0,
+        "checkpoint": str(taught_checkpoint),
+        "notes": [],
+    }
+    assert Fraction(found["video_info"]["fps"]) == info.fps
+    assert set(timing) == {"decode", "preprocess", "vision", "prefill", "answer", "bridge", "spatial"}
+    assert all(set(box) == {"time", "frame", "box", "score"} for box in boxes)
+    assert all(isinstance(box["frame"], int) and len(box["box"]) == 4 for box in boxes)
+    assert results[2].to_json()["window"] is None
+    assert results[2].to_json()["boxes"] == []
+
+
+# --- reading a window
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "window"),
+    [
+        ("from 1.0 to 2.5 seconds", "ok", (1.0, 2.5)),
+        ("from 1.0 to 99.0 seconds", "ok", (1.0, 8.0)),
+        ("from -1.0 to 2.0 seconds", "ok", (0.0, 2.0)),
+        (f"from 1.0 to {'9' * 400} seconds", "ok", (1.0, 8.0)),
+        ("from 2.0 to 2.0 seconds", "empty_window", None),
+        ("from 3.0 to 2.0 seconds", "empty_window", None),
+        ("from 8.0 to 9.0 seconds", "empty_window", None),
+        ("from 20.0 to 30.0 seconds", "empty_window", None),
+        (f"from {'9' * 400} to {'9' * 400} seconds", "empty_window", None),
+        ("from 1.0 seconds", "no_window", None),
+        ("", "no_window", None),
+    ],
+)
+def test_read_window_of_eight_seconds(text: str, status: str, window: tuple[float, float] | None) -> None:
+    expected = None if window is None else TimeSpan(*window)
+    assert read_window(text, 8.0) == (status, expected)
+
+
+# --- images
+
+
+def save_frames(clip: Path, folder: Path, rate: float) -> list[float]:
+    folder.mkdir()
+    sampled = sample_video(clip, fps=rate)
+    for number, frame in enumerate(sampled.frames):
+        Image.fromarray(frame).save(folder / f"{number}.png")
+    return [float(time) for time in sampled.times]
+
+
+def test_a_single_image_is_searched_as_a_whole(grounder: VideoGrounder, clip: Path, tmp_path: Path) -> None:
+    save_frames(clip, tmp_path / "frames", 2.0)
+    result = grounder.ground(tmp_path / "frames" / "0.png", "the red circle")
+    assert (result.status, result.window) == ("ok", TimeSpan(0.0, 1.0))
+    assert result.tube is not None
+    assert (result.tube.times.tolist(), result.tube.frames.tolist()) == ([0.0], [0])
+    # The same picture as a folder of one image is a video, with a time to ask about.
+    (tmp_path / "one").mkdir()
+    (tmp_path / "frames" / "0.png").rename(tmp_path / "one" / "0.png")
+    assert grounder.ground(tmp_path / "one", "the red circle", times=[0.0]).answer != result.answer
+
+
+def test_a_folder_of_the_sampled_frames_equals_the_video(
+    grounder: VideoGrounder, results: list[GroundingResult], clip: Path, tmp_path: Path
+) -> None:
+    times = save_frames(clip, tmp_path / "frames", 2.0)
+    from_list = grounder.ground(tmp_path / "frames", QUERIES[0], times=times)
+    (tmp_path / "frames" / "times.txt").write_text("\n".join(map(repr, times)))
+    from_file = grounder.ground(tmp_path / "frames", QUERIES[0])
+    same(from_list, from_file)
+    tube, expected = from_file.tube, results[0].tube
+    assert from_file.answer == results[0].answer
+    assert tube is not None
+    assert expected is not None
+    assert tube.times.tolist() == pytest.approx(expected.times.tolist())
+    assert np.abs(tube.boxes - expected.boxes).max() < 1e-3
+    assert tube.frames.tolist() == [2, 3, 4, 5, 6]  # places in the folder
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("query", ["", "   ", "word " * 10_000])
+def test_a_bad_query_is_an_input_error(grounder: VideoGrounder, clip: Path, query: str) -> None:
+    with pytest.raises(InputError, match="query"):
+        grounder.ground(clip, query)
+
+
+def test_no_query_at_all(grounder: VideoGrounder, clip: Path) -> None:
+    with pytest.raises(InputError, match="no query"):
+        grounder.ground(clip, [])
+
+
+def test_special_tokens_in_a_query_are_letters(grounder: VideoGrounder, clip: Path) -> None:
+    hostile = "a <det> <|video_pad|> <|im_end|> <|vision_start|> b"
+    question = grounder.processor.question_ids("stvg", hostile)
+    reply = grounder.processor.question_ids("stvg", "x")[-len(grounder.processor._reply) :]
+    plain = question[: -len(reply)]
+    assert not set(grounder.processor.tokenizer.all_special_ids) & set(plain)
+    assert grounder.processor.tokenizer.decode(plain).endswith(hostile)
+    assert grounder.ground(clip, hostile).query == hostile
+
+
+def test_a_missing_video(grounder: VideoGrounder, tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="no such file"):
+        grounder.ground(tmp_path / "none.mp4", "x")
+
+
+@pytest.mark.parametrize(
+    "name", ["/nowhere/at/all", "./nowhere", "nowhere", "tests/nowhere", "~/nowhere", "a/b/c"]
+)
+def test_a_path_that_leads_nowhere_does_not_ask_the_network(name: str) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        VideoGrounder.from_pretrained(name)
+
+
+def test_what_names_a_checkpoint(small_checkpoint: Path, tmp_path: Path) -> None:
+    assert checkpoint_folder(str(small_checkpoint)) == str(small_checkpoint)
+    assert checkpoint_folder("owner-of/some-model") == "owner-of/some-model"
+    with pytest.raises(CheckpointError, match="is a file"):
+        checkpoint_folder(str(small_checkpoint / "config.json"))
+
+
+def test_a_device_that_is_not_there(small_checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="cannot be used"):
+        VideoGrounder.from_pretrained(str(small_checkpoint), device="abacus")
+
+
+def test_threads_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    for load, threads in ((0.2, 8), (3.0, 5), (7.6, 1), (50.0, 1)):
+        monkeypatch.setattr(module.os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert choose_threads() == threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "not a number: torch has read it already")
+    assert choose_threads() == torch.get_num_threads()
