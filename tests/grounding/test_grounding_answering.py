@@ -1,7 +1,7 @@
 """Answers on a shared cache against a model that starts from nothing at every step.
 
-A random model hides wrong positions behind the right argmax, so logits and hidden states are compared, of a model
-whose weights are large enough that one wrong position shows.
+A random model hides wrong positions behind the right argmax, so logits and hidden states are compared,
+of a model whose weights are large enough that one wrong position shows.
 """
 
 from __future__ import annotations

@@ -1,0 +1,85 @@
+"""Settings: what is refused, and that every problem is said at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from bridge_stg.errors import InputError
+from bridge_stg.training.configuration import DataConfig, Lesson, TrainConfig, override
+from bridge_stg.training.recipes import RECIPES, recipe
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_recipes_are_valid_and_survive_json(name: str) -> None:
+    config = recipe(name)
+    assert config.name == name
+    assert TrainConfig.model_validate(json.loads(json.dumps(config.model_dump()))) == config
+
+
+def test_an_unknown_recipe_names_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"no recipe 'shape'; there are .*shapes"):
+        recipe("shape")
+
+
+def test_settings_change_what_they_name_and_nothing_else() -> None:
+    config = recipe("shapes")
+    changed = override(config, ["optim.lr=5e-5", "data.mix.located=1", "tune=lora", "weights.box=0.5"])
+    assert (changed.optim.lr, changed.data.mix.located, changed.tune) == (5e-5, 1, "lora")
+    back = override(
+        changed,
+        [
+            f"optim.lr={config.optim.lr}",
+            f"data.mix.located={config.data.mix.located}",
+            f"tune={config.tune}",
+            f"weights.box={config.weights.box}",
+        ],
+    )
+    assert back == config
+    assert override(config, []) == config
+
+
+def test_every_problem_is_listed_at_once() -> None:
+    bad = ["optim.lr", "optim.speed=2", "data.mix=3", "optim.steps=-1", "tune=half", "a.b.c=1", "seed=1"]
+    with pytest.raises(InputError) as caught:
+        override(recipe("shapes"), bad)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("'optim.lr'", "'optim.speed'", "data.mix", "optim.steps", "tune", "'a.b.c'", "'seed'"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ("optim.lr=nan", "optim.lr"),
+        ("optim.lr=fast", "optim.lr"),
+        ("optim.lr=", "optim.lr"),
+        ("data.image_share=1.5", "data.image_share"),
+        ("data.workers=-1", "data.workers"),
+        ("save_minutes=0", "save_minutes"),
+        ("stage=bridges", "stage"),
+        ("=3", "unknown key"),
+    ],
+)
+def test_a_bad_value_is_an_input_error(setting: str, word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        override(recipe("shapes"), [setting])
+
+
+def lessons(*ends: float) -> list[dict[str, Any]]:
+    return [{"until": end, "min_objects": 1, "max_objects": 2} for end in ends]
+
+
+@pytest.mark.parametrize("ends", [(), (0.5,), (0.5, 0.2, 1.0), (0.5, 0.5, 1.0), (1.0, 0.5)])
+def test_a_curriculum_covers_the_run(ends: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError, match="end at 1"):
+        DataConfig.model_validate({"curriculum": lessons(*ends), "mix": {}, "image_mix": {}})
+
+
+def test_a_lesson_has_its_objects_in_order() -> None:
+    with pytest.raises(ValidationError, match="less than"):
+        Lesson(until=1.0, min_objects=3, max_objects=2)

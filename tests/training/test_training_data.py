@@ -1,0 +1,89 @@
+"""A step's batch: always the same one, and what it says about the model's inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.token_layout import IGNORE
+from bridge_stg.training.configuration import DataConfig, override
+from bridge_stg.training.recipes import recipe
+from bridge_stg.training.shapes_clips import build_batch, step_settings
+from bridge_stg.training.small_model import small_config, small_tokenizer
+
+STEPS = 10
+
+
+@pytest.fixture(scope="module")
+def processor() -> BridgeSTGProcessor:
+    tokenizer = small_tokenizer()
+    return BridgeSTGProcessor(tokenizer, small_config(tokenizer))
+
+
+@pytest.fixture(scope="module")
+def config() -> DataConfig:
+    settings = ["data.clips_per_step=2", "data.images_per_step=3", "data.image_share=0.5"]
+    return override(recipe("shapes"), settings).data
+
+
+def kinds(config: DataConfig) -> list[bool]:
+    return [step_settings(config, step, STEPS)[0] for step in range(STEPS)]
+
+
+def test_a_batch_is_a_pure_function_of_seed_and_step(config: DataConfig, processor: BridgeSTGProcessor) -> None:
+    image = kinds(config).index(True)
+    video = kinds(config).index(False)
+    for step in (image, video):
+        first = build_batch(config, step, STEPS, processor)
+        # Whatever global generators do in between.
+        torch.manual_seed(99)
+        np.random.seed(99)
+        second = build_batch(config, step, STEPS, processor)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    other_step = build_batch(config, video + 1 if not kinds(config)[video + 1] else video + 2, STEPS, processor)
+    other_seed = build_batch(config.model_copy(update={"seed": 77}), video, STEPS, processor)
+    for other in (other_step, other_seed):
+        assert first["input_ids"].shape != other["input_ids"].shape or not torch.equal(
+            first["input_ids"], other["input_ids"]
+        )
+
+
+@pytest.mark.parametrize("image", [False, True])
+def test_rows_sentences_and_frames_fit_together(
+    config: DataConfig, processor: BridgeSTGProcessor, image: bool
+) -> None:
+    batch = build_batch(config, kinds(config).index(image), STEPS, processor)
+    count = 3 if image else 2
+    assert len(batch["input_ids"]) == count
+    assert batch["position_ids"].shape == (4, *batch["input_ids"].shape)
+    grid = batch["video_grid_thw"]
+    assert int((grid.prod(-1)).sum()) == len(batch["pixel_values_videos"])
+    merged = int((batch["input_ids"] == processor.config.mllm.video_token_id).sum())
+    assert merged * processor.config.mllm.vision_config.spatial_merge_size**2 == int(grid.prod(-1).sum())
+    rows = len(batch["row_frame"])
+    assert batch["targets"].shape == (rows, 4)
+    assert len(batch["row_sentence"]) == len(batch["has_target"]) == rows
+    # Every frame that QGSL encodes is used, and every sentence has the M queries it reads.
+    assert sorted(set(batch["row_frame"].tolist())) == list(range(len(batch["spatial_pixel_values"])))
+    sentences = int(batch["bridge_mask"].sum()) / processor.config.num_bridge_queries
+    assert int(batch["row_sentence"].max()) < sentences
+    assert torch.equal(batch["slot_mask"], batch["bridge_mask"])
+    boxes = batch["targets"][batch["has_target"]]
+    assert bool(((boxes >= -0.5) & (boxes <= 1.5)).all())
+    assert bool((boxes[:, 2:] > 0).all())
+    # A label is the id of the token after it.
+    labelled = batch["labels"] != IGNORE
+    following = batch["input_ids"].roll(-1, dims=1)
+    assert torch.equal(batch["labels"][labelled], following[labelled])
+
+
+def test_the_curriculum_grows_with_the_step(config: DataConfig) -> None:
+    lesson = config.curriculum
+    assert step_settings(config, 0, 100)[1].max_objects == lesson[0].max_objects
+    assert step_settings(config, 99, 100)[1].max_objects == lesson[-1].max_objects
+    boundary = round(lesson[0].until * 100)
+    assert step_settings(config, boundary - 1, 100)[1].max_objects == lesson[0].max_objects
+    assert step_settings(config, boundary, 100)[1].max_objects == lesson[1].max_objects
