@@ -1,8 +1,8 @@
 """The values that cross rooms: frozen, checked when made, NumPy only.
 
-Conventions, everywhere in this package: times are seconds on the clock of the video file, where source frame 0 is
-shown at 0.0; windows are half-open ``[start, end)``; boxes are ``x1, y1, x2, y2`` in pixels of the source frame;
-source frame indices count from 0.
+Conventions, everywhere in this package: times are seconds on the clock of the video file, where source frame 0
+is shown at 0.0; windows are half-open ``[start, end)``; boxes are ``x1, y1, x2, y2`` in pixels of the source
+frame; source frame indices count from 0.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class TimeSpan:
 class VideoInfo:
     """What a file says of itself, after rotation.
 
-    ``fps`` is exact (30000/1001, not 29.97); for a variable frame rate it is the average rate. ``duration`` is in
-    seconds, ``frames`` counts the source frames. ``start_time`` is the container time of the first frame, which is
-    subtracted from every time given to callers.
+    ``fps`` is exact (30000/1001, not 29.97); for a variable frame rate it is the average rate. ``duration`` is
+    in seconds, ``frames`` counts the source frames. ``start_time`` is the container time of the first frame,
+    which is subtracted from every time given to callers.
     """
 
     path: str
@@ -93,9 +93,7 @@ class SampledVideo:
     def __post_init__(self) -> None:
         count = len(self.frames)
         if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
-            raise ValueError(
-                f"frames must be (F, H, W, 3) uint8, got {self.frames.shape} {self.frames.dtype}"
-            )
+            raise ValueError(f"frames must be (F, H, W, 3) uint8, got {self.frames.shape} {self.frames.dtype}")
         if count == 0:
             raise ValueError("a sampled video holds at least one frame")
         if self.times.shape != (count,) or self.source_frames.shape != (count,):
@@ -140,7 +138,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class GroundingResult:
-    """When and where one sentence happens in one video; ``window`` and ``tube`` are None unless status is ok."""
+    """When and where one sentence happens; ``window`` and ``tube`` are None unless ``status`` is ok."""
 
     video: str
     query: str

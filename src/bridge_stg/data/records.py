@@ -24,9 +24,9 @@ Box = tuple[float, float, float, float]
 class TruthRecord:
     """A question about a video and its answer.
 
-    ``fps`` is frames per second of the source; ``clip`` and ``window`` are half-open source frames; ``boxes`` maps
-    source frames to xyxy pixels. Which answer fields are present follows from ``task``: stvg has window and boxes,
-    vtg a window, vot and rec boxes, vqa ``choices`` and ``choice`` (a letter).
+    ``fps`` is frames per second of the source; ``clip`` and ``window`` are half-open source frames; ``boxes``
+    maps source frames to xyxy pixels. Which answer fields are present follows from ``task``: stvg has window
+    and boxes, vtg a window, vot and rec boxes, vqa ``choices`` and ``choice`` (a letter).
     """
 
     id: str
@@ -112,7 +112,9 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         handle = path.open(encoding="utf-8")
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read ({problem.strerror}); give the path of a .jsonl file") from problem
+        raise DataError(
+            f"{path}: cannot be read ({problem.strerror}); give the path of a .jsonl file"
+        ) from problem
     with handle:
         for number, text in enumerate(handle, start=1):
             if not text.strip():

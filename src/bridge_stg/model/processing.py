@@ -146,6 +146,11 @@ class BridgeSTGProcessor:
         vision = self.config.mllm.vision_config
         return patchify(frames, int(vision.patch_size), int(vision.spatial_merge_size))
 
+    def merged_grid(self, grid: tuple[int, int, int]) -> tuple[int, int, int]:
+        """A patch grid (P, H, W) as visual tokens after the patch merger."""
+        merge = int(self.config.mllm.vision_config.spatial_merge_size)
+        return grid[0], grid[1] // merge, grid[2] // merge
+
     def spatial_frames(self, frames: NDArray[np.uint8]) -> Tensor:
         """QGSL's input (F, 3, h, w) of frames (F, H, W, 3)."""
         spatial = self.config.spatial
@@ -159,12 +164,11 @@ class BridgeSTGProcessor:
         Args:
             grid: (P, H, W) in patches, as ``patches`` returns it.
         """
-        merge = int(self.config.mllm.vision_config.spatial_merge_size)
         stamps = None
         if times is not None:
             stamps = [list(self.plain_ids(text)) for text in pair_timestamps(times)]
         layout = layout_clip(
-            (grid[0], grid[1] // merge, grid[2] // merge),
+            self.merged_grid(grid),
             stamps,
             self.config.eta_mode,
             len(self._opening),

@@ -28,7 +28,7 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.progress import RunLog, TokenGroups
 from bridge_stg.training.shapes_clips import build_batch
-from bridge_stg.training.small_model import small_config, small_tokenizer
+from bridge_stg.training.small_model import small_config, small_spatial_config, small_tokenizer
 from bridge_stg.training.vision_cells import CellProbe, ProbeOutput, build_cells
 
 
@@ -62,7 +62,7 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
             model.mllm.model.visual.load_state_dict(vision.model.visual.state_dict())
         model.mllm.requires_grad_(True)
         return model, processor
-    spatial = small_config(small_tokenizer()).spatial
+    spatial = small_spatial_config()
     model, processor, _ = assemble(
         _folder(config.base), detector=None, spatial=spatial, max_tokens_per_frame=24
     )
@@ -266,13 +266,13 @@ def export(
     """Write the finished checkpoint ``out/checkpoint``, which appears when it is whole; merges adapters."""
     folder, fresh = out / "checkpoint", out / "checkpoint.new"
     shutil.rmtree(fresh, ignore_errors=True)
+    whole = model.model if isinstance(model, CellProbe) else model
     if config.stage != "bridge":
-        whole = model.model if isinstance(model, CellProbe) else model
         whole.mllm.save_pretrained(fresh)
         processor.tokenizer.save_pretrained(fresh)
     else:
-        merge_lora(model)
-        model.save_pretrained(fresh)
+        merge_lora(whole)
+        whole.save_pretrained(fresh)
         processor.save_pretrained(fresh)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(fresh, folder)

@@ -36,7 +36,7 @@ def shapes_vision() -> TrainConfig:
 
 
 def shapes_pretrain() -> TrainConfig:
-    """Stage 1: a small Qwen3-VL learns to see and to tell time, from dense captions and many questions per clip."""
+    """Stage 1: a small Qwen3-VL learns to read clips, from dense captions and many questions per clip."""
     return TrainConfig(
         name="shapes-pretrain",
         stage="pretrain",
@@ -44,17 +44,17 @@ def shapes_pretrain() -> TrainConfig:
         data=DataConfig(
             clips_per_step=8,
             images_per_step=32,
-            image_share=0.2,
+            image_share=0.1,
             curriculum=(
-                Lesson(until=0.15, min_objects=1, max_objects=1, max_duration=7.0),
-                Lesson(until=0.40, min_objects=1, max_objects=2, max_duration=8.0),
-                Lesson(until=0.70, min_objects=1, max_objects=3, max_duration=12.0),
-                Lesson(until=1.00, min_objects=1, max_objects=5, max_duration=16.0),
+                Lesson(until=0.10, min_objects=1, max_objects=1, max_duration=8.0),
+                Lesson(until=0.30, min_objects=1, max_objects=2, max_duration=8.0),
+                Lesson(until=0.60, min_objects=1, max_objects=4, max_duration=12.0),
+                Lesson(until=1.00, min_objects=1, max_objects=6, max_duration=16.0),
             ),
-            mix=ClipMix(captions=5, moments=1, seconds=2, windows=2, choices=1),
+            mix=ClipMix(captions=4, moments=1, seconds=2, windows=3, choices=1),
             image_mix=ClipMix(captions=1),
         ),
-        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=3000),
+        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=2400),
     )
 
 
@@ -84,7 +84,11 @@ def shapes() -> TrainConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {"shapes-vision": shapes_vision, "shapes-pretrain": shapes_pretrain, "shapes": shapes}
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    "shapes-vision": shapes_vision,
+    "shapes-pretrain": shapes_pretrain,
+    "shapes": shapes,
+}
 
 
 def recipe(name: str) -> TrainConfig:

@@ -30,18 +30,41 @@ NOISE = 5.0  # grey levels; stands for what video compression does to a clean dr
 
 
 @dataclass
+class Rows:
+    """What QGSL learns from one clip: each row joins a frame and a sentence of the clip."""
+
+    frame: list[int] = field(default_factory=list)
+    sentence: list[int] = field(default_factory=list)
+    targets: list[NDArray[np.float64]] = field(default_factory=list)
+    has_target: list[bool] = field(default_factory=list)
+    sentences: int = 0
+
+    def add(self, frames: NDArray[np.int64], box: NDArray[np.float64], positive: bool) -> None:
+        """Rows of the current sentence on ``frames``; ``box`` (F, 4) xyxy in [0, 1] over all frames."""
+        for frame in frames:
+            low, high = box[frame, :2], box[frame, 2:]
+            self.frame.append(int(frame))
+            self.sentence.append(self.sentences)
+            self.targets.append(np.concatenate([(low + high) / 2, high - low]))
+            self.has_target.append(positive)
+
+    def used_frames(self) -> list[int]:
+        """The frames some row needs; from here on rows count within these."""
+        used = sorted(set(self.frame))
+        place = {frame: index for index, frame in enumerate(used)}
+        self.frame = [place[frame] for frame in self.frame]
+        return used
+
+
+@dataclass
 class TrainingClip:
-    """One clip as tensors. Rows join a frame of this clip and a sentence of this clip."""
+    """One clip as tensors; ``spatial_frames`` (U, 3, H, W) only if a sentence is located."""
 
     tree: TokenTree
     patches: Tensor
     grid: tuple[int, int, int]
+    rows: Rows
     spatial_frames: Tensor | None = None
-    row_frame: list[int] = field(default_factory=list)
-    row_sentence: list[int] = field(default_factory=list)
-    targets: list[NDArray[np.float64]] = field(default_factory=list)
-    has_target: list[bool] = field(default_factory=list)
-    sentences: int = 0
 
 
 def step_settings(config: DataConfig, step: int, steps: int) -> tuple[bool, SceneSettings]:
@@ -92,11 +115,12 @@ def video_clip(
         *_windows(asked, mix.windows, processor, rng),
         *_choices(asked, mix.choices, processor),
     ]
-    clip = TrainingClip(None, patches, grid)  # type: ignore[arg-type] - the tree follows below
+    rows = Rows()
     located = _spread(asked, "stvg", mix.located) + _spread(asked, "vot", mix.tracked)
     box, visible = boxes(scene, times)
     for question in located:
-        assert question.window is not None and question.object_index is not None
+        assert question.window is not None
+        assert question.object_index is not None
         if question.task == "stvg":
             answer = _window_answer(question.window, rng)
         else:
@@ -110,13 +134,12 @@ def video_clip(
             config.num_negative,
             int(rng.integers(2**31)),
         )
-        _add_rows(clip, chosen.positive, box[question.object_index], True)
-        _add_rows(clip, chosen.negative, box[question.object_index], False)
-        clip.sentences += 1
-    if located:
-        _keep_used_frames(clip, frames, processor)
-    clip.tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    return clip
+        rows.add(chosen.positive, box[question.object_index], True)
+        rows.add(chosen.negative, box[question.object_index], False)
+        rows.sentences += 1
+    tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
+    spatial = processor.spatial_frames(frames[rows.used_frames()]) if located else None
+    return TrainingClip(tree, patches, grid, rows, spatial)
 
 
 def image_clip(
@@ -135,17 +158,16 @@ def image_clip(
     branches: list[Branch] = []
     if mix.captions:
         branches.append(processor.caption_branch(_sentence(captions(scene, moment, moment)), layout, 0))
-    clip = TrainingClip(None, patches, grid)  # type: ignore[arg-type] - the tree follows below
+    rows = Rows()
     box, _ = boxes(scene, times)
     for question in [item for item in referred if item.time == moment][: mix.referred]:
         assert question.object_index is not None
         branches.append(processor.branch("rec", question.query, LOCATED, locates=True))
-        _add_rows(clip, np.array([0]), box[question.object_index], True)
-        clip.sentences += 1
-    if clip.sentences:
-        _keep_used_frames(clip, frames, processor)
-    clip.tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    return clip
+        rows.add(np.array([0]), box[question.object_index], True)
+        rows.sentences += 1
+    tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
+    spatial = processor.spatial_frames(frames[rows.used_frames()]) if rows.sentences else None
+    return TrainingClip(tree, patches, grid, rows, spatial)
 
 
 def sample_times(scene: Scene, fps: float) -> NDArray[np.float64]:
@@ -176,30 +198,23 @@ def collate_clips(clips: list[TrainingClip], pad_id: int) -> dict[str, Tensor]:
         "pixel_values_videos": torch.cat([clip.patches for clip in clips]),
         "video_grid_thw": torch.tensor([clip.grid for clip in clips]),
     }
-    located = [clip for clip in clips if clip.spatial_frames is not None]
-    if located:
-        frame_base = np.cumsum([0] + [len(clip.spatial_frames) for clip in located])  # type: ignore[arg-type]
-        sentence_base = np.cumsum([0] + [clip.sentences for clip in located])
+    spatial = [(clip.rows, clip.spatial_frames) for clip in clips if clip.spatial_frames is not None]
+    if spatial:
+        row_frame, row_sentence = [], []
+        frames_before = sentences_before = 0
+        for rows, frames in spatial:
+            row_frame += [frames_before + index for index in rows.frame]
+            row_sentence += [sentences_before + index for index in rows.sentence]
+            frames_before += len(frames)
+            sentences_before += rows.sentences
         batch |= {
             "slot_mask": trees.slot_mask,
             "bridge_mask": trees.bridge_mask,
-            "spatial_pixel_values": torch.cat([clip.spatial_frames for clip in located]),  # type: ignore[misc]
-            "row_frame": torch.tensor(
-                [
-                    base + index
-                    for clip, base in zip(located, frame_base[:-1], strict=True)
-                    for index in clip.row_frame
-                ]
-            ),
-            "row_sentence": torch.tensor(
-                [
-                    base + index
-                    for clip, base in zip(located, sentence_base[:-1], strict=True)
-                    for index in clip.row_sentence
-                ]
-            ),
-            "targets": torch.from_numpy(np.stack([box for clip in located for box in clip.targets])).float(),
-            "has_target": torch.tensor([flag for clip in located for flag in clip.has_target]),
+            "spatial_pixel_values": torch.cat([frames for _, frames in spatial]),
+            "row_frame": torch.tensor(row_frame),
+            "row_sentence": torch.tensor(row_sentence),
+            "targets": torch.from_numpy(np.stack([box for rows, _ in spatial for box in rows.targets])).float(),
+            "has_target": torch.tensor([flag for rows, _ in spatial for flag in rows.has_target]),
         }
     return batch
 
@@ -288,19 +303,3 @@ def _window_answer(window: TimeSpan, rng: np.random.Generator) -> str:
 
 def _sentence(phrases: list[str]) -> str:
     return ", ".join(phrases) if phrases else "nothing"
-
-
-def _add_rows(clip: TrainingClip, frames: NDArray[np.int64], box: NDArray[np.float64], positive: bool) -> None:
-    for frame in frames:
-        low, high = box[frame, :2], box[frame, 2:]
-        clip.row_frame.append(int(frame))
-        clip.row_sentence.append(clip.sentences)
-        clip.targets.append(np.concatenate([(low + high) / 2, high - low]))
-        clip.has_target.append(positive)
-
-
-def _keep_used_frames(clip: TrainingClip, frames: NDArray[np.uint8], processor: BridgeSTGProcessor) -> None:
-    used = sorted(set(clip.row_frame))
-    place = {frame: index for index, frame in enumerate(used)}
-    clip.row_frame = [place[frame] for frame in clip.row_frame]
-    clip.spatial_frames = processor.spatial_frames(frames[used])

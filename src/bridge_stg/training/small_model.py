@@ -41,6 +41,29 @@ def small_tokenizer() -> PreTrainedTokenizerFast:
     return build_small_tokenizer(corpus_words())
 
 
+def small_spatial_config() -> SpatialConfig:
+    """A Swin and a deformable decoder of 1.5 million parameters."""
+    return SpatialConfig(
+        backbone_embed_dim=32,
+        backbone_depths=(2, 2, 2),
+        backbone_num_heads=(2, 4, 8),
+        backbone_window_size=6,
+        backbone_image_size=96,
+        backbone_drop_path=0.0,
+        backbone_out_stages=(2, 3),
+        num_levels=3,
+        d_model=96,
+        num_heads=4,
+        num_points=2,
+        ffn_dim=256,
+        num_encoder_layers=2,
+        num_decoder_layers=3,
+        topk=24,
+        anchor_base=0.15,
+        num_denoising=5,
+    )
+
+
 def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeSTGConfig:
     """Bridge-STG at laptop scale; ``changes`` are fields of BridgeSTGConfig."""
 
@@ -85,28 +108,9 @@ def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeST
         vision_end_token_id=token("<|vision_end|>"),
         tie_word_embeddings=True,
     )
-    spatial = SpatialConfig(
-        backbone_embed_dim=32,
-        backbone_depths=(2, 2, 2),
-        backbone_num_heads=(2, 4, 8),
-        backbone_window_size=6,
-        backbone_image_size=96,
-        backbone_drop_path=0.0,
-        backbone_out_stages=(2, 3),
-        num_levels=3,
-        d_model=96,
-        num_heads=4,
-        num_points=2,
-        ffn_dim=256,
-        num_encoder_layers=2,
-        num_decoder_layers=3,
-        topk=24,
-        anchor_base=0.15,
-        num_denoising=5,
-    )
     return BridgeSTGConfig(
         mllm=mllm,
-        spatial=spatial,
+        spatial=small_spatial_config(),
         det_token_id=token(DET_TOKEN),
         max_tokens_per_frame=24,
         **changes,

@@ -1,8 +1,8 @@
 """Stage 0: the vision tower learns to see before the language model listens.
 
-Qwen3-VL's vision tower is pretrained on its own before the whole is; here too. A linear probe on every merged visual
-token names the colour, shape and action of the object that covers it. Captions alone give the vision tower too little
-gradient to find motion in the time a laptop has (docs/log.md).
+Qwen3-VL's vision tower is pretrained on its own before the whole is; here too. A linear probe on every merged
+visual token names the colour, shape and action of the object that covers it. Captions alone give the vision
+tower too little gradient to find motion in the time a laptop has (docs/log.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers.utils import ModelOutput
 
 from bridge_stg.data.shapes.motion import boxes
 from bridge_stg.data.shapes.objects import ACTIONS, COLOURS, SHAPES, Scene
@@ -32,7 +31,7 @@ SHAPE_NAMES = tuple(SHAPES)
 
 
 @dataclass
-class ProbeOutput(ModelOutput):
+class ProbeOutput:
     """``loss`` and, per question, how many cells were named right out of how many."""
 
     loss: Tensor | None = None
@@ -46,7 +45,8 @@ class CellProbe(nn.Module):
         super().__init__()
         self.model = model
         width = model.config.mllm.vision_config.out_hidden_size
-        # One probe on the tower's output and one on every DeepStack level, since the language model reads them all.
+        # One probe on the tower's output and one on every DeepStack level, since the language model reads them
+        # all.
         levels = 1 + len(model.config.mllm.vision_config.deepstack_visual_indexes)
         answers = len(COLOUR_NAMES) + len(SHAPE_NAMES) + len(ACTION_NAMES)
         self.probes = nn.ModuleList(nn.Linear(width, answers) for _ in range(levels))
@@ -63,12 +63,17 @@ class CellProbe(nn.Module):
         correct: dict[str, tuple[int, int]] = {}
         for number, (probe, features) in enumerate(zip(self.probes, levels, strict=True)):
             for name, logits, truth in zip(
-                ("colour", "shape", "action"), probe(features).split(sizes, dim=-1), cells.unbind(1), strict=True
+                ("colour", "shape", "action"),
+                probe(features).split(sizes, dim=-1),
+                cells.unbind(1),
+                strict=True,
             ):
                 share = 1.0 if number == 0 else 0.3
                 loss = loss + share * nn.functional.cross_entropy(logits, truth, ignore_index=UNKNOWN)
                 if number == 0:
-                    asked = (truth != UNKNOWN) & (truth != len(COLOUR_NAMES) - 1 if name == "colour" else truth >= 0)
+                    asked = (truth != UNKNOWN) & (
+                        truth != len(COLOUR_NAMES) - 1 if name == "colour" else truth >= 0
+                    )
                     correct[name] = (int((logits.argmax(-1) == truth)[asked].sum()), int(asked.sum()))
         return ProbeOutput(loss, correct)
 
@@ -83,10 +88,9 @@ def build_cells(config: DataConfig, step: int, steps: int, processor: BridgeSTGP
         scene = make_scene(int(seed), settings)
         times = sample_times(scene, processor.config.sample_fps)
         part, grid = processor.patches(draw(scene, times, processor, rng))
-        merge = int(processor.config.mllm.vision_config.spatial_merge_size)
         patches.append(part)
         grids.append(grid)
-        cells.append(torch.from_numpy(label_cells(scene, times, grid[1] // merge, grid[2] // merge)))
+        cells.append(torch.from_numpy(label_cells(scene, times, *processor.merged_grid(grid)[1:])))
     return {
         "pixel_values_videos": torch.cat(patches),
         "video_grid_thw": torch.tensor(grids),
@@ -97,8 +101,8 @@ def build_cells(config: DataConfig, step: int, steps: int, processor: BridgeSTGP
 def label_cells(scene: Scene, times: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.int64]:
     """(P * rows * columns, 3) colour, shape and action of the object in each cell of each frame pair.
 
-    A cell belongs to the nearest object (in depth) whose box covers its centre in either frame, and an object always
-    owns the cell of its own centre. Background has the colour "none" and no shape or action.
+    A cell belongs to the nearest object (in depth) whose box covers its centre in either frame, and an object
+    always owns the cell of its own centre. Background has the colour "none" and no shape or action.
     """
     pairs = frame_pairs(len(times))
     box, visible = boxes(scene, times)
