@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.spans import sampled_in_span
-from bridge_stg.model.answering import answer, bridge_answers, read_clip
+from bridge_stg.model.answering import MAX_ANSWER_TOKENS, answer, bridge_answers, read_clip
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
@@ -130,7 +130,7 @@ class VideoGrounder:
             options: ``times`` (seconds of a folder's images), ``box_fps`` (boxes per second; default: the
             sampled
                 frames), ``window`` (a TimeSpan that replaces the predicted one), ``progress`` (called with the
-                name of each stage).
+                name of each stage), ``max_answer_tokens`` (an answer is cut there).
 
         Raises:
             InputError: an empty or too long query, or a window outside the video.
@@ -150,6 +150,7 @@ class VideoGrounder:
         box_fps: float | None = None,
         window: TimeSpan | None = None,
         progress: Progress | None = None,
+        max_answer_tokens: int = MAX_ANSWER_TOKENS,
     ) -> list[GroundingResult]:
         """``ground`` for a list of sentences, with its options by name."""
         if not queries:
@@ -177,7 +178,7 @@ class VideoGrounder:
         for begin in range(0, len(questions), SENTENCES_PER_CHUNK):
             with clock.stage("answer"):
                 chunk = questions[begin : begin + SENTENCES_PER_CHUNK]
-                answers = answer(self.model, clip, chunk, self.processor.turn_end)
+                answers = answer(self.model, clip, chunk, self.processor.turn_end, max_answer_tokens)
             with clock.stage("bridge"):
                 bridges.append(bridge_answers(self.model, clip, answers))
             texts += [self.processor.tokenizer.decode(ids).strip() for ids in answers.ids]

@@ -76,13 +76,11 @@ def _ground(
 
 def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
     """``tube.json`` and one annotated mp4 per sentence; each file appears whole or not at all."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from bridge_stg.cli.prepare import progress_bar
     from bridge_stg.visualize import write_annotated
 
     out.mkdir(parents=True, exist_ok=True)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         for number, result in enumerate(results, start=1):
             name = "annotated.mp4" if len(results) == 1 else f"annotated-{number}.mp4"
             task = progress.add_task(f"drawing {name}", total=result.info.frames)

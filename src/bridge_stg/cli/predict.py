@@ -20,7 +20,7 @@ def predict(
     ] = False,
 ) -> None:
     """Answer every question of a benchmark."""
-    from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
+    from bridge_stg.cli.prepare import check_writable, progress_bar, quiet_libraries, quiet_threads
     from bridge_stg.errors import InputError
 
     if benchmark != "shapes":
@@ -33,9 +33,6 @@ def predict(
         raise InputError(f"{out}: is a folder; give the name of a file, such as {out / 'predictions.jsonl'}")
     check_writable(out.parent)
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     quiet_threads()
     quiet_libraries()
     from bridge_stg.evaluation.predict import answered
@@ -46,7 +43,7 @@ def predict(
         print(f"going on with {out}: {kept} question(s) have an answer there and are kept")
     grounder = VideoGrounder.from_pretrained(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with Progress(console=Console(stderr=True)) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("videos", total=None)
         failed = run(
             grounder,

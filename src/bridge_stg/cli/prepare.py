@@ -1,13 +1,17 @@
-"""What commands do before the slow part: check where they will write, and keep libraries from fighting or
-talking."""
+"""What commands do before the slow part: look where they will write, and keep the libraries quiet."""
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bridge_stg.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def check_writable(folder: Path) -> None:
@@ -35,10 +39,17 @@ def quiet_threads() -> None:
 
 def quiet_libraries() -> None:
     """No warnings and no progress bars of the libraries: what matters is said by this program."""
-    import logging
-
     from transformers.utils.logging import disable_progress_bar
 
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
     disable_progress_bar()
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr for a person at a terminal; nothing in a pipe, where it would be a stray line."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, EncodedVideo
 from bridge_stg.model.temporal_alignment import ClipLayout
 
 MAX_ANSWER_TOKENS = 96
@@ -47,9 +46,7 @@ class Answers:
     lengths: Tensor
 
 
-def read_clip(
-    model: BridgeSTGForVideoGrounding, clip: ClipLayout, vision: BaseModelOutputWithPooling
-) -> ReadClip:
+def read_clip(model: BridgeSTGForVideoGrounding, clip: ClipLayout, vision: EncodedVideo) -> ReadClip:
     """Prefill the opening of the turn and the clip."""
     device = model.device
     length = len(clip.input_ids)
@@ -96,12 +93,12 @@ def answer(
     alive = torch.ones(count, dtype=torch.bool, device=device)
     for _ in range(max_new_tokens):
         token = model.mllm.lm_head(last).argmax(-1)
-        for row in torch.nonzero(alive).flatten().tolist():
-            value = int(token[row])
-            if value in (det, turn_end):
+        # One transfer per step, not one per row: on a GPU each of them waits.
+        for row, (value, answering) in enumerate(zip(token.tolist(), alive.tolist(), strict=True)):
+            if answering and value in (det, turn_end):
                 alive[row] = False
                 asks_where[row] = value == det
-            else:
+            elif answering:
                 generated[row].append(value)
         if not alive.any():
             break

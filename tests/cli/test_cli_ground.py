@@ -1,0 +1,342 @@
+"""``ground``, ``predict`` and ``train`` on real files: what they print and write, and how they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import torch
+from click.testing import Result
+from conftest import TAUGHT
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from bridge_stg.cli import main
+from bridge_stg.data.predictions import read_predictions
+from bridge_stg.data.records import read_truth, write_truth
+from bridge_stg.video.sampling import sample_video
+
+COMMAND = Path(sys.executable).with_name("bridge-stg")
+QUERIES = list(TAUGHT)
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main.app, [str(word) for word in words])
+
+
+def refused(result: Result, part: str) -> None:
+    """Exit code 2 and one line that says what is wrong."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert part in result.stderr
+
+
+# --- ground
+
+
+def test_ground_in_a_process_of_its_own(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    """stdout is JSON and nothing else, even while files are written and progress is shown."""
+    out = tmp_path / "new" / "out"
+    command = [COMMAND, "ground", clip, *QUERIES, "--checkpoint", taught_checkpoint, "--json", "--out", out]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.stderr == ""
+    answers = json.loads(done.stdout)
+    assert [answer["status"] for answer in answers] == ["ok", "ok", "no_window", "empty_window"]
+    assert [answer["answer"] for answer in answers] == list(TAUGHT.values())
+    assert json.loads((out / "tube.json").read_text()) == answers
+    # Everything that was written, under its final name.
+    videos = [f"annotated-{number}.mp4" for number in (1, 2, 3, 4)]
+    assert sorted(file.name for file in out.iterdir()) == [*videos, "tube.json"]
+    source = sample_video(clip, fps=2.0)
+    for name in videos:
+        with av.open(str(out / name)) as container:
+            assert container.streams.video[0].average_rate == source.info.fps
+            assert sum(1 for _ in container.decode(video=0)) == source.info.frames
+
+
+def test_ground_prints_a_table(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    done = run("ground", clip, *QUERIES[:3], "--checkpoint", taught_checkpoint, "--timing", "--box-fps", 4)
+    assert done.exit_code == 0, done.stderr
+    assert "1.0" in done.stdout
+    assert "3.2" in done.stdout
+    assert f"no_window: the model answered {TAUGHT[QUERIES[2]]!r}" in done.stdout
+    assert "prefill" in done.stdout
+    assert "for 3 sentence(s)" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_markup_in_a_query_is_shown_as_it_is(taught_checkpoint: Path, clip: Path) -> None:
+    done = run("ground", clip, "[bold]a[/bold] :smile: <det>", "--checkpoint", taught_checkpoint)
+    assert done.exit_code == 0, done.stderr
+    assert "[bold]a[/bold] :smile: <det>" in " ".join(done.stdout.replace("│", " ").split())
+
+
+def test_one_sentence_has_one_video(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    done = run("ground", clip, QUERIES[0], "--checkpoint", taught_checkpoint, "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["annotated.mp4", "tube.json"]
+
+
+def bad_videos() -> dict[str, Callable[[Path], Path]]:
+    def text(folder: Path) -> Path:
+        (folder / "text.mp4").write_text("this is no video\n" * 50)
+        return folder / "text.mp4"
+
+    def empty(folder: Path) -> Path:
+        (folder / "empty.mp4").touch()
+        return folder / "empty.mp4"
+
+    def audio(folder: Path) -> Path:
+        with av.open(str(folder / "sound.mp4"), "w") as container:
+            stream = container.add_stream("aac", rate=8000)
+            frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+            frame.sample_rate = 8000
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return folder / "sound.mp4"
+
+    return {
+        "no such file": lambda folder: folder / "none.mp4",
+        "text.mp4": text,
+        "is empty": empty,
+        "sound.mp4": audio,
+        "folder holds no images": lambda folder: folder,
+    }
+
+
+@pytest.mark.parametrize("kind", sorted(bad_videos()))
+def test_a_bad_video(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    video = bad_videos()[kind](tmp_path / "in")
+    # Said before the checkpoint is looked at: this one does not exist.
+    refused(run("ground", video, "x", "--checkpoint", "/none", "--out", tmp_path / "out"), kind)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "part"), [("", "query is empty"), (" \t", "query is empty"), ("word " * 10_000, "tokens long")]
+)
+def test_a_bad_query(query: str, part: str, small_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused(run("ground", clip, "a circle", query, "--checkpoint", small_checkpoint, "--out", out), part)
+    assert not out.exists()
+
+
+def damage(folder: Path, kind: str) -> None:
+    weights = folder / "model.safetensors"
+    if kind == "truncated weights":
+        weights.write_bytes(weights.read_bytes()[:5000])
+    elif kind == "no weights":
+        weights.unlink()
+    elif kind == "no configuration":
+        (folder / "config.json").unlink()
+    elif kind == "broken configuration":
+        (folder / "config.json").write_text('{"model_type": "bridge_stg", ')
+    elif kind == "another model":
+        (folder / "config.json").write_text('{"model_type": "bert"}')
+    elif kind == "misspelt field":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"num_bridge_querys": 8}))
+    elif kind == "broken tokenizer":
+        text = (folder / "tokenizer.json").read_text()
+        (folder / "tokenizer.json").write_text(text[: len(text) // 2])
+    elif kind == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
+    else:
+        values = load_file(weights)
+        if kind == "missing key":
+            del values["bridge.queries"]
+        elif kind == "extra key":
+            values["bridge.extra"] = torch.zeros(2)
+        elif kind == "wrong shape":
+            values["bridge.queries"] = torch.zeros(3, 128)
+        save_file(values, weights, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        ("truncated weights", ""),
+        ("no weights", ""),
+        ("no configuration", "config"),
+        ("broken configuration", "config"),
+        ("another model", "bert"),
+        ("misspelt field", "num_bridge_queries"),
+        ("broken tokenizer", "tokenizer"),
+        ("no tokenizer", "tokenizer"),
+        ("missing key", "bridge.queries"),
+        ("extra key", "bridge.extra"),
+        ("wrong shape", "bridge.queries"),
+    ],
+)
+def test_a_bad_checkpoint(kind: str, part: str, small_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for file in small_checkpoint.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    damage(folder, kind)
+    done = run("ground", clip, "x", "--checkpoint", folder, "--out", tmp_path / "out")
+    refused(done, part)
+    assert str(folder) in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/bridge-stg", "/dev/null"])
+def test_an_out_that_cannot_be_written(place: str, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    out = Path(place) if place.startswith("/") else tmp_path / place
+    refused(run("ground", clip, "x", "--checkpoint", "/none", "--out", out), "cannot write")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "kept")]
+
+
+@pytest.mark.parametrize("rate", ["0", "-2", "nan", "inf"])
+def test_a_bad_box_rate(rate: str, clip: Path) -> None:
+    refused(run("ground", clip, "x", "--box-fps", rate), "--box-fps")
+
+
+def test_a_device_that_is_not_there(small_checkpoint: Path, clip: Path) -> None:
+    refused(run("ground", clip, "x", "--checkpoint", small_checkpoint, "--device", "abacus"), "device 'abacus'")
+
+
+def test_a_failed_drawing_leaves_nothing_half_written(
+    taught_checkpoint: Path, clip: Path, tmp_path: Path
+) -> None:
+    """The second file cannot appear under its name: the first is whole, and tube.json is not there."""
+    (tmp_path / "annotated-2.mp4").mkdir()
+    (tmp_path / "annotated-2.mp4" / "in the way").touch()
+    done = run("ground", clip, *QUERIES[:2], "--checkpoint", taught_checkpoint, "--out", tmp_path)
+    assert done.exit_code in (1, 2)
+    assert done.stderr.count("\n") == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["annotated-1.mp4", "annotated-2.mp4"]
+    with av.open(str(tmp_path / "annotated-1.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) > 0
+
+
+# --- predict
+
+
+@pytest.fixture(scope="module")
+def benchmark(shapes_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The videos, one that cannot be read, and one question that cannot be asked."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    records = read_truth(shapes_data / "truth.jsonl")
+    located = next(record for record in records if record.task == "stvg")
+    fields = vars(located)
+    records.append(type(located)(**fields | {"id": "broken", "video": "videos/999999.mp4"}))
+    records.append(type(located)(**fields | {"id": "long", "query": "word " * 10_000}))
+    (folder / "videos").symlink_to(shapes_data / "videos")
+    (folder / "truth.jsonl").touch()
+    write_truth(folder / "truth.jsonl", records)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predicted(benchmark: Path, taught_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("predictions") / "new" / "predictions.jsonl"
+    done = run("predict", "--data", benchmark, "--checkpoint", taught_checkpoint, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    assert "2 question(s) failed" in done.stdout
+    return out
+
+
+def test_predict_answers_every_located_question(benchmark: Path, predicted: Path) -> None:
+    wanted = {record.id for record in read_truth(benchmark / "truth.jsonl") if record.task == "stvg"}
+    answers = read_predictions(predicted)
+    assert set(answers) == wanted
+    failed = {name: answer.text for name, answer in answers.items() if answer.status == "failed"}
+    assert set(failed) == {"broken", "long"}
+    assert "no such file" in failed["broken"]
+    assert "tokens long" in failed["long"]
+    located = [answer for answer in answers.values() if answer.status == "ok"]
+    assert all(len(answer.times) and answer.best_window is not None for answer in located)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 0.3, 0.5, 0.8, -1])
+def test_predict_goes_on_where_it_was(
+    benchmark: Path, predicted: Path, taught_checkpoint: Path, tmp_path: Path, cut: float
+) -> None:
+    whole = predicted.read_bytes()
+    end = round(len(whole) * cut) if 0 < cut < 1 else int(cut)
+    out = tmp_path / "predictions.jsonl"
+    out.write_bytes(whole[:end])
+    done = run("predict", "--data", benchmark, "--checkpoint", taught_checkpoint, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    assert out.read_bytes() == whole
+    kept = whole[:end].count(b"\n")
+    assert (f"{kept} question(s) have an answer" in done.stdout) == bool(kept)
+
+
+def test_predict_inside_the_true_window(benchmark: Path, taught_checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "oracle.jsonl"
+    words = ("--limit", 1, "--oracle-window", "--box-fps", 4)
+    done = run("predict", "--data", benchmark, "--checkpoint", taught_checkpoint, "--out", out, *words)
+    assert done.exit_code == 0, done.stderr
+    truth = {record.id: record for record in read_truth(benchmark / "truth.jsonl")}
+    answers = read_predictions(out)
+    assert len({truth[name].video for name in answers}) == 1
+    for name, answer in answers.items():
+        if answer.status == "failed":
+            continue
+        window, record = answer.best_window, truth[name]
+        assert window is not None
+        assert record.window is not None
+        assert (window.start, window.end) == pytest.approx([f / record.fps for f in record.window], abs=1e-6)
+
+
+def test_predict_refuses(benchmark: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.jsonl"
+    refused(run("predict", "--data", tmp_path, "--out", out), "no truth.jsonl")
+    refused(run("predict", "--data", benchmark, "--out", out, "--benchmark", "vidstg"), "no benchmark 'vidstg'")
+    refused(run("predict", "--data", benchmark, "--out", tmp_path), "is a folder")
+    refused(run("predict", "--data", benchmark, "--out", out, "--limit", 0), "--limit")
+    refused(run("predict", "--data", benchmark, "--out", out, "--checkpoint", "/none"), "no such folder")
+    out.write_text("not json\n")
+    refused(run("predict", "--data", benchmark, "--out", out), "not a JSON line")
+    assert [file.name for file in tmp_path.iterdir()] == ["p.jsonl"]
+
+
+# --- train
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["nothing"], "no recipe 'nothing'"),
+        (["none.json"], "not a run configuration"),
+        (["shapes", "--set", "optim.lr", "--set", "data.x=1"], "'data.x'"),
+        (["shapes", "--set", "optim.steps=0"], "optim.steps"),
+        (["shapes", "--threads", "0"], "--threads"),
+        (["shapes", "--set", "base=/nowhere"], "is not a folder"),
+    ],
+)
+def test_train_refuses(words: list[str], part: str, tmp_path: Path) -> None:
+    refused(run("train", *words, "--out", tmp_path / "run"), part)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_refuses_a_file_for_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    refused(run("train", "shapes", "--out", tmp_path / "run"), "cannot write")
+
+
+def test_train_from_a_saved_configuration(tmp_path: Path) -> None:
+    from bridge_stg.training.recipes import recipe
+
+    config: dict[str, Any] = recipe("shapes").model_dump()
+    (tmp_path / "config.json").write_text(json.dumps(config | {"speed": 1}))
+    refused(run("train", tmp_path / "config.json", "--out", tmp_path / "run"), "speed")
+    (tmp_path / "config.json").write_text(json.dumps(config | {"base": "/nowhere"}))
+    refused(run("train", tmp_path / "config.json", "--out", tmp_path / "run"), "/nowhere")
