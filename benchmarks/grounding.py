@@ -5,7 +5,7 @@
     python benchmarks/grounding.py --scale 8b --random           # any size, random weights, the same cost
     python benchmarks/grounding.py --scale shapes --random --command-line
 
-The first call in the process is "first", the median of the others "warm". Random weights never end an answer, so
+The first call in the process is "first", the median of the others "warm". Random weights never end an answer:
 it is cut at --answer-tokens, and the window is given: the middle half of the clip.
 """
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
 from bridge_stg.model.configuration import BridgeSTGConfig
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, _joined
 from bridge_stg.model.processing import BridgeSTGProcessor
 
 
@@ -71,8 +71,8 @@ def towers_output(
     ours = model.encode_video(patches, grid)
     stock = stock_copy(model).model.get_video_features(patches, grid)
     return (
-        [*ours.pooler_output, *ours.deepstack_features],
-        [*stock.pooler_output, *stock.deepstack_features],
+        [ours.tokens, *ours.deepstack],
+        [_joined(stock.pooler_output), *map(_joined, stock.deepstack_features)],
     )
 
 
@@ -98,5 +98,5 @@ def test_batched_vision_attention_equals_the_stock_loop(
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
     # Clips do not see one another: alone, the first gives what it gave in the batch.
     with torch.no_grad():
-        alone = model.encode_video(parts[0][0], torch.tensor([parts[0][1]])).pooler_output[0]
-    torch.testing.assert_close(alone, ours[0], atol=1e-5, rtol=1e-5)
+        alone = model.encode_video(parts[0][0], torch.tensor([parts[0][1]])).tokens
+    torch.testing.assert_close(alone, ours[0][: len(alone)], atol=1e-5, rtol=1e-5)

@@ -7,6 +7,7 @@ frames, R (frame, sentence) rows, N labelled tokens.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel, Qwen3VLForConditionalGeneration
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 
 from bridge_stg.errors import CheckpointError
@@ -43,6 +43,14 @@ class BridgeSTGOutput(ModelOutput):
     bridge: Tensor | None = None
     spatial: SpatialOutput | None = None
     spatial_losses: SpatialLosses | None = None
+
+
+@dataclass(frozen=True)
+class EncodedVideo:
+    """Visual tokens (N, D) of all clips in a row, and the DeepStack features (N, D) of each level."""
+
+    tokens: Tensor
+    deepstack: tuple[Tensor, ...]
 
 
 class BridgeSTGForVideoGrounding(PreTrainedModel):
@@ -154,7 +162,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         pixel_values_videos: Tensor | None = None,
         video_grid_thw: Tensor | None = None,
         slot_mask: Tensor | None = None,
-        vision: BaseModelOutputWithPooling | None = None,
+        vision: EncodedVideo | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
         """Last-layer hidden states (B, L, D) of the language model.
@@ -172,14 +180,13 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         visual_mask, deepstack = None, None
         if vision is not None:
             visual_mask = input_ids == self.config.mllm.video_token_id
-            features = torch.cat(list(vision.pooler_output)).to(embeds.dtype)
-            if int(visual_mask.sum()) != len(features):
+            if int(visual_mask.sum()) != len(vision.tokens):
                 raise ValueError(
-                    f"{int(visual_mask.sum())} video tokens but {len(features)} encoded ones: input_ids and "
-                    "video_grid_thw must come from the same call of the processor"
+                    f"{int(visual_mask.sum())} video tokens but {len(vision.tokens)} encoded: "
+                    "input_ids and video_grid_thw must come from the same call of the processor"
                 )
-            embeds = embeds.masked_scatter(visual_mask[..., None], features)
-            deepstack = [torch.cat(list(level)) for level in vision.deepstack_features]
+            embeds = embeds.masked_scatter(visual_mask[..., None], vision.tokens.to(embeds.dtype))
+            deepstack = list(vision.deepstack)
         return self.mllm.model.language_model(
             inputs_embeds=embeds,
             position_ids=position_ids,
@@ -190,9 +197,11 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             deepstack_visual_embeds=deepstack,
         ).last_hidden_state
 
-    def encode_video(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> BaseModelOutputWithPooling:
-        """The vision tower on frame pairs: merged tokens and DeepStack features, split per clip."""
-        return self.mllm.model.get_video_features(pixel_values_videos, video_grid_thw)
+    def encode_video(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> EncodedVideo:
+        """The vision tower on frame pairs: merged tokens and DeepStack features."""
+        output = self.mllm.model.get_video_features(pixel_values_videos, video_grid_thw)
+        # Some releases of transformers split features by clip and some do not.
+        return EncodedVideo(_joined(output.pooler_output), tuple(map(_joined, output.deepstack_features)))
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: Qwen3-VL, the bridge and the localizer initialise themselves when they are built."""
@@ -263,3 +272,7 @@ def adapter_parameters(model: nn.Module) -> list[str]:
 
 
 AutoModel.register(BridgeSTGConfig, BridgeSTGForVideoGrounding)
+
+
+def _joined(features: Tensor | Sequence[Tensor]) -> Tensor:
+    return features if isinstance(features, Tensor) else torch.cat(list(features))

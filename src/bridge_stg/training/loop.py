@@ -61,6 +61,9 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
             vision = Qwen3VLForConditionalGeneration.from_pretrained(_folder(config.base), use_safetensors=True)
             model.mllm.model.visual.load_state_dict(vision.model.visual.state_dict())
         model.mllm.requires_grad_(True)
+        # A vision tower that has learned to see stays as it is: the token loss would make it forget
+        # (docs/log.md).
+        model.mllm.model.visual.requires_grad_(config.base is None)
         return model, processor
     spatial = small_spatial_config()
     model, processor, _ = assemble(

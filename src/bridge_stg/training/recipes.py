@@ -31,7 +31,7 @@ def shapes_vision() -> TrainConfig:
             mix=ClipMix(),
             image_mix=ClipMix(),
         ),
-        optim=OptimConfig(lr=1.5e-3, warmup_ratio=0.05, final_ratio=0.05, steps=800),
+        optim=OptimConfig(lr=1.5e-3, warmup_ratio=0.05, final_ratio=0.05, steps=1300),
     )
 
 
@@ -54,7 +54,7 @@ def shapes_pretrain() -> TrainConfig:
             mix=ClipMix(captions=4, moments=1, seconds=2, windows=3, choices=1),
             image_mix=ClipMix(captions=1),
         ),
-        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=2400),
+        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=2000),
     )
 
 

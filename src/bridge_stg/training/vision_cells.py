@@ -56,8 +56,7 @@ class CellProbe(nn.Module):
     ) -> ProbeOutput:
         """Mean cross-entropy over cells; ``cells`` (N, 3) colour, shape and action, UNKNOWN where not asked."""
         vision = self.model.encode_video(pixel_values_videos, video_grid_thw)
-        levels = [torch.cat(list(vision.pooler_output))]
-        levels += [torch.cat(list(level)) for level in vision.deepstack_features]
+        levels = [vision.tokens, *vision.deepstack]
         sizes = [len(COLOUR_NAMES), len(SHAPE_NAMES), len(ACTION_NAMES)]
         loss = cells.new_zeros((), dtype=torch.float32)
         correct: dict[str, tuple[int, int]] = {}
