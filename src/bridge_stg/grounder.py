@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.model.answering import MAX_ANSWER_TOKENS, answer, bridge_answers, read_clip
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.placement import check_device, choose_threads
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
@@ -59,19 +59,6 @@ def checkpoint_folder(name: str) -> str:
             f"{name}: no such folder; give {known}, a checkpoint's folder or a hub id owner/name"
         )
     return name
-
-
-def choose_threads() -> int:
-    """Threads for torch on a CPU: the cores of this process, less what already runs on them, at least one.
-
-    Two processes with two threads each on two cores slow each other down by far more than two.
-    Where ``OMP_NUM_THREADS`` is set, what torch made of it stands.
-    """
-    if "OMP_NUM_THREADS" in os.environ:
-        return torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
-    return max(cores - busy, 1)
 
 
 class VideoGrounder:
@@ -290,15 +277,6 @@ def read_window(text: str, duration: float) -> tuple[Status, TimeSpan | None]:
     if end <= start:
         return "empty_window", None
     return "ok", TimeSpan(start, end)
-
-
-def check_device(device: str) -> None:
-    """Raise InputError when torch cannot put a number on ``device``."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as problem:
-        reason = str(problem).splitlines()[0]
-        raise InputError(f"device {device!r} cannot be used ({reason}); leave it out or give cpu") from problem
 
 
 def _inside(window: TimeSpan, duration: float) -> TimeSpan:

@@ -40,7 +40,7 @@ def train(
     quiet_libraries()
     import torch
 
-    from bridge_stg.grounder import choose_threads
+    from bridge_stg.model.placement import choose_threads
     from bridge_stg.training.loop import train as run
 
     torch.set_num_threads(threads or choose_threads())

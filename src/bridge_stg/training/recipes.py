@@ -54,7 +54,7 @@ def shapes_pretrain() -> TrainConfig:
             mix=ClipMix(captions=4, moments=1, seconds=2, windows=3, choices=1),
             image_mix=ClipMix(captions=1),
         ),
-        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=2000),
+        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=1650),
     )
 
 
@@ -68,18 +68,18 @@ def shapes() -> TrainConfig:
             seed=1,
             clips_per_step=6,
             images_per_step=16,
-            image_share=0.2,
+            image_share=0.15,
             curriculum=(
-                Lesson(until=0.15, min_objects=1, max_objects=2, max_duration=10.0),
-                Lesson(until=0.50, min_objects=1, max_objects=4, max_duration=12.0),
+                Lesson(until=0.10, min_objects=1, max_objects=3, max_duration=10.0),
+                Lesson(until=0.40, min_objects=1, max_objects=5, max_duration=12.0),
                 Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
             ),
-            mix=ClipMix(located=3, windows=1, choices=1, tracked=1),
+            mix=ClipMix(located=2, windows=2, choices=1, tracked=1),
             image_mix=ClipMix(referred=2),
-            num_positive=3,
+            num_positive=2,
             num_negative=1,
         ),
-        optim=OptimConfig(lr=5e-4, spatial_lr=5e-4, warmup_ratio=0.03, final_ratio=0.05, steps=3000),
+        optim=OptimConfig(lr=5e-4, spatial_lr=1e-3, warmup_ratio=0.03, final_ratio=0.05, steps=1500),
         weights=WeightsConfig(box=5.0),
     )
 
