@@ -49,7 +49,8 @@ def main() -> None:
         import torch
 
         from bridge_stg.cli.prepare import quiet_libraries
-        from bridge_stg.grounder import VideoGrounder, choose_threads
+        from bridge_stg.grounder import VideoGrounder
+        from bridge_stg.model.placement import choose_threads
 
         quiet_libraries()
         imported = time.perf_counter() - started

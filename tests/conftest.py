@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no reason to fail: what an example needs in seconds is not what is tested.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # What the taught checkpoint learned by heart about the first video, and what follows from it.
 TAUGHT = {

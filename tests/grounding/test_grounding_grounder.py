@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import TAUGHT
 from PIL import Image
 
 from bridge_stg import grounder as module
 from bridge_stg.errors import CheckpointError, InputError, VideoError
-from bridge_stg.grounder import VideoGrounder, checkpoint_folder, choose_threads, read_window
+from bridge_stg.grounder import VideoGrounder, checkpoint_folder, read_window
 from bridge_stg.types import GroundingResult, TimeSpan
 from bridge_stg.video.sampling import sample_video
 
@@ -302,13 +301,3 @@ def test_what_names_a_checkpoint(small_checkpoint: Path, tmp_path: Path) -> None
 def test_a_device_that_is_not_there(small_checkpoint: Path) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         VideoGrounder.from_pretrained(str(small_checkpoint), device="abacus")
-
-
-def test_threads_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    for load, threads in ((0.2, 8), (3.0, 5), (7.6, 1), (50.0, 1)):
-        monkeypatch.setattr(module.os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
-        assert choose_threads() == threads
-    monkeypatch.setenv("OMP_NUM_THREADS", "not a number: torch has read it already")
-    assert choose_threads() == torch.get_num_threads()
