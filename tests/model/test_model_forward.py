@@ -86,6 +86,19 @@ def test_losses_are_finite_whatever_the_frames(
     assert float(losses.objectness) > 0
 
 
+@pytest.mark.parametrize(("has_target", "divisor"), [([False] * 6, 6), ([True, False, True] * 2, 4)])
+def test_objectness_is_divided_by_targets_or_without_any_by_rows(
+    make_model: MakeModel, processor: BridgeSTGProcessor, has_target: list[bool], divisor: int
+) -> None:
+    model = make_model()
+    inputs = dict(processor(make_video(3), ["the red circle", "left"], answers=["red", "moves"]))
+    truth = {"targets": torch.full((6, 4), 0.5), "has_target": torch.tensor(has_target)}
+    with torch.no_grad():
+        default = model(**inputs, **truth).spatial_losses
+        summed = model(**inputs, **truth, num_targets=1.0).spatial_losses
+    torch.testing.assert_close(default.objectness * divisor, summed.objectness)
+
+
 @pytest.mark.parametrize("select_layers", ["all", "last"])
 def test_more_queries_than_a_frame_has_tokens(
     make_model: MakeModel, processor: BridgeSTGProcessor, select_layers: str

@@ -147,7 +147,8 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
                 targets,
                 has_target,
                 weights,
-                num_targets if num_targets is not None else has_target.sum().clamp(min=1),
+                # Not clamped: a batch without any target divides its objectness by num_rows.
+                num_targets if num_targets is not None else has_target.sum(),
                 num_rows if num_rows is not None else len(targets),
             )
             spatial_term = weights.spatial * spatial_losses.total
