@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from bridge_stg.data.records import read_truth
+from bridge_stg.data.shapes.world import make_scene
+from bridge_stg.data.shapes.writer import write_shapes
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.training.configuration import DataConfig, override
 from bridge_stg.training.recipes import recipe
-from bridge_stg.training.shapes_clips import build_batch, step_settings
+from bridge_stg.training.shapes_clips import build_batch, sample_times, step_settings
 from bridge_stg.training.small_model import small_config, small_tokenizer
+from bridge_stg.video.sampling import sample_video
 
 STEPS = 10
 
@@ -87,3 +94,18 @@ def test_the_curriculum_grows_with_the_step(config: DataConfig) -> None:
     boundary = round(lesson[0].until * 100)
     assert step_settings(config, boundary - 1, 100)[1].max_objects == lesson[0].max_objects
     assert step_settings(config, boundary, 100)[1].max_objects == lesson[1].max_objects
+
+
+def test_training_samples_the_frames_that_the_file_would_give(tmp_path: Path) -> None:
+    """25 fps has a frame exactly between two sampled times; the file decides which one counts."""
+    truth = write_shapes(tmp_path / "clips", videos=6, seed=3, workers=1)
+    seen = set()
+    for record in read_truth(truth):
+        if record.video in seen:
+            continue
+        seen.add(record.video)
+        sampled = sample_video(truth.parent / record.video, fps=2.0)
+        fps = sampled.info.fps
+        scene = dataclasses.replace(make_scene(0), fps=fps, frame_count=record.frame_count)
+        np.testing.assert_allclose(sample_times(scene, 2.0), sampled.times, atol=2e-3)
+    assert len(seen) == 6

@@ -23,6 +23,7 @@ from bridge_stg.prompting.templates import LOCATED, WINDOW_WORDINGS, choices_tex
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.training.configuration import ClipMix, DataConfig
 from bridge_stg.types import TimeSpan
+from bridge_stg.video.sampling import choose_frames, wanted_times
 
 MOMENT = "What happens at this time? {time}"
 SECONDS = "During which seconds does this happen? {query}"
@@ -172,9 +173,9 @@ def image_clip(
 
 def sample_times(scene: Scene, fps: float) -> NDArray[np.float64]:
     """Times (F,) of the frames that sampling a video file of this scene would choose."""
-    wanted = np.arange(0.0, scene.frame_count / float(scene.fps), 1.0 / fps)
-    shown = np.floor(wanted * float(scene.fps) + 0.5)
-    return np.unique(np.minimum(shown, scene.frame_count - 1)) / float(scene.fps)
+    shown = np.arange(scene.frame_count) / float(scene.fps)
+    chosen = choose_frames(shown, wanted_times(0.0, scene.duration, fps), 0.5 / float(scene.fps))
+    return shown[chosen]
 
 
 def draw(
