@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from tiny_models import make_video, tiny_spatial_config
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.configuration import ETA_MODES, BridgeSTGConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -97,6 +99,26 @@ def test_objectness_is_divided_by_targets_or_without_any_by_rows(
         default = model(**inputs, **truth).spatial_losses
         summed = model(**inputs, **truth, num_targets=1.0).spatial_losses
     torch.testing.assert_close(default.objectness * divisor, summed.objectness)
+
+
+def test_alignment_weighted_zero_pulls_at_nothing(make_model: MakeModel, processor: BridgeSTGProcessor) -> None:
+    """Table 13: the whole gradient is that without alignment plus that of alignment alone."""
+    model = make_model().train()
+    inputs = dict(processor(make_video(3), ["the red circle"], answers=["red"]))
+    truth = {"targets": torch.full((3, 4), 0.5), "has_target": torch.tensor([True, False, True])}
+    only = LossWeights(token=0.0, objectness=0.0, box=0.0, giou=0.0, denoising=0.0)
+
+    def gradient(weights: LossWeights) -> Tensor:
+        model.zero_grad()
+        torch.manual_seed(3)  # the same noised boxes and the same sampled negatives
+        model(**inputs, **truth, weights=weights).loss.backward()
+        parts = [p.grad.flatten() if p.grad is not None else p.new_zeros(p.numel()) for p in model.parameters()]
+        return torch.cat(parts)
+
+    alone = gradient(only)
+    assert alone.abs().max() > 0
+    assert gradient(replace(only, alignment=0.0)).abs().max() == 0
+    torch.testing.assert_close(gradient(LossWeights()), gradient(LossWeights(alignment=0.0)) + alone)
 
 
 @pytest.mark.parametrize("select_layers", ["all", "last"])

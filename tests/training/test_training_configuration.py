@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from bridge_stg.errors import InputError
-from bridge_stg.training.configuration import DataConfig, Lesson, TrainConfig, override
+from bridge_stg.losses.objective import LossWeights
+from bridge_stg.training.configuration import DataConfig, Lesson, TrainConfig, WeightsConfig, override
 from bridge_stg.training.recipes import RECIPES, recipe
 
 
@@ -68,6 +69,15 @@ def test_every_problem_is_listed_at_once() -> None:
 def test_a_bad_value_is_an_input_error(setting: str, word: str) -> None:
     with pytest.raises(InputError, match=word):
         override(recipe("shapes"), [setting])
+
+
+def test_weights_are_those_of_the_objective() -> None:
+    assert LossWeights(**WeightsConfig().model_dump()) == LossWeights.paper()
+    assert LossWeights(**recipe("shapes").weights.model_dump()) == LossWeights.ovdino()
+    changed = override(recipe("shapes"), ["weights.alignment=0", "weights.denoising_box=2"]).weights
+    assert LossWeights(**changed.model_dump()) == LossWeights(box=5.0, alignment=0.0, denoising_box=2.0)
+    with pytest.raises(InputError, match=r"weights\.giou"):
+        override(recipe("shapes"), ["weights.giou=-1"])
 
 
 def lessons(*ends: float) -> list[dict[str, Any]]:

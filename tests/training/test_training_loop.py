@@ -109,6 +109,11 @@ def test_stopped_and_resumed_pretraining_is_the_same_run(base: Path, tmp_path: P
         train(pretrain(6), tmp_path, stop_at(4))
     assert json.loads((tmp_path / "state" / "step.json").read_text()) == {"step": 3}
     assert len(curve(tmp_path)) == 4
+    # The tied output layer is stored once.
+    stored = load_file(tmp_path / "state" / "model.safetensors")
+    tied = {"mllm.model.language_model.embed_tokens.weight", "mllm.lm_head.weight"}
+    assert len(tied & stored.keys()) == 1
+    assert not list((tmp_path / "state").glob("pytorch_model*"))
     heard: list[str] = []
     train(pretrain(6), tmp_path, heard.append)
     assert heard[0] == "going on from step 3"
@@ -305,6 +310,20 @@ def test_a_run_on_broken_weights_stops_and_saves_nothing(base: Path, tmp_path: P
         train(bridge(broken, 2), tmp_path / "run", quiet)
     assert not (tmp_path / "run" / "state").exists()
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    with pytest.raises(InputError, match="one process only so far, not in 2"):
+        train(pretrain(2), tmp_path / "run", quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_both_stages_read_frames_of_the_same_size(base: Path) -> None:
+    sizes = {
+        build_model(config)[1].frame_size(640, 480) for config in (pretrain(2), bridge(base / "checkpoint", 2))
+    }
+    assert len(sizes) == 1
 
 
 def test_a_missing_base_is_said_before_anything_is_written(tmp_path: Path) -> None:

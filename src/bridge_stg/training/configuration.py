@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bridge_stg.errors import InputError
 
 Share = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -89,11 +90,18 @@ class OptimConfig(_Strict):
 
 
 class WeightsConfig(_Strict):
-    """Eq. 7-9; beta 0.5 is the paper's."""
+    """Eq. 7-9, the fields and defaults of LossWeights; 0 removes a term (the ablations of Table 13)."""
 
-    token: float = 1.0
-    spatial: float = 0.02
-    box: float = 0.5
+    token: Weight = 1.0
+    spatial: Weight = 0.02
+    objectness: Weight = 1.0
+    box: Weight = 0.5
+    giou: Weight = 2.0
+    denoising: Weight = 1.0
+    alignment: Weight = 1.0
+    denoising_objectness: Weight = 1.0
+    denoising_box: Weight = 5.0
+    denoising_giou: Weight = 2.0
 
 
 class TrainConfig(_Strict):
@@ -115,7 +123,6 @@ class TrainConfig(_Strict):
     precision: Literal["no", "bf16"] = "no"
     save_minutes: float = Field(default=5.0, gt=0)
     log_every: int = Field(default=20, ge=1)
-    validate_every: int = Field(default=0, ge=0)
 
 
 def override(config: TrainConfig, settings: list[str]) -> TrainConfig:

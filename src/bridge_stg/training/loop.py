@@ -28,7 +28,12 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.progress import RunLog, TokenGroups
 from bridge_stg.training.shapes_clips import build_batch
-from bridge_stg.training.small_model import small_config, small_spatial_config, small_tokenizer
+from bridge_stg.training.small_model import (
+    MAX_TOKENS_PER_FRAME,
+    small_config,
+    small_spatial_config,
+    small_tokenizer,
+)
 from bridge_stg.training.vision_cells import CellProbe, ProbeOutput, build_cells
 
 
@@ -67,7 +72,7 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
         return model, processor
     spatial = small_spatial_config()
     model, processor, _ = assemble(
-        _folder(config.base), detector=None, spatial=spatial, max_tokens_per_frame=24
+        _folder(config.base), detector=None, spatial=spatial, max_tokens_per_frame=MAX_TOKENS_PER_FRAME
     )
     model.mllm.requires_grad_(False)
     if config.tune == "lora":
@@ -117,10 +122,16 @@ def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print)
         after "bridge".
 
     Raises:
-        InputError: the base checkpoint is missing.
+        InputError: the base checkpoint is missing, or several processes were started.
         BridgeSTGError: the loss or a gradient is not finite; the weights are those of the step before.
     """
     accelerator = Accelerator(mixed_precision=config.precision)
+    if accelerator.num_processes > 1:
+        # Each would train on the same batches and write the same files.
+        raise InputError(
+            f"training runs in one process only so far, not in {accelerator.num_processes}; "
+            "start bridge-stg train by itself, without accelerate launch or torchrun"
+        )
     set_seed(config.data.seed)
     model, processor = build_model(config)
     model.train()
@@ -146,7 +157,7 @@ def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print)
         # and the noise of the steps after that would be another one.
         generator=torch.Generator().manual_seed(config.data.seed),
     )
-    weights = LossWeights(token=config.weights.token, spatial=config.weights.spatial, box=config.weights.box)
+    weights = LossWeights(**config.weights.model_dump())
     log, groups = RunLog(out / "log.jsonl", start), TokenGroups(processor.tokenizer)
     saved = time.monotonic()
     for step, batch in enumerate(loader, start=start):
@@ -233,12 +244,14 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def save(accelerator: Accelerator, out: Path, step: int) -> None:
     """Write weights, optimizer, scheduler and RNG beside the old state, then replace it.
 
+    The weights are safetensors; the rest are pickles, so a state is to be loaded only where it was written.
+
     ``step.json`` is written last and removed first: a folder that has it is complete, whenever the run is
     killed.
     """
     fresh, state = out / "state.new", out / "state"
     _remove(fresh)
-    accelerator.save_state(str(fresh), safe_serialization=False)
+    accelerator.save_state(str(fresh))
     (fresh / "step.tmp").write_text(json.dumps({"step": step}), encoding="utf-8")
     os.replace(fresh / "step.tmp", fresh / "step.json")
     _remove(state)

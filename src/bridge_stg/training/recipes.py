@@ -80,7 +80,7 @@ def shapes() -> TrainConfig:
             num_negative=1,
         ),
         optim=OptimConfig(lr=5e-4, spatial_lr=1e-3, warmup_ratio=0.03, final_ratio=0.05, steps=1500),
-        weights=WeightsConfig(box=5.0),
+        weights=WeightsConfig(box=5.0),  # LossWeights.ovdino()
     )
 
 

@@ -19,6 +19,8 @@ from bridge_stg.prompting.templates import LOCATED, PROMPTS, WINDOW_WORDINGS, WI
 from bridge_stg.training.shapes_clips import MOMENT, SECONDS
 
 CORPUS_SCENES = 200
+# Squares of 24 pixels (patch 12, merge 2). Every stage reads frames at this size.
+MAX_TOKENS_PER_FRAME = 24
 
 
 @cache
@@ -112,6 +114,6 @@ def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeST
         mllm=mllm,
         spatial=small_spatial_config(),
         det_token_id=token(DET_TOKEN),
-        max_tokens_per_frame=24,
+        max_tokens_per_frame=MAX_TOKENS_PER_FRAME,
         **changes,
     )
