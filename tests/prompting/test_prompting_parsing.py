@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,19 @@ from bridge_stg.types import TimeSpan
         ("from 3s to 4.5s", (3.0, 4.5)),
         ("3-5 seconds", (3.0, 5.0)),
         ("<3.0 seconds> to <4.0 seconds>", (3.0, 4.0)),
-        ("From 2.0, until 4.0, and again at 7.0.", (2.0, 4.0)),
+        ("3 s - 5 s", (3.0, 5.0)),
+        ("3.0 s -5.0 s", (3.0, 5.0)),
+        ("From 3.0 until 4.5 Seconds", (3.0, 4.5)),
+        # Other numbers are no times.
+        ("The 2 circles move from 3.0 to 4.5 seconds", (3.0, 4.5)),
+        ("Event 1 starts at 2.0 seconds and ends at 4.0 seconds", (2.0, 4.0)),
+        ("Between 3 and 4.5 seconds, 2 circles and 1 star move", (3.0, 4.5)),
+        ("frames 24 to 29, which is 12.2 s to 14.7 s", (12.2, 14.7)),
+        # Two decimal numbers alone.
+        ("2.1 to 4.6", (2.1, 4.6)),
+        ("from 2.1 to 4.6.", (2.1, 4.6)),
+        ("(2.1, 4.6)", (2.1, 4.6)),
+        ("-1.5 to 4.6", (-1.5, 4.6)),
         # As they stand: what a reversed, equal or negative window means is the caller's business.
         ("starts at 5.0 seconds and ends at 2.0 seconds", (5.0, 2.0)),
         ("starts at 2.0 seconds and ends at 2.0 seconds", (2.0, 2.0)),
@@ -44,6 +58,19 @@ def test_two_times_are_read(answer: str, window: tuple[float, float]) -> None:
         "The start and end frames are: [24, 29].",
         "It starts at 1.0 seconds. The frames are [2, 4",
         "1.2.3",
+        "1 min 20 s to 1 min 30 s",
+        "from one minute 20 seconds to one minute 30 seconds",
+        "500 ms to 900 ms",
+        "2m 3s to 2m 5s",
+        # More than two times, or a time and some other number: which two is a guess.
+        "From 2.0, until 4.0, and again at 7.0.",
+        "from 2.0 to 4.0 seconds and again at 7.0 seconds",
+        "from 1.0 to 2.0 to 3.0 seconds",
+        "Event 1 - 3.0 seconds to 4.5 seconds",
+        "The 2 circles move at 3.0 seconds",
+        "2 to 4",
+        "2 circles and 4 squares",
+        "1e-5 seconds to 2.0 seconds",
         "version 1.2.3 of 4.5.6",
         "red2 and blue3",
         "at 1:23 until 1:30",
@@ -52,7 +79,7 @@ def test_two_times_are_read(answer: str, window: tuple[float, float]) -> None:
         ".5 to .7",
     ],
 )
-def test_fewer_than_two_plain_times_are_no_window(answer: str) -> None:
+def test_other_than_two_times_are_no_window(answer: str) -> None:
     assert parse_window(answer) is None
 
 
@@ -69,11 +96,14 @@ def test_every_wording_reads_back_what_was_written(
 
 
 NUMBERS = st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,3})?", fullmatch=True)
-WORDS = st.sampled_from(["at", "to", "seconds", "[3, 4]", "x2", "1.2.3", "until 7:15", "(a)", "3,5"])
+WORDS = st.sampled_from(["at", "circles", "[3, 4]", "x2", "1.2.3", "until 7:15", "(a)", "3,5", "event", "1st"])
 
 
-@given(st.lists(NUMBERS | WORDS, max_size=8))
-def test_the_first_two_plain_numbers_among_words(words: list[str]) -> None:
-    numbers = [float(word) for word in words if word.replace(".", "", 1).isdigit()]
-    expected = (numbers[0], numbers[1]) if len(numbers) > 1 else None
-    assert parse_window(" ".join(words)) == expected
+@given(st.lists(NUMBERS | WORDS, max_size=8), st.lists(NUMBERS, max_size=4), st.randoms())
+def test_only_numbers_with_a_unit_are_times(words: list[str], times: list[str], random: random.Random) -> None:
+    """Times among other numbers, however they are mixed: read when there are two of them."""
+    pieces = [f"and {word} things" for word in words] + [f"and {time} seconds" for time in times]
+    random.shuffle(pieces)
+    order = [float(piece.split()[1]) for piece in pieces if piece.endswith("seconds")]
+    expected = (order[0], order[1]) if len(order) == 2 else None
+    assert parse_window(" ".join(pieces)) == expected

@@ -6,25 +6,47 @@ import re
 
 # An answer that was cut off can leave the bracket open; its frame indices are still no seconds.
 _FRAME_LIST = re.compile(r"\[[^\]]*(?:\]|$)")
-# A plain decimal number, with or without a unit stuck to it ("4.5s"). Not a number: part of a word, a version
-# ("1.2.3"), a clock time ("1:23"), or digits around a comma, which different people read differently.
-_NUMBER = re.compile(
-    r"(?<![\w.])(?<!\d[,:])-?\d+(?:\.\d+)?(?!\.\d)(?![,:]\d)(?:(?!\w)|(?=(?:s|secs?|seconds?)\b))"
+_SECONDS = r"(?:seconds?|secs?|s)\b"
+# Not a number: part of a word, a version ("1.2.3"), a clock time ("1:23"), or digits around a comma, which
+# different people read differently. The unit may be stuck to it ("4.5s").
+_PLAIN = rf"(?<![\w.])(?<!\w-)(?<!\d[,:])-?\d+(?:\.\d+)?(?!\.\d)(?![,:]\d)(?:(?!\w)|(?={_SECONDS}))"
+_NUMBER = re.compile(_PLAIN, re.IGNORECASE)
+# A dash between two times is the word "to", never a sign: "3-5 s", "3 s - 5 s".
+_DASH = re.compile(rf"(?<=\d)(\s*{_SECONDS})?\s*[-\u2013\u2014]\s*(?=\d)", re.IGNORECASE)
+_TO = r"\s*(?:to|until|till|through)\s*"
+# The numbers that one "seconds" speaks for: its own, and those joined to it.
+_BOUND = re.compile(
+    rf"(?:between\s+{_PLAIN}\s*and\s*{_PLAIN}|{_PLAIN}(?:{_TO}{_PLAIN})*)\s*{_SECONDS}", re.IGNORECASE
+)
+# Times in other units are not put together from parts.
+_OTHER_UNIT = re.compile(
+    r"(?<![a-z])(?:minutes?|mins?|hours?|hrs?|milliseconds?|msecs?)\b|\d\s*(?:ms|m|h)\b", re.IGNORECASE
+)
+# Nothing but two decimal numbers: what else could they be?
+_BARE = re.compile(
+    r"[\s(<]*(?:from\s|between\s)?\s*(-?\d+\.\d+)\s*(?:to|until|till|through|and|,)\s*(-?\d+\.\d+)[\s)>.]*",
+    re.IGNORECASE,
 )
 
 
 def parse_window(answer: str) -> tuple[float, float] | None:
-    """The first two times of an answer in seconds, as they stand; None unless there are two.
+    """The two times of an answer in seconds, as they stand; None unless there are exactly two.
 
-    Frame indices in square brackets are ignored: the seconds are the answer. The caller decides what an empty
-    or reversed window means.
+    A time is a number that the word "seconds" belongs to: "A seconds", "A to B seconds", "between A and B
+    seconds", "A - B s". Other numbers ("the 2 circles") are no times; frame indices in square brackets are a
+    cross-check only. An answer of two decimal numbers and no word ("2.1 to 4.6") is read too. The caller
+    decides what an empty or reversed window means.
 
     >>> parse_window("The event starts at 12.2 seconds and ends at 14.7 seconds. The frames are: [24, 29].")
     (12.2, 14.7)
     >>> parse_window("It starts at 12.2 seconds.") is None
     True
     """
-    numbers = _NUMBER.findall(_FRAME_LIST.sub(" ", answer))
-    if len(numbers) < 2:
+    text = _DASH.sub(r"\1 to ", _FRAME_LIST.sub(" ", answer))
+    if _OTHER_UNIT.search(text):
         return None
-    return float(numbers[0]), float(numbers[1])
+    bare = _BARE.fullmatch(text)
+    if bare is not None:
+        return float(bare[1]), float(bare[2])
+    times = [number for match in _BOUND.finditer(text) for number in _NUMBER.findall(match[0])]
+    return (float(times[0]), float(times[1])) if len(times) == 2 else None
