@@ -172,7 +172,7 @@ def test_a_truncated_line_is_named(files: tuple[Path, Path]) -> None:
 
 def test_a_file_that_is_no_text_is_named(files: tuple[Path, Path]) -> None:
     files[1].write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(DataError, match=r"answers\.jsonl: "):
+    with pytest.raises(DataError, match=r"answers\.jsonl:1: not a JSON line"):
         score_files(*files, protocol="stcat")
 
 

@@ -48,8 +48,19 @@ class TruthRecord:
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
             raise DataError(f"record {self.id!r}: task must be one of {get_args(Task)}, got {self.task!r}")
-        if not self.fps > 0:
+        if self.qtype not in get_args(QueryType):
+            raise DataError(
+                f"record {self.id!r}: qtype must be one of {get_args(QueryType)}, got {self.qtype!r}"
+            )
+        if not 0 < self.fps < math.inf:
             raise DataError(f"record {self.id!r}: fps must be positive, got {self.fps}")
+        if min(self.frame_count, self.width, self.height) < 1:
+            raise DataError(f"record {self.id!r}: frame_count, width and height must be positive")
+        if not 0 <= self.clip[0] < self.clip[1] <= self.frame_count:
+            raise DataError(
+                f"record {self.id!r}: clip {list(self.clip)} must be half-open frames "
+                f"within [0, {self.frame_count}]"
+            )
         if self.window is not None and not 0 <= self.window[0] < self.window[1] <= self.frame_count:
             raise DataError(
                 f"record {self.id!r}: window {list(self.window)} must be half-open frames "
@@ -58,6 +69,11 @@ class TruthRecord:
         if self.task in ("stvg", "vtg") and self.window is None:
             raise DataError(f"record {self.id!r}: task {self.task} needs a window")
         for frame, box in self.boxes.items():
+            if not 0 <= frame < self.frame_count:
+                raise DataError(
+                    f"record {self.id!r}: box of frame {frame} is not within "
+                    f"[0, {self.frame_count})"
+                )
             if len(box) != 4 or not all(math.isfinite(value) for value in box):
                 raise DataError(f"record {self.id!r}: box of frame {frame} must be 4 finite numbers, got {box}")
             if box[2] < box[0] or box[3] < box[1]:
@@ -90,6 +106,7 @@ class TruthRecord:
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> TruthRecord:
+        """One parsed line; DataError naming the record when a field is unknown, missing or malformed."""
         known = set(cls.__dataclass_fields__)
         unknown = sorted(set(line) - known)
         name = line.get("id", "?")
@@ -97,20 +114,59 @@ class TruthRecord:
             raise DataError(f"record {name!r}: unknown fields {unknown}; known are {sorted(known)}")
         try:
             values = dict(line)
-            values["clip"] = tuple(values["clip"])
+            for field_name in ("id", "video", "query"):
+                _expect(isinstance(values[field_name], str), field_name, "text", values[field_name])
+            for field_name in ("frame_count", "width", "height"):
+                _expect(_is_whole(values[field_name]), field_name, "a whole number", values[field_name])
+            _expect(_is_number(values["fps"]), "fps", "a number", values["fps"])
+            values["clip"] = _frame_pair("clip", values["clip"])
             if values.get("window") is not None:
-                values["window"] = tuple(values["window"])
-            values["boxes"] = {int(frame): tuple(box) for frame, box in values.get("boxes", {}).items()}
-            values["choices"] = tuple(values.get("choices", ()))
+                values["window"] = _frame_pair("window", values["window"])
+            values["boxes"] = _boxes(values.get("boxes", {}))
+            choices = values.get("choices", [])
+            _expect(isinstance(choices, list), "choices", "a list", choices)
+            values["choices"] = tuple(choices)
             return cls(**values)
-        except (KeyError, TypeError) as problem:
+        except DataError:
+            raise
+        except KeyError as problem:
+            raise DataError(f"record {name!r}: field {problem} is missing") from problem
+        except (TypeError, ValueError) as problem:
             raise DataError(f"record {name!r}: missing or malformed field: {problem}") from problem
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _expect(fits: bool, name: str, wanted: str, value: object) -> None:
+    if not fits:
+        raise ValueError(f"{name} must be {wanted}, got {str(value)[:80]!r}")
+
+
+def _frame_pair(name: str, value: Any) -> tuple[int, int]:
+    fits = isinstance(value, list) and len(value) == 2 and all(map(_is_whole, value))
+    _expect(fits, name, "two frame numbers", value)
+    return value[0], value[1]
+
+
+def _boxes(value: Any) -> dict[int, Box]:
+    _expect(isinstance(value, dict), "boxes", "an object of frame number -> box", value)
+    for frame, box in value.items():
+        _expect(frame.isdecimal(), "boxes", "keyed by frame numbers", frame)
+        fits = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
+        _expect(fits, f"box of frame {frame}", "4 numbers", box)
+    return {int(frame): tuple(box) for frame, box in value.items()}
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, object) of each line; a malformed line is an error that names it."""
     try:
-        handle = path.open(encoding="utf-8")
+        handle = path.open("rb")
     except OSError as problem:
         raise DataError(
             f"{path}: cannot be read ({problem.strerror}); give the path of a .jsonl file"
@@ -120,7 +176,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not text.strip():
                 continue
             try:
-                value = json.loads(text)
+                value = json.loads(text.decode("utf-8"))
             except ValueError as problem:
                 raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {problem}") from problem
             if not isinstance(value, dict):
@@ -129,10 +185,13 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_truth(path: Path) -> list[TruthRecord]:
-    """All records of a ``truth.jsonl``; duplicate ids are an error."""
+    """All records of a ``truth.jsonl``; DataError naming file, line and record on a bad or repeated one."""
     records: dict[str, TruthRecord] = {}
     for number, line in read_jsonl(path):
-        record = TruthRecord.from_json(line)
+        try:
+            record = TruthRecord.from_json(line)
+        except DataError as problem:
+            raise DataError(f"{path}:{number}: {problem}") from problem
         if record.id in records:
             raise DataError(f"{path}:{number}: duplicate id {record.id!r}")
         records[record.id] = record

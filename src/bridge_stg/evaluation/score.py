@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +33,6 @@ from bridge_stg.metrics.stvg import (
 )
 
 SCORES_SCHEMA = "bridge-stg/scores/1"
-
-Records = TypeVar("Records")
 
 
 @dataclass(frozen=True)
@@ -166,9 +164,9 @@ def score_files(
     Raises:
         DataError: a file or record that cannot be used; the message names it.
     """
-    truth = _read(read_truth, truth_path)
-    scores = score(truth, _read(read_predictions, predictions_path), protocol)
-    sets = {name: _read(read_predictions, path) for name, path in (beside or {}).items()}
+    truth = read_truth(truth_path)
+    scores = score(truth, read_predictions(predictions_path), protocol)
+    sets = {name: read_predictions(path) for name, path in (beside or {}).items()}
     sets |= constant_baselines(truth)
     return ScoreReport(scores, {name: score(truth, other, protocol) for name, other in sets.items()})
 
@@ -194,16 +192,6 @@ def write_scores(path: Path, report: ScoreReport) -> None:
         os.replace(partial, path)
     except OSError as problem:
         raise InputError(f"{path}: cannot be written ({problem.strerror}); choose another --out") from problem
-
-
-def _read(reader: Callable[[Path], Records], path: Path) -> Records:
-    """``reader(path)``; whatever is wrong with the text of the file becomes a DataError that names the file."""
-    try:
-        return reader(path)
-    except DataError:
-        raise
-    except ValueError as problem:  # not UTF-8, or a frame number that is no number
-        raise DataError(f"{path}: {problem}") from problem
 
 
 def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:
