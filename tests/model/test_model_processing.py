@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tiny_models import make_video, tiny_mllm_config
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import DET_TOKEN, SPECIAL_TOKENS, build_small_tokenizer
+from bridge_stg.model.token_layout import build_tree
 
 MERGES = [
     ("t", "h"),
@@ -118,6 +122,47 @@ def test_the_prompt_reads_as_written(processor: BridgeSTGProcessor) -> None:
     assert inputs["row_frame"].tolist() == [0, 1, 2]
     assert inputs["row_sentence"].tolist() == [0, 0, 0]
     np.testing.assert_allclose(video.times, [0.0, 0.5, 1.0])
+
+
+def test_without_answers_the_model_gives_hidden_states(
+    model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor
+) -> None:
+    inputs = processor(make_video(3), ["red", "moves left"])
+    assert len(inputs["spatial_pixel_values"]) == 3
+    with torch.no_grad():
+        output = model(**inputs)
+        answered = model(**processor(make_video(3), ["red"], answers=["left"]))
+    assert output.last_hidden_state.shape == (*inputs["input_ids"].shape, 32)
+    assert output.loss is None
+    assert answered.last_hidden_state is None
+
+
+def test_the_example_of_the_class_runs(
+    model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor
+) -> None:
+    names = {"model": model, "processor": processor, "video": make_video(3), "torch": torch}
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder(recurse=False).find(BridgeSTGProcessor, globs=names):
+        runner.run(example)
+    assert runner.tries > 5
+    assert runner.failures == 0
+
+
+def test_a_referring_expression_is_asked_about_an_image(processor: BridgeSTGProcessor) -> None:
+    """No timestamps, in training, in VideoGrounder and here."""
+    video = make_video(1)
+    _, grid = processor.patches(video.frames)
+    image = processor.clip(grid, None)
+    tree = build_tree(
+        image.input_ids, image.positions, image.next_position, [processor.branch("rec", "red", "left", True)]
+    )
+    inputs = processor(video, ["red"], answers=["left"], task="rec")
+    assert torch.equal(inputs["input_ids"][0], tree.input_ids)
+    assert torch.equal(inputs["position_ids"][:, 0], tree.position_ids)
+    assert "seconds" not in processor.tokenizer.decode(inputs["input_ids"][0])
+    assert not torch.equal(
+        inputs["input_ids"], processor(video, ["red"], answers=["left"], task="vot")["input_ids"]
+    )
 
 
 def test_a_tokenizer_of_another_checkpoint_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from bridge_stg.training.configuration import DataConfig, override
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.shapes_clips import build_batch, sample_times, step_settings
 from bridge_stg.training.small_model import small_config, small_tokenizer
+from bridge_stg.types import SampledVideo, VideoInfo
 from bridge_stg.video.sampling import sample_video
 
 STEPS = 10
@@ -85,6 +87,23 @@ def test_rows_sentences_and_frames_fit_together(
     labelled = batch["labels"] != IGNORE
     following = batch["input_ids"].roll(-1, dims=1)
     assert torch.equal(batch["labels"][labelled], following[labelled])
+
+
+def test_an_image_step_lays_out_what_the_processor_does(
+    config: DataConfig, processor: BridgeSTGProcessor
+) -> None:
+    batch = build_batch(config, kinds(config).index(True), STEPS, processor)
+    info = VideoInfo("image.png", 72, 72, Fraction(1), 1.0, 1)
+    pixels = np.zeros((1, 72, 72, 3), dtype=np.uint8)
+    image = SampledVideo(info, pixels, np.zeros(1), np.zeros(1, dtype=np.int64), 1.0)
+    inputs = processor(image, ["the red circle"], task="rec")
+
+    def frame(ids: list[int]) -> list[int]:
+        """The opening and the clip, whatever its size."""
+        tokens = processor.clip_tokens
+        return [token for token in ids[: ids.index(tokens.vision_end) + 1] if token != tokens.video_pad]
+
+    assert frame(batch["input_ids"][0].tolist()) == frame(inputs["input_ids"][0].tolist())
 
 
 def test_the_curriculum_grows_with_the_step(config: DataConfig) -> None:

@@ -34,7 +34,8 @@ class BridgeSTGOutput(ModelOutput):
 
     ``loss`` Eq. 7 (None without labels and targets); ``token_loss`` the mean cross-entropy; ``logits`` (N, V)
     of the labelled tokens only; ``bridge`` (S, M, D) Q_bridge; ``spatial`` the decoder's output;
-    ``spatial_losses`` its terms by name.
+    ``spatial_losses`` its terms by name; ``last_hidden_state`` (B, L, D) only without labels, since training
+    reads it nowhere.
     """
 
     loss: Tensor | None = None
@@ -43,6 +44,7 @@ class BridgeSTGOutput(ModelOutput):
     bridge: Tensor | None = None
     spatial: SpatialOutput | None = None
     spatial_losses: SpatialLosses | None = None
+    last_hidden_state: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             )
             spatial_term = weights.spatial * spatial_losses.total
             loss = spatial_term if loss is None else loss + spatial_term
-        return BridgeSTGOutput(loss, token_loss, logits, bridge, spatial, spatial_losses)
+        kept = hidden if labels is None else None
+        return BridgeSTGOutput(loss, token_loss, logits, bridge, spatial, spatial_losses, kept)
 
     def read(
         self,

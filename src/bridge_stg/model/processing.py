@@ -38,8 +38,24 @@ _CLIP_TOKENS = {
 class BridgeSTGProcessor:
     """Tokenizer, ETA layout and frame preprocessing of one checkpoint.
 
-    >>> # inputs = processor(video, ["the red circle that moves left"])
-    >>> # model(**inputs)
+    ``VideoGrounder`` does all of this; by hand, with a ``model``, a ``processor`` and a sampled ``video``:
+
+    >>> from bridge_stg.model.answering import answer, bridge_answers, read_clip
+    >>> query = "the red circle that moves left"
+    >>> inputs = processor(video, [query])
+    >>> grid = tuple(inputs["video_grid_thw"][0].tolist())
+    >>> with torch.inference_mode():
+    ...     hidden = model(**inputs).last_hidden_state
+    ...     vision = model.encode_video(inputs["pixel_values_videos"], inputs["video_grid_thw"])
+    ...     clip = read_clip(model, processor.clip(grid, video.times), vision)
+    ...     answers = answer(model, clip, [processor.question_ids("stvg", query)], processor.turn_end)
+    ...     bridge = bridge_answers(model, clip, answers)  # (1, M, D)
+    ...     frames = inputs["spatial_pixel_values"]
+    ...     each = bridge.expand(len(frames), -1, -1)
+    ...     boxes, scores = model.localizer(frames, None, torch.arange(len(frames)), each).best()
+    >>> when = processor.tokenizer.decode(answers.ids[0])
+    >>> tuple(boxes.shape) == (len(video.frames), 4)
+    True
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, config: BridgeSTGConfig) -> None:
@@ -66,12 +82,17 @@ class BridgeSTGProcessor:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **kwargs: Any) -> BridgeSTGProcessor:
-        """Load the tokenizer and configuration of a checkpoint folder or hub id."""
+        """Load the tokenizer and configuration of a checkpoint folder or hub id.
+
+        Args:
+            kwargs: ``config`` if it is loaded already; the rest (``revision``, ``token``, ``cache_dir``, ...)
+                says where on the hub to look.
+        """
         try:
-            config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name)
+            config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name, **kwargs)
             if not isinstance(config, BridgeSTGConfig):
                 raise CheckpointError(f"{name}: holds a {config.model_type} model, not a Bridge-STG checkpoint")
-            return cls(AutoTokenizer.from_pretrained(name), config)
+            return cls(AutoTokenizer.from_pretrained(name, **kwargs), config)
         except CheckpointError:
             raise
         except (OSError, ValueError) as problem:
@@ -192,8 +213,9 @@ class BridgeSTGProcessor:
         """Everything ``BridgeSTGForVideoGrounding.forward`` needs to ground sentences in one video.
 
         Every sentence is a branch of one token tree over the clip. Without ``answers`` the branches end where
-        the answer begins; with them (and for tasks that locate) they end with <det> and the bridging queries,
-        and labels and QGSL's rows (every sentence on every frame) are added.
+        the answer begins, and the model gives their hidden states; with them (and for tasks that locate) they
+        end with <det> and the bridging queries, and labels and QGSL's rows (every sentence on every frame) are
+        added. The task "rec" is asked about an image, which has no timestamps.
         """
         frames = video.frames
         width, height = self.frame_size(video.info.width, video.info.height)
@@ -203,7 +225,7 @@ class BridgeSTGProcessor:
                 f"model reads this video at {width}x{height}; sample it with frame_size=processor.frame_size"
             )
         patches, grid = self.patches(frames)
-        clip = self.clip(grid, video.times)
+        clip = self.clip(grid, None if task == "rec" else video.times)
         locates = task in ("stvg", "vot", "rec")
         if answers is None:
             branches = [
@@ -219,6 +241,7 @@ class BridgeSTGProcessor:
             "attention_mask": batch.attention_mask(),
             "pixel_values_videos": patches,
             "video_grid_thw": torch.tensor([grid]),
+            "spatial_pixel_values": self.spatial_frames(frames),
         }
         if answers is not None:
             features["labels"] = batch.labels
@@ -227,7 +250,6 @@ class BridgeSTGProcessor:
                 features |= {
                     "slot_mask": batch.slot_mask,
                     "bridge_mask": batch.bridge_mask,
-                    "spatial_pixel_values": self.spatial_frames(frames),
                     "row_frame": torch.arange(count).repeat(len(queries)),
                     "row_sentence": torch.arange(len(queries)).repeat_interleave(count),
                 }
