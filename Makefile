@@ -3,6 +3,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
+SOURCES := src tests benchmarks docs
 
 # The demo clip is drawn from this seed; the query is one of the questions about it.
 DEMO_SEED ?= 7
@@ -16,9 +17,11 @@ help: ## list the targets
 
 venv: $(STAMP) ## install the tested set of packages into .venv
 
-# torch first and alone: for a CPU-only build, pass PIP_ARGS="--index-url https://download.pytorch.org/whl/cpu"
-# and it stays when the rest is installed.
+# torch first and alone: for a CPU-only build pass PIP_ARGS="--index-url ..." with the index that PyTorch's install
+# page names, and it stays when the rest is installed.
 $(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is missing or older than Python 3.11; name a newer one: make venv PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,dev]'
@@ -38,13 +41,13 @@ test-slow: $(STAMP) ## run the long tests too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu"
 
 lint: $(STAMP) ## check style, formatting and import direction
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## fix style and formatting in place
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
 
 types: $(STAMP) ## check the types (strict outside the model)
 	$(BIN)/mypy
@@ -57,4 +60,4 @@ bench: $(STAMP) ## time each stage of grounding with the shipped model
 
 clean: ## remove what the targets made, .venv included
 	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

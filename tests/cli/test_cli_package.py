@@ -24,7 +24,6 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_a_lazy_name_is_the_class_itself() -> None:
-    pytest.importorskip("bridge_stg.model.configuration")
     from bridge_stg.model.configuration import BridgeSTGConfig
 
     assert bridge_stg.BridgeSTGConfig is BridgeSTGConfig

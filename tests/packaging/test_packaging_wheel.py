@@ -1,0 +1,87 @@
+"""What is installed: the wheel's content and size, and that everything imported is declared."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "bridge_stg"
+SHIPPED = PACKAGE / "checkpoints" / "shapes"
+MEGABYTES = 45
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def package_files() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+def imported(folder: Path) -> set[str]:
+    """Top-level names of other packages that the sources import, anywhere in a file."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"bridge_stg"}
+
+
+def test_everything_imported_is_declared_and_everything_declared_is_imported() -> None:
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    owners = packages_distributions()
+    needed = {canonicalize_name(owner) for name in imported(PACKAGE) for owner in owners[name]}
+    # Weights are safetensors by contract; transformers does the reading.
+    assert needed | {"safetensors"} == declared
+
+
+def test_the_tested_set_pins_every_requirement_inside_its_range() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    extras = PROJECT["optional-dependencies"]
+    assert {"train", "serve", "batch", "dev"} <= extras.keys()
+    for text in [*PROJECT["dependencies"], *extras["train"], *extras["dev"]]:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
+
+
+def test_the_package_is_typed_small_and_its_checkpoint_not_ignored() -> None:
+    files = package_files()
+    assert PACKAGE / "py.typed" in files
+    assert sum(path.stat().st_size for path in files) <= MEGABYTES * 1e6
+    # A file that git ignores is left out of the wheel without a word.
+    shipped = [str(SHIPPED / name) for name in ("model.safetensors", "config.json")]
+    answer = subprocess.run(
+        ["git", "check-ignore", "--no-index", *shipped], cwd=ROOT, capture_output=True, text=True
+    )
+    if answer.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert answer.stdout == ""
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size <= MEGABYTES * 1e6
+    names = set(zipfile.ZipFile(wheel).namelist())
+    inside = {name for name in names if name.startswith("bridge_stg/")}
+    assert inside == {path.relative_to(PACKAGE.parent).as_posix() for path in package_files()}
+    assert "bridge_stg/py.typed" in inside
+    if SHIPPED.is_dir() and any(SHIPPED.iterdir()):
+        assert {"config.json", "model.safetensors"} <= {
+            name.rpartition("/")[2] for name in inside if name.startswith("bridge_stg/checkpoints/shapes/")
+        }
+    # Beside the package only its own description.
+    assert all(".dist-info/" in name for name in names - inside)
