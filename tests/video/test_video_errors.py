@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from video_files import number_in, write_file
 
 from bridge_stg.errors import VideoError
@@ -173,3 +174,33 @@ def test_unknown_frame_rate_is_not_guessed(tmp_path):
     with pytest.raises(VideoError) as error:
         probe(path)
     assert "frame rate is unknown" in one_line(error)
+
+
+def pictures(path, count):
+    images = [Image.fromarray(np.full((32, 48, 3), 50 * number, np.uint8)) for number in range(count)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=100)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.tif", "a.TIFF"])
+def test_several_pictures_are_never_the_first_one(tmp_path, name):
+    path = pictures(tmp_path / name, 4)
+    with pytest.raises(VideoError, match=r"holds 4 pictures, not one.*save them as an mp4 or gif"):
+        probe(path)
+    # Nor as one image of a folder.
+    with pytest.raises(VideoError, match="holds 4 pictures"):
+        probe(tmp_path, times=[0.0])
+    assert probe(pictures(tmp_path / f"one-{name}", 1)).frames == 1
+
+
+def test_an_animated_png_is_a_video(tmp_path):
+    sampled = sample_video(pictures(tmp_path / "a.png", 4), fps=10.0)
+    assert sampled.info.frames == 4
+    assert sampled.times.tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert [int(frame.mean()) for frame in sampled.frames] == [0, 50, 100, 150]
+
+
+def test_the_second_picture_of_a_camera_is_the_same_moment(tmp_path):
+    images = [Image.new("RGB", (48, 32), color) for color in ("red", "blue")]
+    images[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=images[1:])
+    assert probe(tmp_path / "a.jpg").frames == 1

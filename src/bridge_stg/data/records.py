@@ -71,8 +71,7 @@ class TruthRecord:
         for frame, box in self.boxes.items():
             if not 0 <= frame < self.frame_count:
                 raise DataError(
-                    f"record {self.id!r}: box of frame {frame} is not within "
-                    f"[0, {self.frame_count})"
+                    f"record {self.id!r}: box of frame {frame} is not within [0, {self.frame_count})"
                 )
             if len(box) != 4 or not all(math.isfinite(value) for value in box):
                 raise DataError(f"record {self.id!r}: box of frame {frame} must be 4 finite numbers, got {box}")

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import VideoError
 from bridge_stg.types import VideoInfo
-from bridge_stg.video.images import IMAGE_SUFFIXES, ImageSequence, open_folder, open_image
+from bridge_stg.video.images import (
+    IMAGE_SUFFIXES,
+    ImageSequence,
+    is_still_image,
+    open_folder,
+    open_image,
+    pictures,
+)
 from bridge_stg.video.packets import PacketTable, frame_rate, header_length, scan_packets
 
 # Cut-off files are told by a missing end; a container may round its own length by up to one frame.
@@ -89,9 +96,17 @@ def open_source(path: str | Path, times: Sequence[float] | None = None) -> Video
         raise VideoError(f"{path}: times are only for a folder of images; a video file has its own")
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: file is empty; copy or download it again")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return _open_video(path)
+    if is_still_image(path):
         return open_image(path)
-    return _open_video(path)
+    # The libraries that read videos know some moving images (PNG), and of others only the first picture; of a
+    # TIFF they hand out side data that they have no name for (ValueError).
+    with suppress(VideoError, ValueError):
+        moving = _open_video(path)
+        if moving.info.frames == pictures(path):
+            return moving
+    return open_image(path)  # which says what to do
 
 
 def probe(path: str | Path, times: Sequence[float] | None = None) -> VideoInfo:

@@ -50,10 +50,40 @@ class ImageSequence:
 def _load(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
+            if _moves(image):
+                raise VideoError(
+                    f"{path}: holds {_count(image)} pictures, not one, and cannot be read as a video; "
+                    f"save them as an mp4 or gif, or as a folder of images with {TIMES_FILE}"
+                )
             # Cameras store the rotation in EXIF, as phones store it in a video's display matrix.
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except VideoError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
         raise VideoError(f"{path}: not an image that can be read; remove it or give a JPEG or PNG") from problem
+
+
+def _count(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
+
+
+def _moves(image: Image.Image) -> bool:
+    """More than one picture; the second one that some cameras put into a JPEG (MPO) is the same moment."""
+    return _count(image) > 1 and image.format != "MPO"
+
+
+def pictures(path: Path) -> int:
+    """How many pictures an image file holds: more than one in an animated WebP or PNG, or a multi-page TIFF."""
+    try:
+        with Image.open(path) as image:
+            return _count(image) if _moves(image) else 1
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 1  # whoever reads it says what is wrong with it
+
+
+def is_still_image(path: Path) -> bool:
+    """A file with the name of an image that holds one picture."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and pictures(path) == 1
 
 
 def _natural(path: Path) -> tuple[tuple[int, int | str], ...]:
