@@ -22,6 +22,8 @@ def check_device(device: str) -> None:
 def choose_threads() -> int:
     """Threads for torch on a CPU: the cores of this process, less what already runs on them, at least one.
 
+    A container may show all cores of its machine and still be held to a few: never more than its quota.
+
     Two processes with two threads each on two cores slow each other down by far more than two.
     Where ``OMP_NUM_THREADS`` is set, what torch made of it stands.
     """
@@ -32,7 +34,47 @@ def choose_threads() -> int:
         busy = busy_cores(Path("/proc/loadavg").read_text(encoding="ascii"))
     except OSError:
         busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
-    return max(cores - busy, 1)
+    quota = cpu_quota()
+    free = cores - busy if quota is None else min(cores - busy, int(quota))
+    return max(free, 1)
+
+
+def cpu_quota(
+    mount: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> float | None:
+    """CPUs' worth of time that control groups allow this process; None without a limit.
+
+    The smallest limit from the own group up to the root counts: ``cpu.max`` in version 2 ("200000 100000" or
+    "max 100000"), ``cpu.cfs_quota_us`` (-1 for none) over ``cpu.cfs_period_us`` in version 1. Inside a
+    container the own group's files often appear at the mount itself.
+    """
+    limits = []
+    for line in _text(membership).splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = mount / controllers if controllers else mount
+        if not root.is_dir():
+            root = mount / "cpu"  # where several controllers share a mount, each also has a link of its own
+        own = root / group.lstrip("/")
+        for folder in (own, *own.parents):
+            if not folder.is_relative_to(root):
+                break
+            if controllers:
+                limits.append((_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")))
+            else:
+                quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
+                limits.append((quota, period))
+    known = [float(quota) / float(period) for quota, period in limits if quota.strip().isdecimal() and period]
+    return min(known, default=None)
+
+
+def _text(path: Path) -> str:
+    """A file's text; empty where there is none, as on systems without control groups."""
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
 
 
 def busy_cores(loadavg: str) -> int:
