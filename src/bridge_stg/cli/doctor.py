@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Say what is installed, what is missing, and what hardware there is."""
-    findings = [*_packages(), *_hardware(), *_video()]
+    findings = [*_packages(), _checkpoint(_shipped()), *_hardware(), *_video()]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
         return
@@ -62,8 +63,11 @@ def _packages() -> list[Finding]:
         try:
             installed = version(requirement.name)
         except PackageNotFoundError:
-            cure = f"pip install 'bridge-stg[{extra}]'" if extra else f"pip install '{requirement.name}'"
-            found.append(Finding(section, requirement.name, f"missing: {cure}", ok=False))
+            if extra:
+                value = f"not installed (optional): pip install 'bridge-stg[{extra}]'"
+            else:
+                value = f"missing: pip install '{requirement.name}'"
+            found.append(Finding(section, requirement.name, value, ok=extra is not None))
             continue
         fits = requirement.specifier.contains(installed, prereleases=True)
         value = installed if fits else f"{installed}, but {requirement.specifier} is needed"
@@ -75,6 +79,23 @@ def _extra_of(marker: object) -> str | None:
     """``train`` for the marker ``extra == "train"``; None for a plain requirement."""
     words = str(marker or "").replace("'", '"').split('"')
     return words[1] if words[0].strip().startswith("extra") else None
+
+
+def _shipped() -> Path:
+    """Where the checkpoint that comes with the package lies."""
+    from importlib.resources import files
+
+    return Path(str(files("bridge_stg"))) / "checkpoints" / "shapes"
+
+
+def _checkpoint(folder: Path) -> Finding:
+    """Is a checkpoint in ``folder``, and how large is it?"""
+    absent = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if absent:
+        value = f"missing: {folder} has no {' and no '.join(absent)}; reinstall bridge-stg"
+        return Finding("checkpoint", folder.name, value, ok=False)
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    return Finding("checkpoint", folder.name, f"{size / 2**20:.1f} MiB in {folder}")
 
 
 def _hardware() -> list[Finding]:
