@@ -158,9 +158,9 @@ def measure(
 
     from bridge_stg.types import TimeSpan
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"timing": True}
     if random:
-        options = {
+        options |= {
             "window": TimeSpan(job.seconds / 4, 3 * job.seconds / 4),
             "max_answer_tokens": answer_tokens,
         }

@@ -22,7 +22,7 @@ from bridge_stg.model.placement import check_device, choose_threads
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
-from bridge_stg.video.images import IMAGE_SUFFIXES
+from bridge_stg.video.images import is_still_image
 from bridge_stg.video.sampling import sample_video
 
 SHIPPED = ("shapes",)
@@ -75,13 +75,22 @@ class VideoGrounder:
 
     @classmethod
     def from_pretrained(
-        cls, name: str = "shapes", device: str | None = None, dtype: Any = None
+        cls,
+        name: str = "shapes",
+        device: str | None = None,
+        dtype: Any = None,
+        threads: int | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
     ) -> VideoGrounder:
         """Load a shipped checkpoint by name, a folder, or a hub id.
 
         Args:
             device: "cpu", "cuda", ...; by default a GPU if there is one.
             dtype: a torch dtype; by default float32 on a CPU and bfloat16 on a GPU.
+            threads: of torch on a CPU; by default the free cores (``choose_threads``).
+            revision: branch, tag or commit of a hub id.
+            token: for a hub id that asks who you are; True for the one that is stored on this machine.
 
         Raises:
             CheckpointError: missing, truncated, or not a Bridge-STG checkpoint.
@@ -92,11 +101,14 @@ class VideoGrounder:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         check_device(device)
         if device == "cpu":
-            torch.set_num_threads(choose_threads())
+            torch.set_num_threads(threads or choose_threads())
         if dtype is None:
             dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        processor = BridgeSTGProcessor.from_pretrained(folder)
-        model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype)
+        # Not given is not handed on: the hub then takes the main branch and the stored token.
+        given = {"revision": revision, "token": token}
+        hub = {key: value for key, value in given.items() if value is not None}
+        processor = BridgeSTGProcessor.from_pretrained(folder, **hub)
+        model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype, **hub)
         return cls(model.to(device), processor, name)
 
     @overload
@@ -115,9 +127,9 @@ class VideoGrounder:
                 for in it as a referring expression, and the window is all of it.
             query: one sentence, or several.
             options: ``times`` (seconds of a folder's images), ``box_fps`` (boxes per second; default: the
-            sampled
-                frames), ``window`` (a TimeSpan that replaces the predicted one), ``progress`` (called with the
-                name of each stage), ``max_answer_tokens`` (an answer is cut there).
+                sampled frames), ``window`` (a TimeSpan that replaces the predicted one), ``progress`` (called
+                with the name of each stage), ``max_answer_tokens`` (an answer is cut there), ``timing``
+                (milliseconds of each stage in the result).
 
         Raises:
             InputError: an empty or too long query, or a window outside the video.
@@ -138,11 +150,12 @@ class VideoGrounder:
         window: TimeSpan | None = None,
         progress: Progress | None = None,
         max_answer_tokens: int = MAX_ANSWER_TOKENS,
+        timing: bool = False,
     ) -> list[GroundingResult]:
         """``ground`` for a list of sentences, with its options by name."""
         if not queries:
             raise InputError("no query given; say in a few words what to look for")
-        image = Path(video).suffix.lower() in IMAGE_SUFFIXES and Path(video).is_file()
+        image = is_still_image(Path(video))
         questions = [self.processor.question_ids("rec" if image else "stvg", text) for text in queries]
         clock = _Clock(progress)
         with clock.stage("decode"):
@@ -186,7 +199,7 @@ class VideoGrounder:
                 checkpoint=self.name,
                 window=span,
                 tube=tube,
-                timing_ms=dict(clock.milliseconds),
+                timing_ms=dict(clock.milliseconds) if timing else {},
                 notes=sampled.notes,
             )
             for text, said, (status, span), tube in zip(queries, texts, outcomes, tubes, strict=True)
