@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +15,10 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from bridge_stg.grounder import VideoGrounder
     from bridge_stg.types import GroundingResult
+
+_ANNOTATED = re.compile(r"annotated(-\d+)?\.mp4")
 
 
 def ground(
@@ -32,8 +37,11 @@ def ground(
         typer.Option(help="Boxes per second inside the window; default: the frames the model reads."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
     """Find when and where each sentence happens in a video."""
+    from rich.console import Console
+
     from bridge_stg.cli.prepare import check_writable
     from bridge_stg.errors import InputError
     from bridge_stg.video.decode import probe
@@ -47,7 +55,10 @@ def ground(
     probe(video)
     if out is not None:
         check_writable(out)
-    results = _ground(video, query, checkpoint, box_fps, device)
+        _check_targets(video, out, len(query))
+    grounder = _load(checkpoint, device, threads)
+    with Console(stderr=True).status("decode") as status:
+        results = grounder.ground(video, query, box_fps=box_fps, timing=timing, progress=status.update)
     if out is not None:
         _write(results, video, out)
     if as_json:
@@ -58,36 +69,67 @@ def ground(
             print(f"wrote {out / 'tube.json'} and {len(results)} annotated video(s)")
 
 
-def _ground(
-    video: Path, query: list[str], checkpoint: str, box_fps: float | None, device: str | None
-) -> list[GroundingResult]:
+def _load(checkpoint: str, device: str | None, threads: int | None) -> VideoGrounder:
     from rich.console import Console
 
     from bridge_stg.cli.prepare import quiet_libraries, quiet_threads
 
     quiet_threads()
     with Console(stderr=True).status("loading the model") as status:
-        quiet_libraries()
+        if quiet_libraries(checkpoint):
+            status.stop()  # the bars of the download take its place
         from bridge_stg.grounder import VideoGrounder
 
-        grounder = VideoGrounder.from_pretrained(checkpoint, device=device)
-        return grounder.ground(video, query, box_fps=box_fps, progress=status.update)
+        return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+
+
+def _names(count: int) -> list[str]:
+    """The annotated videos of a run."""
+    return ["annotated.mp4"] if count == 1 else [f"annotated-{number}.mp4" for number in range(1, count + 1)]
+
+
+def _earlier(out: Path) -> list[Path]:
+    """Annotated videos that lie in ``out`` already."""
+    return [file for file in out.glob("annotated*.mp4") if _ANNOTATED.fullmatch(file.name)]
+
+
+def _check_targets(video: Path, out: Path, count: int) -> None:
+    """Raise InputError when a file to be written or removed is the source, or its place is taken."""
+    from bridge_stg.errors import InputError
+
+    for target in {*(out / name for name in (*_names(count), "tube.json")), *_earlier(out)}:
+        if target.is_dir():
+            raise InputError(f"{target}: is a folder, a file of this name is to be written; give another --out")
+        if target.exists() and target.samefile(video):
+            raise InputError(f"{target}: is the source video itself; give another --out")
 
 
 def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
-    """``tube.json`` and one annotated mp4 per sentence; each file appears whole or not at all."""
+    """``tube.json`` and one annotated mp4 per sentence: all of them at the end, or none.
+
+    They take the place of an earlier run's; its ``tube.json`` goes first and the new one comes last, so that
+    what lies beside a ``tube.json`` belongs to it.
+    """
     from bridge_stg.cli.prepare import progress_bar
     from bridge_stg.visualize import write_annotated
 
     out.mkdir(parents=True, exist_ok=True)
-    with progress_bar() as progress:
-        for number, result in enumerate(results, start=1):
-            name = "annotated.mp4" if len(results) == 1 else f"annotated-{number}.mp4"
+    names = _names(len(results))
+    # Beside the final place, so that moving is renaming.
+    with tempfile.TemporaryDirectory(prefix=".ground-", dir=out) as folder, progress_bar() as progress:
+        fresh = Path(folder)
+        for name, result in zip(names, results, strict=True):
             task = progress.add_task(f"drawing {name}", total=result.info.frames)
-            write_annotated(result, video, out / name, on_frame=partial(_advance, progress, task))
-    fresh = out / f".tube.{os.getpid()}.json"
-    fresh.write_text(json.dumps([result.to_json() for result in results], indent=2) + "\n", encoding="utf-8")
-    os.replace(fresh, out / "tube.json")
+            write_annotated(result, video, fresh / name, on_frame=partial(_advance, progress, task))
+        text = json.dumps([result.to_json() for result in results], indent=2) + "\n"
+        (fresh / "tube.json").write_text(text, encoding="utf-8")
+        had_results = (out / "tube.json").exists()
+        (out / "tube.json").unlink(missing_ok=True)
+        if had_results:  # else they are somebody's own
+            for stale in _earlier(out):
+                stale.unlink()
+        for name in (*names, "tube.json"):
+            os.replace(fresh / name, out / name)
 
 
 def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:

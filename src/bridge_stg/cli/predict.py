@@ -10,7 +10,10 @@ import typer
 
 def predict(
     data: Annotated[Path, typer.Option(help="The benchmark's folder: truth.jsonl and its videos.")],
-    out: Annotated[Path, typer.Option(help="predictions.jsonl; an unfinished one is gone on with.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="predictions.jsonl; a run goes on with what it has and asks what failed again."),
+    ],
     benchmark: Annotated[str, typer.Option(help="shapes is the only one so far.")] = "shapes",
     checkpoint: Annotated[str, typer.Option(help="'shapes' (shipped), a folder, or a hub id.")] = "shapes",
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many videos.")] = None,
@@ -18,10 +21,15 @@ def predict(
     oracle_window: Annotated[
         bool, typer.Option("--oracle-window", help="Locate inside the true window (the paper's Table 14).")
     ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew instead of going on with --out.")
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
     """Answer every question of a benchmark."""
     from bridge_stg.cli.prepare import check_writable, progress_bar, quiet_libraries, quiet_threads
-    from bridge_stg.errors import InputError
+    from bridge_stg.errors import BridgeSTGError, InputError
 
     if benchmark != "shapes":
         raise InputError(f"no benchmark {benchmark!r}; there is: shapes")
@@ -34,25 +42,28 @@ def predict(
     check_writable(out.parent)
 
     quiet_threads()
-    quiet_libraries()
-    from bridge_stg.evaluation.predict import answered
+    quiet_libraries(checkpoint)
+    from bridge_stg.evaluation.predict import plan_run
     from bridge_stg.evaluation.predict import predict as run
     from bridge_stg.grounder import VideoGrounder
 
-    if kept := len(answered(out)):
-        print(f"going on with {out}: {kept} question(s) have an answer there and are kept")
-    grounder = VideoGrounder.from_pretrained(checkpoint)
+    plan = plan_run(checkpoint, data / "truth.jsonl", out, box_fps, oracle_window, restart)
+    if count := len(plan.kept.answered):
+        print(f"going on with {out}: {count} question(s) have an answer there and are kept")
+    grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
     out.parent.mkdir(parents=True, exist_ok=True)
     with progress_bar() as progress:
         task = progress.add_task("videos", total=None)
-        failed = run(
+        written = run(
             grounder,
-            data / "truth.jsonl",
+            plan,
             data,
-            out,
             limit,
-            box_fps,
-            oracle_window,
             on_video=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    print(f"wrote {out}; {failed} question(s) failed")
+    print(f"wrote {out}: {len(written.lines)} question(s), {len(written.failed)} failed")
+    if written.failed:
+        raise BridgeSTGError(
+            f"{len(written.failed)} question(s) failed; their lines in {out} say why, and the same command "
+            "asks them again"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +38,29 @@ def quiet_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def quiet_libraries() -> None:
-    """No warnings and no progress bars of the libraries: what matters is said by this program."""
+def quiet_libraries(checkpoint: str | None = None) -> bool:
+    """No warnings of the libraries: what matters is said by this program.
+
+    Their progress bars go too, unless ``checkpoint`` is a hub id: a download of gigabytes must be seen.
+
+    Returns:
+        True when the checkpoint comes from the hub.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
     from transformers.utils.logging import disable_progress_bar
 
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    if checkpoint is not None:
+        from bridge_stg.grounder import checkpoint_folder
+
+        if not Path(checkpoint_folder(checkpoint)).is_dir():
+            print(f"downloading {checkpoint} from the hub, unless its cache has it", file=sys.stderr)
+            return True
     disable_progress_bar()
+    return False
 
 
 def progress_bar() -> Progress:

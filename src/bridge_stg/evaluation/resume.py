@@ -1,0 +1,192 @@
+"""Going on with a predictions file: what it holds already, and whether this run may add to it.
+
+Beside ``predictions.jsonl`` lies ``predictions.jsonl.run.json``, which says how its answers were made. Answers
+of two checkpoints, truths or settings in one file would be a score of nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import bridge_stg
+from bridge_stg.data.predictions import PredictionRecord
+from bridge_stg.errors import CheckpointError, DataError, InputError
+from bridge_stg.grounder import checkpoint_folder
+
+# How every line of ``PredictionRecord.to_json`` begins; a last line cut off in writing begins so too.
+_OPENING = b'{"id":"'
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What decides the answers of a run. ``checkpoint`` and ``truth`` are hashes; a hub id is its name."""
+
+    checkpoint: str
+    truth: str
+    box_fps: float | None
+    oracle_window: bool
+    version: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The lines of a predictions file by id, as they stand, each with its line end.
+
+    ``failed`` are the ids without an answer; ``clean`` is False when the file ends in the middle of a line.
+    """
+
+    lines: dict[str, bytes]
+    failed: frozenset[str] = frozenset()
+    clean: bool = True
+
+    @property
+    def answered(self) -> dict[str, bytes]:
+        """The lines that hold an answer; the others are asked again."""
+        return {name: line for name, line in self.lines.items() if name not in self.failed}
+
+
+def run_record(checkpoint: str, truth: Path, box_fps: float | None, oracle_window: bool) -> RunRecord:
+    """The record of a run about to be made.
+
+    Raises:
+        CheckpointError: no such checkpoint, or its folder holds no weights.
+    """
+    return RunRecord(
+        _hash_of_weights(checkpoint), _hash([truth]), box_fps, oracle_window, bridge_stg.__version__
+    )
+
+
+def record_path(out: Path) -> Path:
+    """Where the record of ``out`` lies."""
+    return out.with_name(out.name + ".run.json")
+
+
+def read_kept(out: Path) -> Kept:
+    """What a predictions file holds; changes nothing.
+
+    A last line without its end is left out if it is the beginning of one of ours; whole lines must all be
+    predictions.
+
+    Raises:
+        InputError: the file is something else, or holds an id twice.
+    """
+    if not out.exists():
+        return Kept({})
+    try:
+        *whole, tail = out.read_bytes().split(b"\n")
+    except OSError as problem:
+        raise InputError(f"{out}: cannot be read ({problem.strerror}); give another --out") from problem
+    if tail and _is_json(tail):
+        whole.append(tail)  # only its line end is missing
+    elif tail and not (tail.startswith(_OPENING) or _OPENING.startswith(tail)):
+        raise InputError(f"{out}: is not a predictions file; give another --out")
+    lines: dict[str, bytes] = {}
+    failed = set()
+    for number, line in enumerate(whole, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.decode("utf-8"))
+            if not isinstance(value, dict):
+                raise DataError(f"expected a JSON object, got {type(value).__name__}")
+            record = PredictionRecord.from_json(value)
+        except ValueError as problem:
+            raise InputError(
+                f"{out}: is not a predictions file (line {number}: {problem}); give another --out"
+            ) from problem
+        if record.id in lines:
+            raise InputError(f"{out}: is not a predictions file (line {number}: {record.id!r} is there twice)")
+        lines[record.id] = line + b"\n"
+        if record.status == "failed":
+            failed.add(record.id)
+    return Kept(lines, frozenset(failed), clean=not tail)
+
+
+def check_same_run(out: Path, kept: Kept, run: RunRecord, ids: set[str]) -> None:
+    """See that ``kept`` was made as ``run`` makes answers, to questions of the same truth.
+
+    Raises:
+        InputError: it was not, or nothing says how it was made.
+    """
+    if not kept.lines and kept.clean:
+        return
+    cure = "give another --out, or begin anew with --restart"
+    path = record_path(out)
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{out}: nothing says how it was made ({path.name} is missing); {cure}") from None
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{path}: cannot be read ({problem}); {cure}") from problem
+    values = asdict(run)
+    known = before if isinstance(before, dict) else {}
+    if other := [name for name in values if name not in known or known[name] != values[name]]:
+        raise InputError(f"{out}: was made with another {', '.join(other)}; {cure}")
+    if strangers := [name for name in kept.lines if name not in ids]:
+        raise InputError(
+            f"{out}: answers {strangers[0]!r}, which the truth does not ask ({len(strangers)} such); {cure}"
+        )
+
+
+def begin(out: Path, kept: Kept, run: RunRecord) -> None:
+    """Make ``out`` ready to be added to: its record, and no line but those that hold an answer.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    _replace(record_path(out), (json.dumps(asdict(run), indent=2) + "\n").encode())
+    if kept.failed or not kept.clean or not kept.lines:
+        _replace(out, b"".join(kept.answered.values()))
+
+
+def put_in_order(out: Path, ids: Sequence[str]) -> Kept:
+    """Sort the finished file as ``ids``, so that a stopped run ends in the file of one that was not."""
+    kept = read_kept(out)
+    place = {name: number for number, name in enumerate(ids)}
+    names = sorted(kept.lines, key=lambda name: place[name])
+    if names != list(kept.lines):
+        _replace(out, b"".join(kept.lines[name] for name in names))
+    return kept
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text.decode("utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def _hash_of_weights(checkpoint: str) -> str:
+    folder = Path(checkpoint_folder(checkpoint))
+    if not folder.is_dir():
+        return checkpoint  # a hub id: what it leads to is known only after a download
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{checkpoint}: holds no model.safetensors; give a checkpoint's folder")
+    return _hash(files)
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """SHA-256 over the bytes of files in a row."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
