@@ -55,7 +55,10 @@ class ClipMix(_Strict):
 
 
 class DataConfig(_Strict):
-    """Generated clips: a pure function of (seed, step)."""
+    """Generated clips: a pure function of (seed, step).
+
+    ``scan``: answers about windows first say of every second whether the event is to be seen then.
+    """
 
     seed: int = 0
     clips_per_step: int = Field(default=16, ge=1)
@@ -65,6 +68,7 @@ class DataConfig(_Strict):
     curriculum: tuple[Lesson, ...]
     mix: ClipMix
     image_mix: ClipMix
+    scan: bool = False
     num_positive: int = Field(default=8, ge=0)
     num_negative: int = Field(default=2, ge=0)
     workers: int = Field(default=1, ge=0)

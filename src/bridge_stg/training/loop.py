@@ -17,11 +17,12 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import Qwen3VLForConditionalGeneration
+from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.adapters import add_lora, merge_lora
+from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.initialization import assemble
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -70,10 +71,14 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
         # (docs/log.md).
         model.mllm.model.visual.requires_grad_(config.base is None)
         return model, processor
-    spatial = small_spatial_config()
-    model, processor, _ = assemble(
-        _folder(config.base), detector=None, spatial=spatial, max_tokens_per_frame=MAX_TOKENS_PER_FRAME
-    )
+    folder = _folder(config.base)
+    if isinstance(AutoConfig.from_pretrained(folder), BridgeSTGConfig):
+        # A Bridge-STG checkpoint is tuned further; a Qwen3-VL gets a bridge and a spatial decoder first.
+        model = BridgeSTGForVideoGrounding.from_pretrained(folder)
+        processor = BridgeSTGProcessor.from_pretrained(folder)
+    else:
+        spatial = small_spatial_config()
+        model, processor, _ = assemble(folder, None, spatial, max_tokens_per_frame=MAX_TOKENS_PER_FRAME)
     model.mllm.requires_grad_(False)
     if config.tune == "lora":
         add_lora(model)

@@ -84,10 +84,38 @@ def shapes() -> TrainConfig:
     )
 
 
+def shapes_scan() -> TrainConfig:
+    """Stage 3: the same model learns when, by saying of every second what it sees before the window."""
+    return TrainConfig(
+        name="shapes-scan",
+        stage="bridge",
+        base="runs/shapes/checkpoint",
+        data=DataConfig(
+            seed=3,
+            clips_per_step=8,
+            images_per_step=16,
+            image_share=0.05,
+            curriculum=(
+                Lesson(until=0.30, min_objects=1, max_objects=2, max_duration=8.0),
+                Lesson(until=0.55, min_objects=1, max_objects=4, max_duration=10.0),
+                Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
+            ),
+            mix=ClipMix(located=1, windows=4, choices=1, captions=1),
+            image_mix=ClipMix(referred=2),
+            scan=True,
+            num_positive=2,
+            num_negative=1,
+        ),
+        optim=OptimConfig(lr=7e-4, spatial_lr=5e-4, warmup_ratio=0.03, final_ratio=0.05, steps=700),
+        weights=WeightsConfig(box=5.0),
+    )
+
+
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "shapes-vision": shapes_vision,
     "shapes-pretrain": shapes_pretrain,
     "shapes": shapes,
+    "shapes-scan": shapes_scan,
 }
 
 

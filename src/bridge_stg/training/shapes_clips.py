@@ -19,7 +19,7 @@ from bridge_stg.geometry.spans import frame_pairs, pair_times
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.model.token_layout import Branch, TokenTree, build_tree, collate_trees
-from bridge_stg.prompting.templates import LOCATED, WINDOW_WORDINGS, choices_text, window_text
+from bridge_stg.prompting.templates import LOCATED, WINDOW_WORDINGS, choices_text, scan_text, window_text
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.training.configuration import ClipMix, DataConfig
 from bridge_stg.types import TimeSpan
@@ -109,11 +109,12 @@ def video_clip(
     patches, grid = processor.patches(frames)
     layout = processor.clip(grid, times)
     asked = questions(scene, rng)
+    seen = times[frame_pairs(len(times))] if config.scan else None
     branches = [
         *_captions(scene, times, layout, mix.captions, processor, rng),
         *_moments(scene, times, mix.moments, processor, rng),
         *_seconds(asked, mix.seconds, processor),
-        *_windows(asked, mix.windows, processor, rng),
+        *_windows(asked, mix.windows, processor, rng, seen),
         *_choices(asked, mix.choices, processor),
     ]
     rows = Rows()
@@ -123,7 +124,7 @@ def video_clip(
         assert question.window is not None
         assert question.object_index is not None
         if question.task == "stvg":
-            answer = _window_answer(question.window, rng)
+            answer = _window_answer(question.window, rng, seen)
         else:
             answer = LOCATED
         branches.append(processor.branch(question.task, question.query, answer, locates=True))
@@ -269,10 +270,14 @@ def _seconds(asked: list[Question], count: int, processor: BridgeSTGProcessor) -
 
 
 def _windows(
-    asked: list[Question], count: int, processor: BridgeSTGProcessor, rng: np.random.Generator
+    asked: list[Question],
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+    seen: NDArray[np.float64] | None,
 ) -> list[Branch]:
     return [
-        processor.branch("vtg", question.query, _window_answer(question.window, rng), locates=False)
+        processor.branch("vtg", question.query, _window_answer(question.window, rng, seen), locates=False)
         for question in _spread(asked, "vtg", count)
         if question.window is not None
     ]
@@ -298,8 +303,16 @@ def _spread(asked: list[Question], task: str, count: int) -> list[Question]:
     return chosen + rest[: count - len(chosen)]
 
 
-def _window_answer(window: TimeSpan, rng: np.random.Generator) -> str:
-    return window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
+def _window_answer(window: TimeSpan, rng: np.random.Generator, seen: NDArray[np.float64] | None) -> str:
+    """The answer in words; ``seen`` (P, 2) are the first and last second of each frame pair, if it scans."""
+    text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
+    if seen is None:
+        return text
+    flags = []
+    for first, last in seen:
+        overlap = min(last, window.end) - max(first, window.start)
+        flags.append((int(first + 0.25), overlap > (last - first) / 2))
+    return f"{scan_text(flags)} {text}"
 
 
 def _sentence(phrases: list[str]) -> str:
