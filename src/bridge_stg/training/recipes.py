@@ -106,7 +106,7 @@ def shapes_scan() -> TrainConfig:
             num_positive=2,
             num_negative=1,
         ),
-        optim=OptimConfig(lr=7e-4, spatial_lr=5e-4, warmup_ratio=0.03, final_ratio=0.05, steps=700),
+        optim=OptimConfig(lr=7e-4, spatial_lr=5e-4, warmup_ratio=0.03, final_ratio=0.05, steps=620),
         weights=WeightsConfig(box=5.0),
     )
 
