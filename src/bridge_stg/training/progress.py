@@ -16,12 +16,13 @@ from bridge_stg.data.shapes.objects import ACTIONS, COLOURS, SHAPES
 
 
 class TokenGroups:
-    """Accuracy of the labelled tokens by what they say: colour, shape, action, number, or anything else."""
+    """Accuracy of the labelled tokens by what they say: colour, shape, action, yes or no, number, or anything else."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         words = dict.fromkeys(COLOURS, "colour") | dict.fromkeys(SHAPES, "shape")
         words |= {word: "action" for kind in ACTIONS for word in kind.split()} | {"rests": "action"}
-        self.names = ["other", "colour", "shape", "action", "second", "tenth"]
+        words |= {"yes": "scan", "no": "scan"}
+        self.names = ["other", "colour", "shape", "action", "scan", "second", "tenth"]
         self.group_of = torch.zeros(len(tokenizer), dtype=torch.long)
         for token, index in tokenizer.get_vocab().items():
             word = token.replace("\u0120", "")
