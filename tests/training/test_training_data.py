@@ -15,11 +15,12 @@ from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.data.shapes.writer import write_shapes
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import IGNORE
+from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.training.configuration import DataConfig, override
 from bridge_stg.training.recipes import recipe
-from bridge_stg.training.shapes_clips import build_batch, sample_times, step_settings
+from bridge_stg.training.shapes_clips import _window_answer, build_batch, sample_times, step_settings
 from bridge_stg.training.small_model import small_config, small_tokenizer
-from bridge_stg.types import SampledVideo, VideoInfo
+from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
 from bridge_stg.video.sampling import sample_video
 
 STEPS = 10
@@ -128,3 +129,19 @@ def test_training_samples_the_frames_that_the_file_would_give(tmp_path: Path) ->
         scene = dataclasses.replace(make_scene(0), fps=fps, frame_count=record.frame_count)
         np.testing.assert_allclose(sample_times(scene, 2.0), sampled.times, atol=2e-3)
     assert len(seen) == 6
+
+
+def test_a_scan_says_of_every_second_whether_most_of_its_pair_shows_the_event() -> None:
+    seen = np.array([[0.0, 0.5], [1.0, 1.48], [2.0, 2.5], [3.0, 3.5], [4.0, 4.0]])
+    answer = _window_answer(TimeSpan(1.2, 3.1), np.random.default_rng(0), seen)
+    scan, _, window = answer.partition(". ")
+    assert scan == "0 no 1 yes 2 yes 3 no 4 no"
+    assert parse_window(answer) == parse_window(window) == (1.2, 3.1)
+
+
+def test_answers_scan_when_the_configuration_says_so(processor: BridgeSTGProcessor) -> None:
+    config = recipe("shapes-scan").data.model_copy(update={"clips_per_step": 2, "image_share": 0.0})
+    for scan in (True, False):
+        batch = build_batch(config.model_copy(update={"scan": scan}), 1, STEPS, processor)
+        learned = processor.tokenizer.decode(batch["labels"][0][batch["labels"][0] != IGNORE])
+        assert (" no" in learned) == scan
