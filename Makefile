@@ -5,9 +5,9 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SOURCES := src tests benchmarks docs
 
-# The demo clip is drawn from this seed; the query is one of the questions about it.
-DEMO_SEED ?= 7
-DEMO_QUERY ?= the red circle that moves left
+# The demo clip is drawn from this seed; the query is one of the questions in its truth.jsonl.
+DEMO_SEED ?= 1
+DEMO_QUERY ?= an object that blinks below the green triangle
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow lint format types docs bench clean
@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
 	rm -rf demo
-	$(BIN)/bridge-stg data shapes --out demo/data --videos 1 --seed $(DEMO_SEED)
+	$(BIN)/bridge-stg data shapes --out demo/data --videos 1 --seed $(DEMO_SEED) --split test
 	cp demo/data/videos/000000.mp4 demo/clip.mp4
 	$(BIN)/bridge-stg ground demo/clip.mp4 "$(DEMO_QUERY)" --checkpoint shapes --out demo/out
 	@echo "the answer and the annotated video:" && find demo/out -type f | sort
