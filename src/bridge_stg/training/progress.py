@@ -16,7 +16,7 @@ from bridge_stg.data.shapes.objects import ACTIONS, COLOURS, SHAPES
 
 
 class TokenGroups:
-    """Accuracy of the labelled tokens by what they say: colour, shape, action, yes or no, number, or anything else."""
+    """Accuracy of labelled tokens by kind: colour, shape, action, yes or no, number, or another word."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         words = dict.fromkeys(COLOURS, "colour") | dict.fromkeys(SHAPES, "shape")
