@@ -28,6 +28,8 @@ SIDES = st.integers(1, 20_000)
         ((20_000, 10), 192, (192 * 32, 32)),
         ((10, 20_000), 192, (32, 192 * 32)),
         ((640, 480), 1, (32, 32)),
+        # Rounded up it would be 2 x 15 tokens; rounding down is enough, nothing is enlarged to fill the budget.
+        ((48, 456), 27, (32, 448)),
     ],
 )
 def test_sizes_worked_by_hand(size: tuple[int, int], max_tokens: int, expected: tuple[int, int]) -> None:

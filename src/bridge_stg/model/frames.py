@@ -30,7 +30,8 @@ def fit_frame_size(width: int, height: int, factor: int, max_tokens: int) -> tup
     """
     columns, rows = max(round(width / factor), 1), max(round(height / factor), 1)
     if columns * rows > max_tokens:
-        shrink = math.sqrt(width * height / (max_tokens * factor * factor))
+        # Never below 1: rounding up alone can exceed the budget, and then rounding down is enough.
+        shrink = max(math.sqrt(width * height / (max_tokens * factor * factor)), 1.0)
         columns = max(math.floor(width / shrink / factor), 1)
         rows = max(math.floor(height / shrink / factor), 1)
         columns, rows = min(columns, max_tokens // rows), min(rows, max_tokens // min(columns, max_tokens))
