@@ -124,11 +124,6 @@ def label_cells(scene: Scene, times: NDArray[np.float64], rows: int, columns: in
             start, end = float(times[frames[0]]), float(times[frames[1]])
             action = UNKNOWN
             if end > start:
-                doing = [
-                    item.kind
-                    for item in thing.actions
-                    if min(end, item.end) - max(start, item.start) > (end - start) / 2
-                ]
-                action = ACTION_NAMES.index(doing[0] if doing else "rests")
+                action = ACTION_NAMES.index(thing.doing(start, end))
             labels[pair, covered] = [*names, action]
     return labels.reshape(-1, 3)

@@ -119,6 +119,13 @@ class SceneObject:
     def name(self) -> str:
         return f"{self.colour} {self.shape}"
 
+    def doing(self, start: float, end: float) -> str:
+        """The action that covers more than half of ``[start, end)`` seconds, ``"rests"`` if none does."""
+        for action in self.actions:
+            if min(end, action.end) - max(start, action.start) > (end - start) / 2:
+                return action.kind
+        return "rests"
+
 
 @dataclass(frozen=True)
 class Camera:

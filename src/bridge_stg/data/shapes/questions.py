@@ -79,12 +79,7 @@ def captions(scene: Scene, start: float, end: float) -> list[str]:
         item = scene.objects[index]
         phrase = item.name
         if end > start:
-            doing = [
-                action.kind
-                for action in item.actions
-                if min(end, action.end) - max(start, action.start) > (end - start) / 2
-            ]
-            phrase += f" {doing[0] if doing else 'rests'}"
+            phrase += f" {item.doing(start, end)}"
         phrases.append(phrase)
     return phrases
 
