@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
@@ -14,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge_stg.data.records import Task
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.model.answering import MAX_ANSWER_TOKENS, answer, bridge_answers, read_clip
+from bridge_stg.model.cost import ClipCost, StageClock
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.placement import check_device, choose_threads
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -30,6 +30,8 @@ SHIPPED = ("shapes",)
 FRAMES_PER_CHUNK = 16
 SENTENCES_PER_CHUNK = 8
 Progress = Callable[[str], None]
+# Tasks whose answer has boxes; the window of vot and rec is all of the clip, whatever the model says.
+LOCATED_TASKS = ("stvg", "vot", "rec")
 
 
 def checkpoint_folder(name: str) -> str:
@@ -127,9 +129,10 @@ class VideoGrounder:
                 for in it as a referring expression, and the window is all of it.
             query: one sentence, or several.
             options: ``times`` (seconds of a folder's images), ``box_fps`` (boxes per second; default: the
-                sampled frames), ``window`` (a TimeSpan that replaces the predicted one), ``progress`` (called
-                with the name of each stage), ``max_answer_tokens`` (an answer is cut there), ``timing``
-                (milliseconds of each stage in the result).
+                sampled frames), ``window`` (a TimeSpan that replaces the predicted one, or one per sentence),
+                ``progress`` (called with the name of each stage), ``max_answer_tokens`` (an answer is cut
+                there), ``timing`` (milliseconds of each stage in the result), ``task``, ``clip`` and
+                ``on_cost`` as in ``ground_many``.
 
         Raises:
             InputError: an empty or too long query, or a window outside the video.
@@ -147,47 +150,91 @@ class VideoGrounder:
         queries: Sequence[str],
         times: Sequence[float] | None = None,
         box_fps: float | None = None,
-        window: TimeSpan | None = None,
+        window: TimeSpan | Sequence[TimeSpan] | None = None,
         progress: Progress | None = None,
         max_answer_tokens: int = MAX_ANSWER_TOKENS,
         timing: bool = False,
+        task: Task | None = None,
+        clip: TimeSpan | None = None,
+        on_cost: Callable[[ClipCost], None] | None = None,
     ) -> list[GroundingResult]:
-        """``ground`` for a list of sentences, with its options by name."""
+        """``ground`` for a list of sentences, with its options by name.
+
+        Args:
+            task: what is asked: "stvg" (window and boxes), "vtg" (window), "vot" (boxes in the whole clip),
+                "rec" (one box in the frame that is shown when the clip begins, read as an image) or "vqa" (an
+                answer in words, without window). By default "rec" for an image and "stvg" for a video.
+            clip: only this part of the video is read, as if it were a video of its own; windows and box times
+                of the results are on the clock of the file all the same.
+            on_cost: called with what the clip took.
+        """
         if not queries:
             raise InputError("no query given; say in a few words what to look for")
-        image = is_still_image(Path(video))
-        questions = [self.processor.question_ids("rec" if image else "stvg", text) for text in queries]
-        clock = _Clock(progress)
+        still = is_still_image(Path(video))
+        if task is None:
+            task = "rec" if still else "stvg"
+        questions = [self.processor.question_ids(task, text) for text in queries]
+        clock = StageClock(progress)
         with clock.stage("decode"):
-            sampled = self.sample(video, times=times)
-        if image:
-            window = TimeSpan(0.0, sampled.info.duration)
-        elif window is not None:
-            window = _inside(window, sampled.info.duration)
+            # The frame that is shown when the clip begins: a span without length holds nothing else.
+            begin = 0.0 if clip is None else clip.start
+            sampled = self.sample(video, span=TimeSpan(begin, begin) if task == "rec" else clip, times=times)
+        extent = TimeSpan(0.0, sampled.info.duration)
+        if clip is not None:
+            extent = _inside(clip, extent)
+        given = _given_windows(window, extent, len(queries))
+        if task in ("vot", "rec"):
+            given = [extent] * len(queries)
         with clock.stage("preprocess"):
             patches, grid = self.processor.patches(sampled.frames)
-            layout = self.processor.clip(grid, None if image else sampled.times)
+            seconds = np.maximum(sampled.times - extent.start, 0.0)
+            layout = self.processor.clip(grid, None if still or task == "rec" else seconds)
         with clock.stage("vision"):
             vision = self.model.encode_video(
                 patches.to(self.model.device), torch.tensor([grid], device=self.model.device)
             )
         with clock.stage("prefill"):
-            clip = read_clip(self.model, layout, vision)
+            read = read_clip(self.model, layout, vision)
         texts: list[str] = []
+        counts: list[int] = []
         bridges = []
-        for begin in range(0, len(questions), SENTENCES_PER_CHUNK):
+        for first in range(0, len(questions), SENTENCES_PER_CHUNK):
             with clock.stage("answer"):
-                chunk = questions[begin : begin + SENTENCES_PER_CHUNK]
-                answers = answer(self.model, clip, chunk, self.processor.turn_end, max_answer_tokens)
-            with clock.stage("bridge"):
-                bridges.append(bridge_answers(self.model, clip, answers))
+                chunk = questions[first : first + SENTENCES_PER_CHUNK]
+                answers = answer(self.model, read, chunk, self.processor.turn_end, max_answer_tokens)
+            if task in LOCATED_TASKS:
+                with clock.stage("bridge"):
+                    bridges.append(bridge_answers(self.model, read, answers))
             texts += [self.processor.tokenizer.decode(ids).strip() for ids in answers.ids]
-        outcomes = [
-            ("ok", window) if window is not None else read_window(text, sampled.info.duration) for text in texts
-        ]
-        with clock.stage("spatial"):
-            spans = [span for _, span in outcomes]
-            tubes = self.locate(video, sampled, spans, torch.cat(bridges), box_fps, times)
+            counts += [len(ids) for ids in answers.ids]
+        outcomes: list[tuple[Status, TimeSpan | None]]
+        if task == "vqa":
+            outcomes = [("ok", None)] * len(texts)
+        elif given is not None:
+            outcomes = [("ok", span) for span in given]
+        else:
+            outcomes = [_on_file_clock(read_window(text, extent.length), extent) for text in texts]
+        tubes: list[Tube | None] = [None] * len(texts)
+        if task in LOCATED_TASKS:
+            with clock.stage("spatial"):
+                spans = [span for _, span in outcomes]
+                rate = None if task == "rec" else box_fps
+                tubes = self.locate(video, sampled, spans, torch.cat(bridges), rate, times)
+        if on_cost is not None:
+            merged = self.processor.merged_grid(grid)
+            on_cost(
+                ClipCost(
+                    frames=len(sampled),
+                    frame_width=sampled.frames.shape[2],
+                    frame_height=sampled.frames.shape[1],
+                    source_fps=float(sampled.info.fps),
+                    visual_tokens=merged[0] * merged[1] * merged[2],
+                    prompt_tokens=tuple(read.length + len(question) for question in questions),
+                    answer_tokens=tuple(counts),
+                    located_frames=tuple(0 if tube is None else len(tube) for tube in tubes),
+                    milliseconds=dict(clock.milliseconds),
+                )
+            )
         return [
             GroundingResult(
                 video=str(video),
@@ -292,30 +339,33 @@ def read_window(text: str, duration: float) -> tuple[Status, TimeSpan | None]:
     return "ok", TimeSpan(start, end)
 
 
-def _inside(window: TimeSpan, duration: float) -> TimeSpan:
-    """A given window, cut to the video."""
-    start, end = max(window.start, 0.0), min(window.end, duration)
+def _inside(window: TimeSpan, extent: TimeSpan) -> TimeSpan:
+    """A given window, cut to what is read of the video."""
+    start, end = max(window.start, extent.start), min(window.end, extent.end)
     if end <= start:
+        what = "video" if extent.start == 0 else f"clip [{extent.start:.2f}, {extent.end:.2f}) s of the video"
         raise InputError(
-            f"window [{window.start:.2f}, {window.end:.2f}) s is empty or outside the video of {duration:.2f} s"
+            f"window [{window.start:.2f}, {window.end:.2f}) s is empty or outside the {what} of "
+            f"{extent.length:.2f} s"
         )
     return TimeSpan(start, end)
 
 
-class _Clock:
-    """Milliseconds by stage; a stage that is entered again adds to its own."""
+def _given_windows(
+    window: TimeSpan | Sequence[TimeSpan] | None, extent: TimeSpan, count: int
+) -> list[TimeSpan] | None:
+    """One window per sentence, if the caller gives them."""
+    if window is None:
+        return None
+    windows = [window] * count if isinstance(window, TimeSpan) else list(window)
+    if len(windows) != count:
+        raise InputError(f"{count} queries need one window, or {count}, got {len(windows)}")
+    return [_inside(one, extent) for one in windows]
 
-    def __init__(self, progress: Progress | None) -> None:
-        self.milliseconds: dict[str, float] = {}
-        self.progress = progress
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        if self.progress is not None:
-            self.progress(name)
-        started = time.perf_counter()
-        yield
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        elapsed = (time.perf_counter() - started) * 1000
-        self.milliseconds[name] = self.milliseconds.get(name, 0.0) + elapsed
+def _on_file_clock(outcome: tuple[Status, TimeSpan | None], extent: TimeSpan) -> tuple[Status, TimeSpan | None]:
+    """A window that was read on the clock of the clip, on the clock of the file."""
+    status, span = outcome
+    if span is None or extent.start == 0:
+        return outcome
+    return status, TimeSpan(span.start + extent.start, min(span.end + extent.start, extent.end))
