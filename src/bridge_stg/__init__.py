@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bridge_stg.model.configuration import BridgeSTGConfig as BridgeSTGConfig
     from bridge_stg.model.modeling import BridgeSTGForVideoGrounding as BridgeSTGForVideoGrounding
     from bridge_stg.model.processing import BridgeSTGProcessor as BridgeSTGProcessor
+    from bridge_stg.zero_shot import ZeroShotGrounder as ZeroShotGrounder
 
 # Public name -> the module that defines it, looked up on first use: importing the package loads no torch.
 _EXPORTS = {
@@ -21,6 +22,7 @@ _EXPORTS = {
     "BridgeSTGForVideoGrounding": "bridge_stg.model.modeling",
     "BridgeSTGProcessor": "bridge_stg.model.processing",
     "VideoGrounder": "bridge_stg.grounder",
+    "ZeroShotGrounder": "bridge_stg.zero_shot",
 }
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "BridgeSTGForVideoGrounding",
     "BridgeSTGProcessor",
     "VideoGrounder",
+    "ZeroShotGrounder",
     "__version__",
 ]
 
