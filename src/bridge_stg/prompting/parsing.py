@@ -1,9 +1,8 @@
-"""Reading a window or a choice out of an answer. What cannot be read is None; nothing is invented."""
+"""Reading a window out of an answer. What cannot be read is None; nothing is invented."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 # An answer that was cut off can leave the bracket open; its frame indices are still no seconds.
 _FRAME_LIST = re.compile(r"\[[^\]]*(?:\]|$)")
@@ -51,58 +50,3 @@ def parse_window(answer: str) -> tuple[float, float] | None:
         return float(bare[1]), float(bare[2])
     times = [number for match in _BOUND.finditer(text) for number in _NUMBER.findall(match[0])]
     return (float(times[0]), float(times[1])) if len(times) == 2 else None
-
-
-# "answer is (B)", "option c": the word before says that a letter follows, so that a small one counts as well.
-_NAMED = re.compile(r"\b(?i:answer|option|choice)(?:\s+is)?\s*:?\s*[(\[*\"']*([A-Za-z])(?![\w'])")
-_CAPITAL = re.compile(r"(?<![\w'])([A-Z])(?![\w'])")
-# "A" and "I" are words when a word follows without a mark between: "A man is running".
-_WORD_FOLLOWS = re.compile(r"\s+[a-z]")
-_LETTER_AND_WORDS = re.compile(r"\W*([A-Za-z])\b\W*(.+)")
-
-
-def parse_choice(answer: str, choices: Sequence[str]) -> str | None:
-    """The letter of a multiple-choice answer; None if it names none of ``choices``, or several.
-
-    Only the last line that is not empty is read, since thoughts come before it. In this order: a line that is
-    nothing but a letter ("c", "(B).", "**D**"), the words of one choice, or both; the last letter that the
-    word "answer", "option" or "choice" announces; the only capital letter that stands alone. "A" and "I" are
-    words of a sentence when another word follows them.
-
-    >>> parse_choice("A man is running, so C", ("run", "walk", "sit"))
-    'C'
-    >>> parse_choice("It is between A and C.", ("run", "walk", "sit")) is None
-    True
-    """
-    letters = [chr(ord("A") + number) for number in range(len(choices))]
-    lines = [line.strip() for line in answer.splitlines() if line.strip()]
-    if not lines:
-        return None
-    line = lines[-1]
-    bare = _words(line)
-    if len(bare) == 1 and bare.upper() in letters:
-        return bare.upper()
-    same = [letter for letter, choice in zip(letters, choices, strict=True) if _words(choice) == bare]
-    if len(same) == 1:
-        return same[0]
-    both = _LETTER_AND_WORDS.fullmatch(line)
-    if both is not None and both[1].upper() in letters:
-        letter = both[1].upper()
-        if _words(both[2]) == _words(choices[letters.index(letter)]):
-            return letter
-    named = [_letter(match, line) for match in _NAMED.finditer(line)]
-    if known := [letter for letter in named if letter in letters]:
-        return known[-1]
-    found = {_letter(match, line) for match in _CAPITAL.finditer(line)}.intersection(letters)
-    return found.pop() if len(found) == 1 else None
-
-
-def _letter(match: re.Match[str], line: str) -> str | None:
-    """The letter that was matched, unless it is a word of the sentence."""
-    letter = match[1].upper()
-    return None if letter in "AI" and _WORD_FOLLOWS.match(line, match.end()) else letter
-
-
-def _words(text: str) -> str:
-    """Small letters without the marks around them."""
-    return text.strip().strip("()[]{}*_\"'`.,:;!? ").lower()
