@@ -1,11 +1,23 @@
-"""``bridge-stg predict``: the answers of a checkpoint to a benchmark, as ``predictions.jsonl``."""
+"""``bridge-stg predict``: the answers of a method to a benchmark, as ``predictions.jsonl``."""
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from bridge_stg.evaluation.benchmarks import Benchmark
+    from bridge_stg.evaluation.cost import RunCost
+    from bridge_stg.evaluation.methods import Method
+    from bridge_stg.evaluation.predict import Plan
+
+ZERO_SHOT_CHECKPOINT = "Qwen/Qwen3-VL-4B-Instruct"
+SECONDS_BETWEEN_LINES = 60.0
 
 
 def predict(
@@ -14,8 +26,25 @@ def predict(
         Path,
         typer.Option(help="predictions.jsonl; a run goes on with what it has and asks what failed again."),
     ],
-    benchmark: Annotated[str, typer.Option(help="shapes is the only one so far.")] = "shapes",
-    checkpoint: Annotated[str, typer.Option(help="'shapes' (shipped), a folder, or a hub id.")] = "shapes",
+    benchmark: Annotated[
+        str, typer.Option(help="shapes, vidstg, hcstvg-v2, charades-sta, ...; a wrong name lists them all.")
+    ] = "shapes",
+    task: Annotated[
+        str | None,
+        typer.Option(help="stvg, vtg, vot, rec or vqa; default: the benchmark's, else what the truth holds."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="bridge-stg, qwen3-vl (zero-shot), whole-clip or best-constant.")
+    ] = "bridge-stg",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help=f"A folder or a hub id; default: 'shapes' (shipped), for qwen3-vl {ZERO_SHOT_CHECKPOINT}."
+        ),
+    ] = None,
+    train_truth: Annotated[
+        Path | None, typer.Option(help="truth.jsonl of a training split, which best-constant is fitted to.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many videos.")] = None,
     box_fps: Annotated[float | None, typer.Option(help="Boxes per second inside the window.")] = None,
     oracle_window: Annotated[
@@ -27,43 +56,136 @@ def predict(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
-    """Answer every question of a benchmark."""
-    from bridge_stg.cli.prepare import check_writable, progress_bar, quiet_libraries, quiet_threads
+    """Answer every question of a benchmark, with one process or those of accelerate's launcher."""
+    from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
     from bridge_stg.errors import BridgeSTGError, InputError
+    from bridge_stg.evaluation.benchmarks import benchmark_by_name
 
-    if benchmark != "shapes":
-        raise InputError(f"no benchmark {benchmark!r}; there is: shapes")
+    chosen = benchmark_by_name(benchmark)
+    if chosen.name == "videomme-subs":
+        raise InputError("subtitles cannot be put into a question yet; use --benchmark videomme")
     if not (data / "truth.jsonl").is_file():
-        raise InputError(f"{data}: no truth.jsonl; write one with: bridge-stg data shapes --out {data}")
+        cure = f"; write one with: bridge-stg data shapes --out {data}" if chosen.name == "shapes" else ""
+        raise InputError(f"{data}: no truth.jsonl{cure}")
     if box_fps is not None and not 0 < box_fps < float("inf"):
         raise InputError(f"--box-fps must be a positive number, got {box_fps}")
     if out.is_dir():
         raise InputError(f"{out}: is a folder; give the name of a file, such as {out / 'predictions.jsonl'}")
     check_writable(out.parent)
+    if checkpoint is None:
+        checkpoint = {"bridge-stg": "shapes", "qwen3-vl": ZERO_SHOT_CHECKPOINT}.get(method)
 
     quiet_threads()
-    quiet_libraries(checkpoint)
     from bridge_stg.evaluation.predict import plan_run
     from bridge_stg.evaluation.predict import predict as run
-    from bridge_stg.grounder import VideoGrounder
+    from bridge_stg.evaluation.sharding import launched
 
-    plan = plan_run(checkpoint, data / "truth.jsonl", out, box_fps, oracle_window, restart)
-    if count := len(plan.kept.answered):
+    truth = data / "truth.jsonl"
+    wanted: Any = chosen.task_for(task)
+    plan = plan_run(
+        checkpoint,
+        truth,
+        out,
+        box_fps,
+        oracle_window,
+        restart,
+        task=wanted,
+        method=method,  # type: ignore[arg-type]
+        train_truth=train_truth,
+    )
+    share = launched(device)
+    if share.is_main and (count := len(plan.kept.answered)):
         print(f"going on with {out}: {count} question(s) have an answer there and are kept")
-    grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+    quiet_libraries(checkpoint if share.is_main else None)
+    answerer, cost = _load(plan, checkpoint, train_truth, share.device(device), threads)
+    if share.is_main:
+        _check_rate(answerer, chosen)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with progress_bar() as progress:
-        task = progress.add_task("videos", total=None)
-        written = run(
-            grounder,
-            plan,
-            data,
-            limit,
-            on_video=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with _Progress(share.is_main) as progress:
+        written = run(answerer, plan, data, limit, share, cost, on_clip=progress.update)
+    share.leave()
+    if written is None:
+        return
     print(f"wrote {out}: {len(written.lines)} question(s), {len(written.failed)} failed")
     if written.failed:
         raise BridgeSTGError(
             f"{len(written.failed)} question(s) failed; their lines in {out} say why, and the same command "
             "asks them again"
         )
+
+
+def _load(
+    plan: Plan, checkpoint: str | None, train_truth: Path | None, device: str | None, threads: int | None
+) -> tuple[Method, RunCost | None]:
+    """Who answers the questions of a plan, and an empty account of what it takes."""
+    from bridge_stg.data.records import read_truth
+    from bridge_stg.data.shapes.baselines import WHOLE_CLIP, best_constant
+    from bridge_stg.evaluation.cost import new_run
+    from bridge_stg.evaluation.methods import BridgeMethod, ConstantMethod
+
+    run = plan.run
+    if run.method == "whole-clip":
+        return ConstantMethod(WHOLE_CLIP), None
+    if run.method == "best-constant":
+        assert train_truth is not None  # plan_run has seen to it
+        return ConstantMethod(best_constant(read_truth(train_truth), plan.task)), None
+    assert checkpoint is not None
+    if run.method == "qwen3-vl":
+        from bridge_stg.evaluation.zero_shot_method import ZeroShotMethod
+        from bridge_stg.zero_shot import ZeroShotGrounder
+
+        stock = ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+        return ZeroShotMethod(stock, run.box_fps, run.oracle_window), new_run(stock.model)
+    from bridge_stg.grounder import VideoGrounder
+
+    grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+    return BridgeMethod(grounder, run.box_fps, run.oracle_window), new_run(grounder.model)
+
+
+def _check_rate(method: Method, benchmark: Benchmark) -> None:
+    """Say on stderr when a checkpoint samples otherwise than the benchmark's published numbers did."""
+    from bridge_stg.evaluation.methods import BridgeMethod
+
+    if benchmark.fps is None or not isinstance(method, BridgeMethod):
+        return
+    config = method.grounder.processor.config
+    for what, own, theirs in (
+        ("frames per second", config.sample_fps, benchmark.fps),
+        ("visual tokens per frame at most", config.max_tokens_per_frame, benchmark.tokens_per_frame),
+    ):
+        if own != theirs:
+            print(f"note: this checkpoint reads {own} {what}, {benchmark.title} {theirs}", file=sys.stderr)
+
+
+class _Progress:
+    """Clips done and the time that is left, on stderr: a bar for a person, a line a minute for a log."""
+
+    def __init__(self, shown: bool) -> None:
+        from bridge_stg.cli.prepare import progress_bar
+
+        self.bar = progress_bar()
+        self.shown = shown
+        self.started = self.told = time.monotonic()
+
+    def __enter__(self) -> _Progress:
+        if self.shown:
+            self.bar.start()
+            self.task = self.bar.add_task("clips", total=None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.shown:
+            self.bar.stop()
+
+    def update(self, done: int, total: int) -> None:
+        """Called after each clip of this process."""
+        if not self.shown:
+            return
+        self.bar.update(self.task, completed=done, total=total)
+        now = time.monotonic()
+        if self.bar.disable and now - self.told >= SECONDS_BETWEEN_LINES:
+            left = (now - self.started) / done * (total - done)
+            print(f"{done} of {total} clips, about {left / 60:.0f} min left", file=sys.stderr)
+            self.told = now

@@ -1,7 +1,8 @@
 """Going on with a predictions file: what it holds already, and whether this run may add to it.
 
 Beside ``predictions.jsonl`` lies ``predictions.jsonl.run.json``, which says how its answers were made. Answers
-of two checkpoints, truths or settings in one file would be a score of nothing.
+of two checkpoints, truths or settings in one file would be a score of nothing. Part files of several processes
+that were stopped count as what the file holds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from pathlib import Path
 
 import bridge_stg
 from bridge_stg.data.predictions import PredictionRecord
+from bridge_stg.data.records import Task
 from bridge_stg.errors import CheckpointError, DataError, InputError
+from bridge_stg.evaluation.methods import MethodName
+from bridge_stg.evaluation.sharding import parts_of
 from bridge_stg.grounder import checkpoint_folder
 
 # How every line of ``PredictionRecord.to_json`` begins; a last line cut off in writing begins so too.
@@ -24,10 +28,17 @@ _OPENING = b'{"id":"'
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What decides the answers of a run. ``checkpoint`` and ``truth`` are hashes; a hub id is its name."""
+    """What decides the answers of a run.
 
-    checkpoint: str
+    ``checkpoint`` (None for a constant), ``truth`` and ``train_truth`` (what a constant was fitted to) are
+    hashes; a hub id is its name.
+    """
+
+    checkpoint: str | None
     truth: str
+    task: Task
+    method: MethodName
+    train_truth: str | None
     box_fps: float | None
     oracle_window: bool
     version: str
@@ -37,12 +48,14 @@ class RunRecord:
 class Kept:
     """The lines of a predictions file by id, as they stand, each with its line end.
 
-    ``failed`` are the ids without an answer; ``clean`` is False when the file ends in the middle of a line.
+    ``failed`` are the ids without an answer; ``clean`` is False when the file is not these lines in this order,
+    because it ends in the middle of one or because some are in the part files ``parts``.
     """
 
     lines: dict[str, bytes]
     failed: frozenset[str] = frozenset()
     clean: bool = True
+    parts: tuple[Path, ...] = ()
 
     @property
     def answered(self) -> dict[str, bytes]:
@@ -50,14 +63,29 @@ class Kept:
         return {name: line for name, line in self.lines.items() if name not in self.failed}
 
 
-def run_record(checkpoint: str, truth: Path, box_fps: float | None, oracle_window: bool) -> RunRecord:
+def run_record(
+    method: MethodName,
+    checkpoint: str | None,
+    truth: Path,
+    train_truth: Path | None,
+    task: Task,
+    box_fps: float | None,
+    oracle_window: bool,
+) -> RunRecord:
     """The record of a run about to be made.
 
     Raises:
         CheckpointError: no such checkpoint, or its folder holds no weights.
     """
     return RunRecord(
-        _hash_of_weights(checkpoint), _hash([truth]), box_fps, oracle_window, bridge_stg.__version__
+        method=method,
+        checkpoint=None if checkpoint is None else _hash_of_weights(checkpoint),
+        truth=_hash([truth]),
+        train_truth=None if train_truth is None else _hash([train_truth]),
+        task=task,
+        box_fps=box_fps,
+        oracle_window=oracle_window,
+        version=bridge_stg.__version__,
     )
 
 
@@ -66,8 +94,28 @@ def record_path(out: Path) -> Path:
     return out.with_name(out.name + ".run.json")
 
 
+def read_all(out: Path) -> Kept:
+    """What a predictions file and the part files beside it hold; changes nothing.
+
+    Raises:
+        InputError: one of them is something else.
+    """
+    parts = parts_of(out)
+    whole = read_kept(out)
+    lines, failed = dict(whole.lines), set(whole.failed)
+    for part in parts:
+        found = read_kept(part)
+        for name, line in found.lines.items():
+            # A run can be stopped between writing the file and removing its parts; an answer is kept.
+            if name not in lines or name in failed:
+                lines[name] = line
+                failed.discard(name)
+                failed |= found.failed & {name}
+    return Kept(lines, frozenset(failed), whole.clean and not parts, tuple(parts))
+
+
 def read_kept(out: Path) -> Kept:
-    """What a predictions file holds; changes nothing.
+    """What one predictions file holds; changes nothing.
 
     A last line without its end is left out if it is the beginning of one of ours; whole lines must all be
     predictions.
@@ -142,16 +190,26 @@ def begin(out: Path, kept: Kept, run: RunRecord) -> None:
     _replace(record_path(out), (json.dumps(asdict(run), indent=2) + "\n").encode())
     if kept.failed or not kept.clean or not kept.lines:
         _replace(out, b"".join(kept.answered.values()))
+    remove(kept.parts)
 
 
 def put_in_order(out: Path, ids: Sequence[str]) -> Kept:
-    """Sort the finished file as ``ids``, so that a stopped run ends in the file of one that was not."""
-    kept = read_kept(out)
+    """Join the finished file with its parts, in the order of ``ids``: the file of a run that was never stopped
+    and had one process.
+    """
+    kept = read_all(out)
     place = {name: number for number, name in enumerate(ids)}
     names = sorted(kept.lines, key=lambda name: place[name])
-    if names != list(kept.lines):
+    if kept.parts or names != list(kept.lines):
         _replace(out, b"".join(kept.lines[name] for name in names))
+    remove(kept.parts)
     return kept
+
+
+def remove(paths: Sequence[Path]) -> None:
+    """Remove files that may be gone already."""
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
+from bridge_stg.data.records import Task, TruthRecord
 from bridge_stg.errors import InputError
 from bridge_stg.types import TimeSpan
 
@@ -18,21 +19,31 @@ CENTRES = np.linspace(0.3, 0.7, 5)
 SIZES = np.linspace(0.2, 1.0, 9)
 
 
+CENTRE_BOX = (0.25, 0.25, 0.75, 0.75)
+
+
 @dataclass(frozen=True)
 class ConstantAnswer:
-    """One answer for every question: ``start`` and ``end`` as fractions of the clip, ``box`` of the frame."""
+    """One answer for every question: ``start`` and ``end`` as fractions of the clip, ``box`` of the frame,
+    ``choice`` a letter.
+    """
 
     start: float
     end: float
     box: tuple[float, float, float, float]
+    choice: str = "A"
 
     def predict(self, records: Sequence[TruthRecord]) -> list[PredictionRecord]:
-        """This answer to each stvg and vtg record; other tasks have no window and are left out."""
-        return [self._answer(record) for record in records if record.task in ("stvg", "vtg")]
+        """This answer to each record: of it, what the task asks for."""
+        return [self._answer(record) for record in records]
 
     def _answer(self, record: TruthRecord) -> PredictionRecord:
+        if record.task == "vqa":
+            return PredictionRecord(record.id, text=self.choice, choice=self.choice)
         first, last = record.clip[0] / record.fps, record.clip[1] / record.fps
-        span = TimeSpan(first + self.start * (last - first), first + self.end * (last - first))
+        span = TimeSpan(first, last)
+        if record.task in ("stvg", "vtg"):
+            span = TimeSpan(first + self.start * (last - first), first + self.end * (last - first))
         window = ((span, 1.0),)
         if record.task == "vtg":
             return PredictionRecord(record.id, windows=window)
@@ -42,26 +53,46 @@ class ConstantAnswer:
         return PredictionRecord(record.id, windows=window, times=middle, boxes=pixels, scores=np.ones(1))
 
 
+WHOLE_CLIP = ConstantAnswer(0.0, 1.0, CENTRE_BOX)
+
+
 def whole_clip_centre_box(records: Sequence[TruthRecord]) -> list[PredictionRecord]:
-    """The whole clip, and a box in the middle with half the frame's width and height."""
-    return ConstantAnswer(0.0, 1.0, (0.25, 0.25, 0.75, 0.75)).predict(records)
+    """The whole clip, a box in the middle with half the frame's width and height, and the letter A."""
+    return WHOLE_CLIP.predict(records)
 
 
 def best_constant_window(records: Sequence[TruthRecord]) -> ConstantAnswer:
-    """The constant with the best mean temporal IoU, and the best mean box IoU, on training records.
+    """``best_constant`` of the stvg records."""
+    return best_constant(records, "stvg")
 
-    Both by exhaustive search over a grid, independently of each other.
+
+def best_constant(records: Sequence[TruthRecord], task: Task) -> ConstantAnswer:
+    """The constant that is best on training records of one task, in the parts that the task asks for.
+
+    Best mean temporal IoU of the window and best mean box IoU, both by exhaustive search over a grid and
+    independently of each other; the most frequent letter, the first of equals.
 
     Raises:
-        InputError: no stvg record with a window and boxes among ``records``.
+        InputError: no record of the task with such answers among ``records``.
     """
-    usable = [r for r in records if r.task == "stvg" and r.window is not None and r.boxes]
+    usable = [r for r in records if r.task == task and _is_usable(r)]
     if not usable:
         raise InputError(
-            "the best constant window needs training records of task stvg; give such a truth.jsonl"
+            f"the best constant answer needs training records of task {task}; give such a truth.jsonl"
         )
-    start, end = _best_window(usable)
-    return ConstantAnswer(start, end, _best_box(usable))
+    if task == "vqa":
+        letters = Counter(record.choice for record in usable if record.choice is not None)
+        most = min(letters, key=lambda letter: (-letters[letter], letter))
+        return ConstantAnswer(0.0, 1.0, CENTRE_BOX, most)
+    start, end = _best_window(usable) if task in ("stvg", "vtg") else (0.0, 1.0)
+    return ConstantAnswer(start, end, CENTRE_BOX if task == "vtg" else _best_box(usable))
+
+
+def _is_usable(record: TruthRecord) -> bool:
+    if record.task == "vqa":
+        return record.choice is not None
+    windowed = record.window is not None or record.task not in ("stvg", "vtg")
+    return windowed and (bool(record.boxes) or record.task == "vtg")
 
 
 def _best_window(records: Sequence[TruthRecord]) -> tuple[float, float]:

@@ -1,0 +1,103 @@
+"""Questions of a truth file, put together by the clip that answers them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from bridge_stg.data.records import Task, TruthRecord
+from bridge_stg.errors import DataError, InputError
+from bridge_stg.geometry.spans import frame_time, frames_to_span
+from bridge_stg.prompting.templates import choices_text
+from bridge_stg.types import TimeSpan
+
+
+@dataclass(frozen=True)
+class ClipQuestions:
+    """All questions of one task about one part of one video: they share its decoding and its vision pass.
+
+    ``frames`` is the part, half-open source frames; None for the whole video.
+    """
+
+    task: Task
+    video: str
+    frames: tuple[int, int] | None
+    records: tuple[TruthRecord, ...]
+
+    @property
+    def span(self) -> TimeSpan | None:
+        """The part in seconds on the clock of the file; None for the whole video."""
+        return None if self.frames is None else frames_to_span(*self.frames, self.records[0].fps)
+
+    @property
+    def times(self) -> list[float] | None:
+        """The second of each picture of a folder, which has no clock of its own; None for a file."""
+        first = self.records[0]
+        if first.media != "frames":
+            return None
+        return [frame_time(frame, first.fps) for frame in range(first.frame_count)]
+
+    @property
+    def queries(self) -> list[str]:
+        """What the model is asked, in the words of the record, with its choices if it has any."""
+        return [
+            choices_text(record.query, record.choices) if record.choices else record.query
+            for record in self.records
+        ]
+
+
+def choose_task(records: Sequence[TruthRecord], wanted: Task | None, path: Path) -> Task:
+    """The task to be asked: the wanted one, else stvg if there is any, else the only one.
+
+    Raises:
+        InputError: the truth holds none of it, or several others and none was named.
+    """
+    counts = Counter(record.task for record in records)
+    held = ", ".join(f"{count} {task}" for task, count in sorted(counts.items()))
+    if wanted is not None:
+        if wanted not in get_args(Task):
+            raise InputError(f"no task {wanted!r}; there is: {', '.join(get_args(Task))}")
+        if wanted not in counts:
+            raise InputError(f"{path}: holds no {wanted} question, but {held}; give another --task")
+        return wanted
+    if "stvg" in counts:
+        return "stvg"
+    if len(counts) > 1:
+        raise InputError(f"{path}: holds {held}; say which with --task")
+    return next(iter(counts))
+
+
+def group_questions(records: Sequence[TruthRecord], task: Task) -> tuple[ClipQuestions, ...]:
+    """The questions of ``task`` by clip, in the order of their videos and clips; in a clip, as in the truth.
+
+    Raises:
+        DataError: a rec question that does not say which frame it is about.
+    """
+    groups: dict[tuple[str, tuple[int, int], float, str], list[TruthRecord]] = {}
+    for record in records:
+        if record.task == task:
+            key = (record.video, _part(record), record.fps, record.media)
+            groups.setdefault(key, []).append(record)
+    found = []
+    for (video, frames, _, _), members in sorted(groups.items(), key=lambda item: item[0]):
+        # Whole is whole, even where the truth and the file disagree by a frame.
+        whole = task != "rec" and frames == (0, members[0].frame_count)
+        found.append(ClipQuestions(task, video, None if whole else frames, tuple(members)))
+    return tuple(found)
+
+
+def _part(record: TruthRecord) -> tuple[int, int]:
+    if record.task != "rec":
+        return record.clip
+    if len(record.boxes) == 1:
+        frame = next(iter(record.boxes))
+        return frame, frame + 1
+    if record.clip[1] - record.clip[0] == 1:
+        return record.clip
+    raise DataError(
+        f"record {record.id!r}: a rec question is about one frame, but {len(record.boxes)} frames have a box "
+        f"and the clip is {list(record.clip)}; annotate one frame, or make it the clip"
+    )

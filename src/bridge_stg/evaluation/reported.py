@@ -1,0 +1,78 @@
+"""Tables 2 to 7 of the paper as data: numbers as reported there, none of them measured by this package."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from bridge_stg.errors import InputError
+
+LABEL = "as reported"
+
+
+@dataclass(frozen=True)
+class ReportedRow:
+    """One model on one benchmark (and one split of it) in one table of the paper.
+
+    ``metrics`` are percent, named as ``score`` names them; a value that the table leaves out is not there.
+    ``group`` is the heading the table puts over the model.
+    """
+
+    table: int
+    benchmark: str
+    split: str
+    model: str
+    group: str
+    metrics: dict[str, float]
+
+
+@cache
+def all_reported() -> tuple[ReportedRow, ...]:
+    """Every row of Tables 2 to 7, in the order of the paper, split by split within a table."""
+    text = (resources.files("bridge_stg") / "evaluation" / "reported.json").read_text(encoding="utf-8")
+    return tuple(row for table in json.loads(text)["tables"] for row in _rows(table))
+
+
+def _rows(table: dict[str, Any]) -> list[ReportedRow]:
+    """One row per model and column block; null is a dash in the paper."""
+    found = []
+    for column in table["columns"]:
+        for model in table["models"]:
+            values = model["values"][column["from"] : column["from"] + len(column["metrics"])]
+            metrics = {
+                name: float(value)
+                for name, value in zip(column["metrics"], values, strict=True)
+                if value is not None
+            }
+            if metrics:
+                found.append(
+                    ReportedRow(
+                        table["number"],
+                        column["benchmark"],
+                        column["split"],
+                        model["model"],
+                        model["group"],
+                        metrics,
+                    )
+                )
+    return found
+
+
+def reported_rows(benchmark: str) -> tuple[ReportedRow, ...]:
+    """The rows about one benchmark; none where the paper reports nothing."""
+    return tuple(row for row in all_reported() if row.benchmark == benchmark)
+
+
+def reported_table(number: int) -> tuple[ReportedRow, ...]:
+    """The rows of one table.
+
+    Raises:
+        InputError: it is not one of those that compare models on benchmarks.
+    """
+    found = tuple(row for row in all_reported() if row.table == number)
+    if not found:
+        raise InputError(f"Table {number} is not among the reported ones; there is: 2 to 7")
+    return found

@@ -1,0 +1,79 @@
+"""One predictions file written by several processes: who asks what, and how the parts come together.
+
+The processes are those of accelerate's or torch's launcher. Each appends to a part file of its own beside the
+predictions file; the main one joins them at the end. Parts that a stopped run left are answers like any others,
+so a run can go on with another number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+# The fast processes wait for the slow ones at the end, which on a long benchmark takes longer than any default.
+PATIENCE = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of the processes this is; alone unless a launcher started several."""
+
+    rank: int = 0
+    processes: int = 1
+    state: Any = None  # accelerate.PartialState, if there are several
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def of(self, videos: Sequence[str]) -> list[str]:
+        """The videos of this process: every so-manieth, so that neighbours of a kind are spread evenly."""
+        return list(videos[self.rank :: self.processes])
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.state is not None:
+            self.state.wait_for_everyone()
+
+    def device(self, wanted: str | None) -> str | None:
+        """The device of this process: its own GPU where no particular one is wanted."""
+        if self.state is None or wanted not in (None, "cuda"):
+            return wanted
+        return str(self.state.device)
+
+    def leave(self) -> None:
+        """Say goodbye to the others."""
+        if self.state is not None:
+            self.state.destroy_process_group()
+
+
+def launched(device: str | None) -> Share:
+    """The share that a launcher gave this process; reads the environment, and loads accelerate only if needed.
+
+    Args:
+        device: as the caller wants it; "cpu" keeps the processes off the GPUs.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+        return Share()
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
+    return Share(state.process_index, state.num_processes, state)
+
+
+def part_path(out: Path, share: Share) -> Path:
+    """Where a process writes: the file itself if it is alone."""
+    return out if share.processes == 1 else out.with_name(f"{out.name}.part-{share.rank:05d}")
+
+
+def parts_of(out: Path) -> list[Path]:
+    """The part files that lie beside a predictions file."""
+    prefix = f"{out.name}.part-"
+    if not out.parent.is_dir():
+        return []
+    found = (path for path in out.parent.iterdir() if path.name.startswith(prefix))
+    return sorted(path for path in found if path.name[len(prefix) :].isdecimal())
