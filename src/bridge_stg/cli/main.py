@@ -123,3 +123,7 @@ def bridge_stg_cli(
     ] = False,
 ) -> None:
     """Bridge-STG: when and where does this sentence happen in this video?"""
+
+
+if __name__ == "__main__":  # for launchers: accelerate launch -m bridge_stg.cli.main predict ...
+    app()
