@@ -95,3 +95,120 @@ def taught_checkpoint(small_checkpoint: Path, clip: Path) -> Path:
     model.save_pretrained(folder)
     grounder.processor.save_pretrained(folder)
     return folder
+
+
+# What the taught stock model learned to answer about the first video, to the sentences of TAUGHT.
+ZERO_SHOT_ANSWERS = dict(
+    zip(
+        TAUGHT,
+        (
+            '```json\n{"start": 1.0, "end": 3.2, "boxes": [{"time": 1.0, "bbox_2d": [100, 200, 300, 400]}, '
+            '{"time": 3.0, "bbox_2d": [300, 600, 500, 800]},]}\n```',
+            "It happens from 2.6 to 2.9 seconds.",
+            "Nothing like that happens.",
+            '{"start": 3.0, "end": 1.0, "boxes": [{"time": 3.0, "bbox_2d": [0, 0, 1200, 1]}]}',
+        ),
+        strict=True,
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stock Qwen3-VL of a few thousand parameters with random weights, as its hub folder."""
+    import re
+
+    import torch
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    from bridge_stg.model.presets import qwen3_vl_config
+    from bridge_stg.model.small_tokenizer import build_small_tokenizer
+    from bridge_stg.prompting.zero_shot import zero_shot_question
+
+    texts = [zero_shot_question(" ".join(TAUGHT), image) for image in (False, True)]
+    texts += ["user", "assistant", *ZERO_SHOT_ANSWERS.values()]
+    tokenizer = build_small_tokenizer(re.findall("[A-Za-z]+", " ".join(texts)))
+    # The published architecture, only smaller.
+    sizes = qwen3_vl_config("2b").to_dict()
+    sizes["text_config"] |= {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "rope_parameters": sizes["text_config"]["rope_parameters"] | {"mrope_section": [8, 4, 4]},
+    }
+    sizes["vision_config"] |= {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_heads": 2,
+        "num_position_embeddings": 16,
+        "out_hidden_size": 64,
+        "deepstack_visual_indexes": [0],
+    }
+    for name in ("image", "video"):
+        sizes[f"{name}_token_id"] = tokenizer.convert_tokens_to_ids(f"<|{name}_pad|>")
+    for name in ("start", "end"):
+        sizes[f"vision_{name}_token_id"] = tokenizer.convert_tokens_to_ids(f"<|vision_{name}|>")
+    torch.manual_seed(11)
+    model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(**sizes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(4.0)  # so that wrong positions or pixels show in what is answered
+    # As published: answers are drawn at random unless one says otherwise.
+    model.generation_config.update(do_sample=True, temperature=0.7, top_k=20, top_p=0.8)
+    folder = tmp_path_factory.mktemp("qwen3-vl") / "random"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def taught_qwen3_vl(tiny_qwen3_vl: Path, clip: Path) -> Path:
+    """The same model after it has learned ZERO_SHOT_ANSWERS about one clip by heart."""
+    import torch
+
+    from bridge_stg.prompting.zero_shot import zero_shot_question
+    from bridge_stg.zero_shot import ZeroShotGrounder
+
+    torch.manual_seed(0)
+    grounder = ZeroShotGrounder.from_pretrained(str(tiny_qwen3_vl), device="cpu")
+    sampled = grounder.sample(clip)
+    inputs, grid = grounder._vision_inputs(sampled, image=False)
+    model = grounder.model.train()
+    rows = []
+    for query, said in ZERO_SHOT_ANSWERS.items():
+        asked = grounder.chat.ids(zero_shot_question(query, image=False), grid, sampled.times)
+        rows.append((asked, [*grounder.chat.plain_ids(said), grounder._ends[-1]]))
+    ids = torch.full((len(rows), max(len(asked) + len(said) for asked, said in rows)), grounder._ends[-1])
+    real, labelled = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
+    for row, (asked, said) in enumerate(rows):
+        length = len(asked) + len(said)
+        ids[row, :length] = torch.tensor([*asked, *said])
+        real[row, :length] = 1
+        labelled[row, len(asked) : length] = True
+    batch = {name: value.repeat(len(rows), 1) for name, value in inputs.items()}
+    batch |= {"mm_token_type_ids": 2 * (ids == model.config.video_token_id).int(), "attention_mask": real}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+    for _ in range(200):
+        logits = model(input_ids=ids, **{name: value.clone() for name, value in batch.items()}).logits
+        logits, wanted = logits[:, :-1][labelled[:, 1:]], ids[labelled]
+        # All tokens right, by a margin that rounding cannot turn.
+        others = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
+        margin = float((logits.gather(1, wanted[:, None])[:, 0] - others).detach().min())
+        if margin > 1:
+            break
+        # The sum, not the mean: the word that tells two answers apart weighs as much as any.
+        loss = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum") / 40
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert margin > 1, f"the answers were not learned: margin {margin}"
+    folder = tiny_qwen3_vl.with_name("taught")
+    model.save_pretrained(folder)
+    grounder.tokenizer.save_pretrained(folder)
+    return folder

@@ -8,7 +8,7 @@ import re
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from bridge_stg.grounder import VideoGrounder
     from bridge_stg.types import GroundingResult
+    from bridge_stg.zero_shot import ZeroShotGrounder
 
+Method = Literal["bridge-stg", "qwen3-vl"]
 _ANNOTATED = re.compile(r"annotated(-\d+)?\.mp4")
 
 
@@ -29,6 +31,9 @@ def ground(
     checkpoint: Annotated[
         str, typer.Option(help="'shapes' (shipped), a checkpoint folder, or a hub id.")
     ] = "shapes",
+    method: Annotated[
+        Method, typer.Option(help="qwen3-vl asks a stock Qwen3-VL checkpoint in words, zero-shot.")
+    ] = "bridge-stg",
     out: Annotated[Path | None, typer.Option(help="Write tube.json and the annotated videos here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print tube.json and nothing else.")] = False,
     timing: Annotated[bool, typer.Option("--timing", help="Print the milliseconds of each stage.")] = False,
@@ -56,7 +61,7 @@ def ground(
     if out is not None:
         check_writable(out)
         _check_targets(video, out, len(query))
-    grounder = _load(checkpoint, device, threads)
+    grounder = _load(method, checkpoint, device, threads)
     with Console(stderr=True).status("decode") as status:
         results = grounder.ground(video, query, box_fps=box_fps, timing=timing, progress=status.update)
     if out is not None:
@@ -69,7 +74,9 @@ def ground(
             print(f"wrote {out / 'tube.json'} and {len(results)} annotated video(s)")
 
 
-def _load(checkpoint: str, device: str | None, threads: int | None) -> VideoGrounder:
+def _load(
+    method: Method, checkpoint: str, device: str | None, threads: int | None
+) -> VideoGrounder | ZeroShotGrounder:
     from rich.console import Console
 
     from bridge_stg.cli.prepare import quiet_libraries, quiet_threads
@@ -78,9 +85,27 @@ def _load(checkpoint: str, device: str | None, threads: int | None) -> VideoGrou
     with Console(stderr=True).status("loading the model") as status:
         if quiet_libraries(checkpoint):
             status.stop()  # the bars of the download take its place
-        from bridge_stg.grounder import VideoGrounder
+        if method == "qwen3-vl":
+            from bridge_stg.zero_shot import ZeroShotGrounder
 
-        return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+            return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+        from bridge_stg.errors import CheckpointError
+        from bridge_stg.grounder import VideoGrounder, checkpoint_folder
+        from bridge_stg.model.stock_model import MODEL_TYPE, model_type
+
+        try:
+            return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+        except CheckpointError as problem:
+            # Only a checkpoint that is refused is looked at again: is it one for the other method?
+            try:
+                kind = model_type(checkpoint_folder(checkpoint))
+            except CheckpointError:
+                kind = ""
+            if kind == MODEL_TYPE:
+                raise CheckpointError(
+                    f"{checkpoint}: is a stock Qwen3-VL, not a Bridge-STG checkpoint; add --method qwen3-vl"
+                ) from problem
+            raise
 
 
 def _names(count: int) -> list[str]:
@@ -155,8 +180,14 @@ def _print_table(results: list[GroundingResult], timing: bool) -> None:
         )
     # A sentence is shown as it was given: its brackets and colons are no markup.
     Console(markup=False, emoji=False, highlight=False).print(table)
-    for note in results[0].notes:
+    # What is said of the video is said once, what is said of an answer with its sentence.
+    shared = [note for note in results[0].notes if all(note in result.notes for result in results)]
+    for note in shared:
         print(f"note: {note}")
+    for result in results:
+        for note in result.notes:
+            if note not in shared:
+                print(f"note: {result.query!r}: {note}")
     for result in results:
         if result.status != "ok":
             print(f"{result.status}: the model answered {result.answer!r} to {result.query!r}")
