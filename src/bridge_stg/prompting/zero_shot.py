@@ -53,8 +53,9 @@ _START_KEYS = ("start", "start_time", "begin")
 _END_KEYS = ("end", "end_time", "stop")
 _SPAN_KEYS = ("window", "span", "interval", "time_range", *_TIME_KEYS)
 
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_SECONDS = re.compile(r"<?\s*(\d+(?:\.\d*)?)\s*(?:s|secs?|seconds?)?\s*>?", re.ASCII | re.IGNORECASE)
+_UNSIGNED = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?"
+_NUMBER = re.compile(rf"[+-]?{_UNSIGNED}", re.ASCII | re.IGNORECASE)
+_SECONDS = re.compile(rf"<?\s*({_UNSIGNED})\s*(?:s|secs?|seconds?)?\s*>?", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):([0-5]?\d(?:\.\d+)?)\s*s?", re.ASCII)
 _CLOCK_IN_WORDS = re.compile(r"(?<![\w:.])(?:\d+:)?\d+:[0-5]\d(?:\.\d+)?(?![\w:]|\.\d)", re.ASCII)
 

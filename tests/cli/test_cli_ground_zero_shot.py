@@ -1,0 +1,113 @@
+"""``ground --method qwen3-vl`` on real files: what it prints and writes, and how it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+from click.testing import Result
+from conftest import ZERO_SHOT_ANSWERS
+from typer.testing import CliRunner
+
+from bridge_stg.cli import main
+from bridge_stg.video.sampling import sample_video
+
+COMMAND = Path(sys.executable).with_name("bridge-stg")
+QUERIES = list(ZERO_SHOT_ANSWERS)
+METHOD = ("--method", "qwen3-vl")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main.app, [str(word) for word in words])
+
+
+def refused(result: Result, part: str) -> None:
+    """Exit code 2 and one line that says what is wrong."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert part in result.stderr
+
+
+def test_in_a_process_of_its_own(taught_qwen3_vl: Path, clip: Path, tmp_path: Path) -> None:
+    """stdout is JSON and nothing else, stderr is silent, and the files are those of the other method."""
+    out = tmp_path / "new" / "out"
+    command = [
+        COMMAND,
+        "ground",
+        clip,
+        *QUERIES,
+        "--checkpoint",
+        taught_qwen3_vl,
+        *METHOD,
+        "--json",
+        "--out",
+        out,
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.stderr == ""
+    answers = json.loads(done.stdout)
+    assert [answer["status"] for answer in answers] == ["ok", "ok", "no_window", "empty_window"]
+    assert [answer["answer"] for answer in answers] == list(ZERO_SHOT_ANSWERS.values())
+    assert [answer["window"] for answer in answers[:2]] == [
+        {"start": 1.0, "end": 3.2},
+        {"start": 2.6, "end": 2.9},
+    ]
+    assert answers[0]["boxes"][0] == {"time": 1.0, "frame": 25, "box": [9.6, 14.4, 28.8, 28.8], "score": 1.0}
+    assert {answer["schema"] for answer in answers} == {"bridge-stg/tube/1"}
+    assert json.loads((out / "tube.json").read_text()) == answers
+    videos = [f"annotated-{number}.mp4" for number in (1, 2, 3, 4)]
+    assert sorted(file.name for file in out.iterdir()) == [*videos, "tube.json"]
+    source = sample_video(clip, fps=2.0)
+    for name in videos:
+        with av.open(str(out / name)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == source.info.frames
+
+
+def test_the_table_and_its_notes(taught_qwen3_vl: Path, clip: Path) -> None:
+    words = ("--checkpoint", taught_qwen3_vl, *METHOD, "--timing", "--box-fps", 4)
+    done = run("ground", clip, *QUERIES, *words)
+    assert done.exit_code == 0, done.stderr
+    first = next(line for line in done.stdout.splitlines() if QUERIES[0] in line)
+    assert [cell.strip() for cell in first.split("│")[1:-1]][1:] == ["ok", "1.0", "3.2", "9", "1.00"]
+    assert f"note: {QUERIES[1]!r}: the answer names no box that can be read" in done.stdout
+    assert f"note: {QUERIES[3]!r}: of the answer, box left out: not in the 0-1000 grid (1)" in done.stdout
+    assert f"no_window: the model answered {ZERO_SHOT_ANSWERS[QUERIES[2]]!r}" in done.stdout
+    assert "answer " in done.stdout.splitlines()[-2]
+    assert "for 4 sentence(s)" in done.stdout
+
+
+def test_a_checkpoint_for_the_other_method(
+    tiny_qwen3_vl: Path, small_checkpoint: Path, clip: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("ground", clip, "x", "--out", out, "--checkpoint")
+    refused(
+        run(*words, tiny_qwen3_vl), "is a stock Qwen3-VL, not a Bridge-STG checkpoint; add --method qwen3-vl"
+    )
+    refused(run(*words, small_checkpoint, *METHOD), "holds a bridge_stg model, not a Qwen3-VL; give a Qwen3-VL")
+    refused(
+        run(*words, "shapes", *METHOD), "'shapes' is a Bridge-STG checkpoint; give a Qwen3-VL folder or hub id"
+    )
+    refused(run("ground", clip, "x", *METHOD), "'shapes' is a Bridge-STG checkpoint")
+    refused(run(*words, tmp_path, *METHOD), "configuration cannot be read")
+    refused(run(*words, "/none", *METHOD), "no such folder")
+    assert not out.exists()
+
+
+def test_bad_words(tiny_qwen3_vl: Path, clip: Path, tmp_path: Path) -> None:
+    words = ("--checkpoint", tiny_qwen3_vl, *METHOD, "--out", tmp_path / "out")
+    refused(run("ground", clip, "word " * 10_000, *words), "tokens long")
+    refused(run("ground", clip, " ", *words), "query is empty")
+    refused(run("ground", clip, "x", *words, "--box-fps", 0), "--box-fps")
+    refused(run("ground", clip, "x", *words, "--device", "abacus"), "device 'abacus'")
+    refused(run("ground", tmp_path / "none.mp4", "x", *words), "no such file")
+    refused(run("ground", clip, "x", *words, "--method", "qwen"), "qwen")
+    assert list(tmp_path.iterdir()) == []
