@@ -52,13 +52,13 @@ def window_text(span: TimeSpan, wording: str, first: int = 0, last: int = 0) -> 
     return wording.format(start=span.start, end=span.end, first=first, last=last)
 
 
-def scan_text(seconds: list[tuple[int, bool]]) -> str:
-    """Second by second, whether the event is to be seen: what a small model writes before it names the window.
+def scan_text(name: str, seconds: list[tuple[int, str]]) -> str:
+    """Who is meant and what it does second by second: what a small model writes before it names the window.
 
-    >>> scan_text([(0, False), (1, True)])
-    '0 no 1 yes.'
+    >>> scan_text("red circle", [(0, "rests"), (1, "left")])
+    'The red circle: 0 rests 1 left.'
     """
-    return " ".join(f"{second} {'yes' if seen else 'no'}" for second, seen in seconds) + "."
+    return f"The {name}: " + " ".join(f"{second} {doing}" for second, doing in seconds) + "."
 
 
 def choices_text(question: str, choices: tuple[str, ...]) -> str:

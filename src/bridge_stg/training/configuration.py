@@ -36,7 +36,7 @@ class ClipMix(_Strict):
 
     captions: what every object does in one frame pair, attached right after the pair.
     moments: "what happens at 3.2 seconds", asked after the clip.
-    seconds: "at which seconds does this happen", answered with every whole second of the window.
+    scans: who is meant and what it does in every second, each second judged by itself.
     windows: temporal grounding (VTG).
     choices: multiple choice (VQA).
     located: spatio-temporal grounding (STVG) with <det>, bridging queries and QGSL.
@@ -46,7 +46,7 @@ class ClipMix(_Strict):
 
     captions: Share = 0
     moments: Share = 0
-    seconds: Share = 0
+    scans: Share = 0
     windows: Share = 0
     choices: Share = 0
     located: Share = 0
@@ -55,10 +55,7 @@ class ClipMix(_Strict):
 
 
 class DataConfig(_Strict):
-    """Generated clips: a pure function of (seed, step).
-
-    ``scan``: answers about windows first say of every second whether the event is to be seen then.
-    """
+    """Generated clips: a pure function of (seed, step)."""
 
     seed: int = 0
     clips_per_step: int = Field(default=16, ge=1)
@@ -68,7 +65,6 @@ class DataConfig(_Strict):
     curriculum: tuple[Lesson, ...]
     mix: ClipMix
     image_mix: ClipMix
-    scan: bool = False
     num_positive: int = Field(default=8, ge=0)
     num_negative: int = Field(default=2, ge=0)
     workers: int = Field(default=1, ge=0)

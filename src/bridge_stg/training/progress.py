@@ -16,13 +16,12 @@ from bridge_stg.data.shapes.objects import ACTIONS, COLOURS, SHAPES
 
 
 class TokenGroups:
-    """Accuracy of labelled tokens by kind: colour, shape, action, yes or no, number, or another word."""
+    """Accuracy of labelled tokens by kind: colour, shape, action, number, or another word."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         words = dict.fromkeys(COLOURS, "colour") | dict.fromkeys(SHAPES, "shape")
         words |= {word: "action" for kind in ACTIONS for word in kind.split()} | {"rests": "action"}
-        words |= {"yes": "scan", "no": "scan"}
-        self.names = ["other", "colour", "shape", "action", "scan", "second", "tenth"]
+        self.names = ["other", "colour", "shape", "action", "second", "tenth"]
         self.group_of = torch.zeros(len(tokenizer), dtype=torch.long)
         for token, index in tokenizer.get_vocab().items():
             word = token.replace("\u0120", "")

@@ -25,36 +25,35 @@ def shapes_vision() -> TrainConfig:
             clips_per_step=16,
             image_share=0.0,
             curriculum=(
-                Lesson(until=0.3, min_objects=1, max_objects=3, max_duration=8.0),
+                Lesson(until=0.1, min_objects=1, max_objects=3, max_duration=8.0),
                 Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=8.0),
             ),
             mix=ClipMix(),
             image_mix=ClipMix(),
         ),
-        optim=OptimConfig(lr=1.5e-3, warmup_ratio=0.05, final_ratio=0.05, steps=1300),
+        optim=OptimConfig(lr=1.5e-3, warmup_ratio=0.05, final_ratio=0.05, steps=3500),
     )
 
 
 def shapes_pretrain() -> TrainConfig:
-    """Stage 1: a small Qwen3-VL learns to read clips, from dense captions and many questions per clip."""
+    """Stage 1: a small Qwen3-VL learns to read clips, from dense captions and scans."""
     return TrainConfig(
         name="shapes-pretrain",
         stage="pretrain",
         base="runs/shapes-vision/checkpoint",
         data=DataConfig(
             clips_per_step=8,
-            images_per_step=32,
-            image_share=0.1,
+            image_share=0.0,
             curriculum=(
-                Lesson(until=0.10, min_objects=1, max_objects=1, max_duration=8.0),
-                Lesson(until=0.30, min_objects=1, max_objects=2, max_duration=8.0),
-                Lesson(until=0.60, min_objects=1, max_objects=4, max_duration=12.0),
-                Lesson(until=1.00, min_objects=1, max_objects=6, max_duration=16.0),
+                Lesson(until=0.20, min_objects=1, max_objects=1, max_duration=8.0),
+                Lesson(until=0.40, min_objects=1, max_objects=2, max_duration=8.0),
+                Lesson(until=0.70, min_objects=1, max_objects=4, max_duration=10.0),
+                Lesson(until=1.00, min_objects=1, max_objects=6, max_duration=14.0),
             ),
-            mix=ClipMix(captions=4, moments=1, seconds=2, windows=3, choices=1),
-            image_mix=ClipMix(captions=1),
+            mix=ClipMix(captions=3, moments=1, scans=3, windows=2, choices=1),
+            image_mix=ClipMix(),
         ),
-        optim=OptimConfig(lr=1e-3, warmup_ratio=0.03, final_ratio=0.1, steps=1650),
+        optim=OptimConfig(lr=1e-3, warmup_ratio=0.02, final_ratio=0.3, steps=3500),
     )
 
 
@@ -70,44 +69,18 @@ def shapes() -> TrainConfig:
             images_per_step=16,
             image_share=0.15,
             curriculum=(
-                Lesson(until=0.10, min_objects=1, max_objects=3, max_duration=10.0),
-                Lesson(until=0.40, min_objects=1, max_objects=5, max_duration=12.0),
+                Lesson(until=0.30, min_objects=1, max_objects=4, max_duration=10.0),
                 Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
             ),
-            mix=ClipMix(located=2, windows=2, choices=1, tracked=1),
-            image_mix=ClipMix(referred=2),
+            mix=ClipMix(captions=2, scans=2, windows=1, choices=1, located=2, tracked=1),
+            image_mix=ClipMix(referred=3),
             num_positive=2,
             num_negative=1,
         ),
-        optim=OptimConfig(lr=5e-4, spatial_lr=1e-3, warmup_ratio=0.03, final_ratio=0.05, steps=1500),
-        weights=WeightsConfig(box=5.0),  # LossWeights.ovdino()
-    )
-
-
-def shapes_scan() -> TrainConfig:
-    """Stage 3: the same model learns when, by saying of every second what it sees before the window."""
-    return TrainConfig(
-        name="shapes-scan",
-        stage="bridge",
-        base="runs/shapes/checkpoint",
-        data=DataConfig(
-            seed=3,
-            clips_per_step=8,
-            images_per_step=16,
-            image_share=0.05,
-            curriculum=(
-                Lesson(until=0.30, min_objects=1, max_objects=2, max_duration=8.0),
-                Lesson(until=0.55, min_objects=1, max_objects=4, max_duration=10.0),
-                Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
-            ),
-            mix=ClipMix(located=1, windows=4, choices=1, captions=1),
-            image_mix=ClipMix(referred=2),
-            scan=True,
-            num_positive=2,
-            num_negative=1,
-        ),
-        optim=OptimConfig(lr=7e-4, spatial_lr=5e-4, warmup_ratio=0.03, final_ratio=0.05, steps=620),
-        weights=WeightsConfig(box=5.0),
+        optim=OptimConfig(lr=7e-4, spatial_lr=1e-3, warmup_ratio=0.03, final_ratio=0.05, steps=1500),
+        # A language model that learns everything here needs more of the spatial gradient than one that could
+        # speak before: lambda_2 = 0.02 left the bridging queries without the name of the object (docs/log.md).
+        weights=WeightsConfig(box=5.0, spatial=0.2),
     )
 
 
@@ -115,7 +88,6 @@ RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "shapes-vision": shapes_vision,
     "shapes-pretrain": shapes_pretrain,
     "shapes": shapes,
-    "shapes-scan": shapes_scan,
 }
 
 

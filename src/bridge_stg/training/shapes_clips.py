@@ -11,22 +11,23 @@ from torch import Tensor
 
 from bridge_stg.data.frame_selection import select_frames
 from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import Scene, SceneSettings
+from bridge_stg.data.shapes.objects import ACTIONS, Scene, SceneSettings
 from bridge_stg.data.shapes.questions import Question, captions, questions
 from bridge_stg.data.shapes.render import render
 from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.geometry.spans import frame_pairs, pair_times
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import ClipLayout
-from bridge_stg.model.token_layout import Branch, TokenTree, build_tree, collate_trees
-from bridge_stg.prompting.templates import LOCATED, WINDOW_WORDINGS, choices_text, scan_text, window_text
+from bridge_stg.model.token_layout import IGNORE, Branch, TokenTree, build_tree, collate_trees
+from bridge_stg.prompting.templates import WINDOW_WORDINGS, choices_text, scan_text, window_text
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.training.configuration import ClipMix, DataConfig
-from bridge_stg.types import TimeSpan
 from bridge_stg.video.sampling import choose_frames, wanted_times
 
 MOMENT = "What happens at this time? {time}"
-SECONDS = "During which seconds does this happen? {query}"
+# Says who is meant before <det>, so that the bridging queries can read it.
+NAMED = "Here is the {name}."
+DOINGS = (*(kind.split()[-1] for kind in ACTIONS), "rests", "nothing")
 NOISE = 5.0  # grey levels; stands for what video compression does to a clean drawing
 
 
@@ -109,12 +110,12 @@ def video_clip(
     patches, grid = processor.patches(frames)
     layout = processor.clip(grid, times)
     asked = questions(scene, rng)
-    seen = times[frame_pairs(len(times))] if config.scan else None
+    slots = times[frame_pairs(len(times))]
     branches = [
         *_captions(scene, times, layout, mix.captions, processor, rng),
         *_moments(scene, times, mix.moments, processor, rng),
-        *_seconds(asked, mix.seconds, processor),
-        *_windows(asked, mix.windows, processor, rng, seen),
+        *_scans(asked, scene, slots, mix.scans, processor, rng),
+        *_windows(asked, scene, mix.windows, processor, rng, slots),
         *_choices(asked, mix.choices, processor),
     ]
     rows = Rows()
@@ -124,9 +125,9 @@ def video_clip(
         assert question.window is not None
         assert question.object_index is not None
         if question.task == "stvg":
-            answer = _window_answer(question.window, rng, seen)
+            answer = _window_answer(scene, question, rng, slots)
         else:
-            answer = LOCATED
+            answer = NAMED.format(name=scene.objects[question.object_index].name)
         branches.append(processor.branch(question.task, question.query, answer, locates=True))
         chosen = select_frames(
             times,
@@ -164,7 +165,8 @@ def image_clip(
     box, _ = boxes(scene, times)
     for question in [item for item in referred if item.time == moment][: mix.referred]:
         assert question.object_index is not None
-        branches.append(processor.branch("rec", question.query, LOCATED, locates=True))
+        answer = NAMED.format(name=scene.objects[question.object_index].name)
+        branches.append(processor.branch("rec", question.query, answer, locates=True))
         rows.add(np.array([0]), box[question.object_index], True)
         rows.sentences += 1
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
@@ -259,27 +261,61 @@ def _moments(
     return found
 
 
-def _seconds(asked: list[Question], count: int, processor: BridgeSTGProcessor) -> list[Branch]:
+def _scans(
+    asked: list[Question],
+    scene: Scene,
+    slots: NDArray[np.float64],
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> list[Branch]:
+    """Who is meant, and what it does in every second, each second to be judged from the clip.
+
+    The model reads random words where it has to say the true ones, because a scan is easily continued from the
+    words before, and then nothing is learned from the clip (docs/log.md).
+    """
     found = []
-    for question in _spread(asked, "vtg", 2 * count)[count:]:
-        assert question.window is not None
-        whole = range(int(question.window.start), int(np.ceil(question.window.end)))
-        text = " ".join(str(second) for second in whole)
-        found.append(processor.branch("vqa", SECONDS.format(query=question.query), text, locates=False))
+    for question in _spread(asked, "vtg", count):
+        assert question.object_index is not None
+        name = scene.objects[question.object_index].name
+        true = _doing(scene, question.object_index, slots)
+        words = rng.choice(DOINGS, size=len(true))
+        read = [(second, str(word)) for (second, _), word in zip(true, words, strict=True)]
+        other = [(second, DOINGS[DOINGS.index(word) - 1]) for second, word in true]
+        said, differs, shown = (
+            processor.branch("vtg", question.query, scan_text(name, scan), locates=False)
+            for scan in (true, other, read)
+        )
+        # The name and the doings are learned; the seconds between them are known beforehand.
+        differ = [ours != theirs for ours, theirs in zip(said.ids, differs.ids, strict=True)]
+        labels = tuple(
+            label if doing or index < differ.index(True) else IGNORE
+            for index, (label, doing) in enumerate(zip(said.labels, differ, strict=True))
+        )
+        found.append(Branch(ids=shown.ids, labels=labels))
     return found
+
+
+def _doing(scene: Scene, index: int, slots: NDArray[np.float64]) -> list[tuple[int, str]]:
+    """(second, what object ``index`` does, in one word) for slots (P, 2) of time."""
+    _, visible = boxes(scene, slots.mean(axis=1))
+    return [
+        (int(first + 0.25), scene.objects[index].doing(first, last).split()[-1] if seen else "nothing")
+        for (first, last), seen in zip(slots.tolist(), visible[index], strict=True)
+    ]
 
 
 def _windows(
     asked: list[Question],
+    scene: Scene,
     count: int,
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
-    seen: NDArray[np.float64] | None,
+    slots: NDArray[np.float64],
 ) -> list[Branch]:
     return [
-        processor.branch("vtg", question.query, _window_answer(question.window, rng, seen), locates=False)
+        processor.branch("vtg", question.query, _window_answer(scene, question, rng, slots), locates=False)
         for question in _spread(asked, "vtg", count)
-        if question.window is not None
     ]
 
 
@@ -303,16 +339,15 @@ def _spread(asked: list[Question], task: str, count: int) -> list[Question]:
     return chosen + rest[: count - len(chosen)]
 
 
-def _window_answer(window: TimeSpan, rng: np.random.Generator, seen: NDArray[np.float64] | None) -> str:
-    """The answer in words; ``seen`` (P, 2) are the first and last second of each frame pair, if it scans."""
-    text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
-    if seen is None:
-        return text
-    flags = []
-    for first, last in seen:
-        overlap = min(last, window.end) - max(first, window.start)
-        flags.append((int(first + 0.25), overlap > (last - first) / 2))
-    return f"{scan_text(flags)} {text}"
+def _window_answer(
+    scene: Scene, question: Question, rng: np.random.Generator, slots: NDArray[np.float64]
+) -> str:
+    """A scan of the frame pairs, whose first and last second are ``slots`` (P, 2), and then the window."""
+    assert question.window is not None
+    assert question.object_index is not None
+    text = window_text(question.window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
+    scan = scan_text(scene.objects[question.object_index].name, _doing(scene, question.object_index, slots))
+    return f"{scan} {text}"
 
 
 def _sentence(phrases: list[str]) -> str:

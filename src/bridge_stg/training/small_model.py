@@ -16,7 +16,7 @@ from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.small_tokenizer import DET_TOKEN, build_small_tokenizer
 from bridge_stg.prompting.templates import LOCATED, PROMPTS, WINDOW_WORDINGS, WINDOW_WORDINGS_WITH_FRAMES
-from bridge_stg.training.shapes_clips import MOMENT, SECONDS
+from bridge_stg.training.shapes_clips import MOMENT, NAMED
 
 CORPUS_SCENES = 200
 # Squares of 24 pixels (patch 12, merge 2). Every stage reads frames at this size.
@@ -26,7 +26,7 @@ MAX_TOKENS_PER_FRAME = 24
 @cache
 def corpus_words() -> tuple[str, ...]:
     """Every word that the small world and the prompts use; seconds of drawing lots, so done once."""
-    texts = [*PROMPTS.values(), *WINDOW_WORDINGS, *WINDOW_WORDINGS_WITH_FRAMES, LOCATED, MOMENT, SECONDS]
+    texts = [*PROMPTS.values(), *WINDOW_WORDINGS, *WINDOW_WORDINGS_WITH_FRAMES, LOCATED, MOMENT, NAMED]
     texts += ["user", "assistant", "seconds", "nothing"]
     for seed in range(CORPUS_SCENES):
         scene = make_scene(seed, SceneSettings(min_objects=1, max_objects=6))
