@@ -10,8 +10,8 @@ from bridge_stg.evaluation.benchmarks import BENCHMARKS, benchmark_by_name
 from bridge_stg.evaluation.reported import all_reported, reported_rows, reported_table
 from bridge_stg.evaluation.task_scores import rule_of, score_queries
 
-# (table, models, rows = models x column blocks without the dashes, values, their sum): added up from the text of
-# the paper by a program that knows nothing of the file under test.
+# (table, models, rows = models x column blocks without the dashes, values, their sum): added up from the text
+# of the paper by a program that knows nothing of the file under test.
 SHAPE_OF_TABLES = [
     (2, 7, 14, 54, 1799.8),
     (3, 7, 7, 28, 1123.66),

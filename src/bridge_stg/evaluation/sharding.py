@@ -14,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from bridge_stg.errors import BridgeSTGError
+
 # The fast processes wait for the slow ones at the end, which on a long benchmark takes longer than any default.
 PATIENCE = timedelta(days=30)
 
@@ -56,13 +58,25 @@ def launched(device: str | None) -> Share:
 
     Args:
         device: as the caller wants it; "cpu" keeps the processes off the GPUs.
+
+    Raises:
+        BridgeSTGError: the launcher and accelerate do not agree on how many there are.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or "RANK" not in os.environ:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes < 2 or "RANK" not in os.environ:
         return Share()
+    import torch
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
-    return Share(state.process_index, state.num_processes, state)
+    # Without a GPU accelerate joins processes only when told that CPUs are meant.
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), timeout=PATIENCE)
+    if state.num_processes != processes:
+        # Each would think it is alone and write the whole file.
+        raise BridgeSTGError(
+            f"the launcher started {processes} processes, but accelerate joined {state.num_processes}; "
+            "start them with torchrun, or with accelerate launch --multi_gpu"
+        )
+    return Share(state.process_index, processes, state)
 
 
 def part_path(out: Path, share: Share) -> Path:
