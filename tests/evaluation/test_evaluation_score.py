@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bridge_stg.data.predictions import read_predictions, write_predictions
-from bridge_stg.data.records import read_truth
+from bridge_stg.data.records import TruthRecord, read_truth
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.evaluation.score import score, score_files, write_scores
+from bridge_stg.evaluation.score import Scores, score, score_files, write_scores
 
 BOX = [10.0, 10.0, 30.0, 30.0]
 
@@ -63,7 +63,6 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
         answer_line("half", 2.0, 3.0),
         answer_line("failed", status="no_window"),
         answer_line("asked"),
-        answer_line("other"),
     ]
     return write(tmp_path / "truth.jsonl", truth), write(tmp_path / "answers.jsonl", answers)
 
@@ -92,6 +91,11 @@ def test_scores_json_has_the_documented_fields(files: tuple[Path, Path], tmp_pat
     out = tmp_path / "scores.json"
     write_scores(out, report)
     content = json.loads(out.read_text())
+    assert {name: content[name] for name in ("task", "split", "not_scored")} == {
+        "task": "stvg",
+        "split": None,
+        "not_scored": {"vtg": 1},
+    }
     names = ["m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "gt_vIoU"]
     assert content["schema"] == "bridge-stg/scores/1"
     assert {name: content[name] for name in ("protocol", "operator", "n", "missing", "failed")} == {
@@ -130,7 +134,15 @@ def test_a_place_that_cannot_be_written_is_named(files: tuple[Path, Path], tmp_p
     ("lines", "message"),
     [
         ([answer_line("perfect"), answer_line("perfect")], r"answers\.jsonl:2: duplicate id 'perfect'"),
-        ([answer_line("stranger")], r"prediction 'stranger': the truth holds no such id"),
+        (
+            [answer_line("half"), answer_line("stranger")],
+            r"answers\.jsonl:2: prediction 'stranger': the truth holds no such id \(1 unknown in all\)",
+        ),
+        (
+            [answer_line("half"), answer_line("other"), answer_line("asked")],
+            r"answers\.jsonl:2: prediction 'other': answers a question of task vtg, those before it of stvg; "
+            "say which to score with --task stvg or --task vtg",
+        ),
         (
             [answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, float("nan"), 4]}])],
             r"answers\.jsonl:1: prediction 'half': a box or its time is not a finite number",
@@ -143,7 +155,39 @@ def test_a_place_that_cannot_be_written_is_named(files: tuple[Path, Path], tmp_p
             [answer_line("half", boxes=[{"time": 2.0, "box": [30, 10, 10, 30]}])],
             r"prediction 'half': box at 2\.0 s has negative size",
         ),
-        ([answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, 3]}])], r"prediction 'half': .*got \(1, 3\)"),
+        (
+            [answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, 3]}])],
+            r"prediction 'half': .*a box must be 4 numbers, got '\[1, 2, 3\]'",
+        ),
+        (
+            [answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, 3, "4"]}])],
+            r"prediction 'half': .*a box must be 4 numbers",
+        ),
+        (
+            [answer_line("half", boxes=[{"time": True, "box": BOX}])],
+            r"prediction 'half': .*time must be a number, got 'True'",
+        ),
+        (
+            [answer_line("half", boxes=None)],
+            r"prediction 'half': .*boxes must be a list of objects, got 'None'",
+        ),
+        ([answer_line("half", boxes=[BOX])], r"prediction 'half': .*boxes must be a list of objects"),
+        ([answer_line("half", float("nan"))], r"prediction 'half': .*finite seconds, got \[nan, 4\.0\)"),
+        (
+            [answer_line("half", windows=[{"start": "2", "end": 4}])],
+            r"prediction 'half': .*start must be a number, got '2'",
+        ),
+        (
+            [answer_line("half", windows=[{"start": 2, "end": 4, "score": float("nan")}])],
+            r"prediction 'half': a score is not a finite number",
+        ),
+        (
+            [answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, 3, 10**400]}])],
+            r"prediction 'half': .*too large",
+        ),
+        ([answer_line("half") | {"id": 7}], r"answers\.jsonl:1: prediction 7: .*id must be text, got '7'"),
+        ([answer_line("half") | {"text": None}], r"prediction 'half': .*text must be text, got 'None'"),
+        ([answer_line("half") | {"choice": 2}], r"prediction 'half': .*choice must be text, got '2'"),
         (
             [answer_line("half", boxes=[{"time": 3.0, "box": BOX}, {"time": 2.0, "box": BOX}])],
             r"prediction 'half': box times must increase",
@@ -166,8 +210,31 @@ def test_one_line_names_the_bad_prediction(
 def test_a_truncated_line_is_named(files: tuple[Path, Path]) -> None:
     text = files[1].read_text()
     files[1].write_text(text[: len(text) - 20])
-    with pytest.raises(DataError, match=r"answers\.jsonl:5: not a JSON line \(truncated file\?\)"):
+    with pytest.raises(DataError, match=r"answers\.jsonl:4: not a JSON line .*truncated.* at column \d+$"):
         score_files(*files, protocol="stcat")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": 7}, "record 7: .*id must be text, got '7'"),
+        ({"window": [40, 20]}, r"record 'bad': window \[40, 20\] must be half-open"),
+        ({"boxes": {"20": [1, 2, float("nan"), 4]}}, "record 'bad': box of frame 20 must be 4 finite numbers"),
+        ({"boxes": {"20": BOX, "21": [30, 10, 10, 30]}}, "record 'bad': box of frame 21 has negative size"),
+        ({"boxes": {"20": BOX, "020": BOX}}, "record 'bad': .*every frame number written once"),
+        ({"boxes": {"20": [1, 2, 3, 10**400]}}, "record 'bad': .*too large"),
+        ({"task": "vqa", "choices": ["x", "y"], "choice": "C"}, r"choice 'C' is not the letter of .*\(A, B\)"),
+        ({"task": "vqa", "choice": "A"}, "choice 'A' is not the letter of one of its 0 choices"),
+        ({"choices": [1, 2]}, "choices must be a list of texts"),
+        ({"category": 3}, "category must be text, got '3'"),
+        ({"id": "perfect"}, "duplicate id 'perfect'"),
+    ],
+)
+def test_one_line_names_the_bad_truth(files: tuple[Path, Path], changes: dict[str, Any], message: str) -> None:
+    write(files[0], [truth_line("perfect"), truth_line("bad") | changes])
+    with pytest.raises(DataError, match=rf"truth\.jsonl:2: .*{message}") as caught:
+        score_files(*files)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_no_text_is_named(files: tuple[Path, Path]) -> None:
@@ -179,7 +246,120 @@ def test_a_file_that_is_no_text_is_named(files: tuple[Path, Path]) -> None:
 def test_nothing_of_the_task_to_score(tmp_path: Path) -> None:
     truth = write(tmp_path / "truth.jsonl", [truth_line("a", task="vtg", boxes={})])
     with pytest.raises(DataError, match="no record of task stvg"):
-        score(read_truth(truth), {}, "stcat")
+        score(read_truth(truth), {}, "stcat", task="stvg")
+
+
+def test_the_task_is_the_one_that_is_answered(files: tuple[Path, Path]) -> None:
+    vtg = write(files[1].with_name("vtg.jsonl"), [answer_line("other", 2.0, 3.0)])
+    report = score_files(files[0], vtg)
+    scores = report.scores
+    assert (scores.task, scores.protocol, scores.operator, scores.n) == ("vtg", "charades-sta", ">=", 1)
+    assert scores.metrics == pytest.approx({"R1@0.3": 100, "R1@0.5": 100, "R1@0.7": 0, "mIoU": 50})
+    assert scores.not_scored == {"stvg": 5}
+    assert report.beside["whole clip"].metrics["mIoU"] == pytest.approx(20)
+
+
+def test_a_chosen_task_leaves_the_others_aside(files: tuple[Path, Path]) -> None:
+    lines = [json.loads(line) for line in files[1].read_text().splitlines()]
+    both = write(files[1], [*lines, answer_line("other")])
+    scores = score_files(files[0], both, task="stvg").scores
+    assert (scores.task, scores.n, scores.missing, scores.not_scored) == ("stvg", 5, 1, {"vtg": 1})
+    assert score_files(files[0], both, task="vtg").scores.metrics["mIoU"] == pytest.approx(100)
+
+
+def test_without_predictions_the_truth_says_the_task(tmp_path: Path) -> None:
+    vtg = TruthRecord.from_json(truth_line("a", task="vtg", boxes={}))
+    vqa = TruthRecord.from_json(truth_line("b", task="vqa", boxes={}, choices=["x", "y"], choice="A"))
+    stvg = TruthRecord.from_json(truth_line("c"))
+    assert score([vtg], {}).task == "vtg"
+    assert score([vtg, stvg, vqa], {}).task == "stvg"
+    with pytest.raises(DataError, match="no prediction to tell which of vqa, vtg to score; use --task"):
+        score([vtg, vqa], {})
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        (
+            "stcat",
+            "protocol 'stcat' is not one of task vtg, which is scored by charades-sta; leave --protocol out",
+        ),
+        ("got10k", "protocol 'got10k' is not one of task vtg"),
+        ("nonsense", "unknown protocol 'nonsense'; choose one of tubedetr, stcat, hcstvg, paper"),
+    ],
+)
+def test_a_protocol_belongs_to_its_task(files: tuple[Path, Path], protocol: str, message: str) -> None:
+    vtg = write(files[1], [answer_line("other")])
+    with pytest.raises(InputError, match=message):
+        score_files(files[0], vtg, protocol)
+    assert score_files(files[0], vtg, "charades-sta").scores.protocol == "charades-sta"
+    with pytest.raises(InputError, match="unknown protocol 'got10k'; choose one of tubedetr"):
+        score(read_truth(files[0]), {}, "got10k", task="stvg")
+
+
+def test_every_task_in_one_truth_is_scored_by_its_standard(tmp_path: Path) -> None:
+    """One file, five tasks, answers worked by hand."""
+    one_box = {"boxes": {"20": BOX}, "window": None, "clip": [20, 21]}
+    question = {"boxes": {}, "window": None, "choices": ["x", "y", "z"], "choice": "B"}
+    truth = [
+        truth_line("tube"),
+        truth_line("when", task="vtg", boxes={}),
+        truth_line("track", task="vot", window=None),
+        truth_line("track2", task="vot", window=None, video="b.mp4", boxes={"0": BOX, "1": BOX}, split="val"),
+        truth_line("where", task="rec", **one_box),
+        truth_line("which", task="vqa", **question, category="counting", subtitles="a.srt"),
+        truth_line("which2", task="vqa", **question, category="colour"),
+        truth_line("which3", task="vqa", **question, category="colour"),
+    ]
+    place = write(tmp_path / "truth.jsonl", truth)
+
+    def scored(*answers: dict[str, Any]) -> Scores:
+        return score_files(place, write(tmp_path / "answers.jsonl", list(answers))).scores
+
+    tracked = scored(answer_line("track", windows=[]))
+    # 19 frames right, and 1 frame of the other video missing: pooled, not averaged over videos.
+    assert (tracked.protocol, tracked.operator, tracked.n, tracked.missing) == ("got10k", ">", 2, 1)
+    assert tracked.metrics == pytest.approx({"AO": 95, "SR@0.5": 95, "SR@0.7": 95, "SR@0.75": 95})
+    assert tracked.ci95["AO"] == pytest.approx((0, 100))  # two videos: one drawn twice is 0 or 100
+    assert tracked.split == "val"
+
+    found = scored(answer_line("where", windows=[], boxes=[{"time": 2.0, "box": [10, 10, 30, 20]}]))
+    assert (found.protocol, found.operator, found.metrics) == ("refcoco", ">=", {"Acc@0.5": 100.0})
+
+    chosen = scored(
+        {"id": "which", "text": "The answer is B."},
+        {"id": "which2", "choice": "B"},
+        {"id": "which3", "text": "?"},
+    )
+    assert (chosen.protocol, chosen.n, chosen.missing, chosen.failed) == ("video-mme", 3, 0, 1)
+    assert chosen.metrics["accuracy"] == pytest.approx(200 / 3)
+    parts = chosen.to_json()
+    assert parts["by_category"] == {
+        "colour": {"n": 2, "metrics": {"accuracy": 50.0}},
+        "counting": {"n": 1, "metrics": {"accuracy": 100.0}},
+    }
+    assert parts["by_subtitles"] == {
+        "with": {"n": 1, "metrics": {"accuracy": 100.0}},
+        "without": {"n": 2, "metrics": {"accuracy": 50.0}},
+    }
+    assert parts["split"] is None
+
+
+def test_the_columns_of_the_queries_average_to_the_metrics(files: tuple[Path, Path]) -> None:
+    content = json.loads(score_files(*files, "tubedetr").to_text())
+    queries = content["queries"]
+    assert queries["id"] == ["perfect", "half", "failed", "missing", "asked"]
+    assert queries["video"] == ["perfect.mp4", "half.mp4", "failed.mp4", "missing.mp4", "a.mp4"]
+    assert queries["weight"] == [1] * 5
+    assert queries["m_tIoU"] == [100, 50, 0, 0, 100]
+    for name, value in content["metrics"].items():
+        assert sum(queries[name]) / 5 == pytest.approx(value)
+
+
+def test_every_column_stands_on_one_line(files: tuple[Path, Path]) -> None:
+    text = score_files(*files).to_text()
+    assert sum(line.startswith('    "id": [') for line in text.splitlines()) == 1
+    assert json.loads(text) == json.loads(json.dumps(score_files(*files).to_json()))
 
 
 def test_no_prediction_at_all_is_zero_and_missing(files: tuple[Path, Path]) -> None:

@@ -45,3 +45,13 @@ def test_same_seed_same_interval_and_order_does_not_matter() -> None:
 
 def test_one_video_has_no_spread() -> None:
     assert clustered_interval(np.array([[0.2], [0.4]]), ["a", "a"])[0] == pytest.approx([0.3, 0.3])
+
+
+def test_weights_are_rows_said_once() -> None:
+    """A row of weight 3 is three rows of weight 1."""
+    values = np.random.default_rng(4).uniform(size=(40, 2))
+    weights = np.random.default_rng(5).integers(1, 5, 40)
+    videos = np.array([f"v{i % 11}" for i in range(40)])
+    once = clustered_interval(values, list(videos), weights=weights.astype(np.float64))
+    rows = np.repeat(np.arange(40), weights)
+    assert clustered_interval(values[rows], list(videos[rows])) == pytest.approx(once)

@@ -21,6 +21,7 @@ from bridge_stg.metrics.stvg import (
     parse_protocol,
     query_overlap,
     query_values,
+    score_queries,
     summarize,
 )
 from bridge_stg.types import TimeSpan
@@ -161,13 +162,24 @@ def test_protocols_differ_in_exactly_half_and_nothing_else() -> None:
 
 
 def test_an_unknown_protocol_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'tube'; choose one of stcat, paper"):
+    with pytest.raises(InputError, match="'tube'; choose one of tubedetr, stcat, hcstvg, paper"):
         parse_protocol("tube")
 
 
 def test_a_true_record_without_boxes_cannot_be_scored() -> None:
-    with pytest.raises(DataError, match="record 'q': has no box inside its window"):
-        query_overlap(truth(20, 40, {}), prediction((2.0, 4.0), [(2.0, A)]))
+    for given_answer in (prediction((2.0, 4.0), [(2.0, A)]), None):
+        with pytest.raises(DataError, match="record 'q': has no box inside its window"):
+            query_overlap(truth(20, 40, {}), given_answer)
+
+
+def test_any_threshold_can_be_asked_for() -> None:
+    answers = [prediction((2.0, 3.5), [(2.0, A)]), prediction((2.0, 4.0), [(2.0, A)]), None]
+    found = score_queries([truth(20, 40)] * 3, answers, "stcat", (0.1, 0.75))
+    assert found.names == ("m_tIoU", "m_vIoU", "vIoU@0.1", "vIoU@0.75", "gt_vIoU")
+    # vIoU 0.75, 1 and 0 of the missing one.
+    assert found.values.tolist() == [[0.75, 0.75, 1, 0, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]]
+    assert found.failed.tolist() == [False, False, True]
+    assert found.means()["vIoU@0.75"] == pytest.approx(100 / 3)
 
 
 @given(

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("bridge_stg.cli.data:app", "Make and inspect data sets."),
     "predict": ("bridge_stg.cli.predict:predict", "Answer every question of a benchmark."),
     "score": ("bridge_stg.cli.score:score", "Score predictions against the truth."),
+    "compare": ("bridge_stg.cli.compare:compare", "Say which differences between two scored runs are real."),
     "doctor": (
         "bridge_stg.cli.doctor:doctor",
         "Say what is installed, what is missing, and what hardware there is.",

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.records import read_jsonl
+from bridge_stg.data.records import is_number_rows, read_jsonl
 from bridge_stg.errors import DataError
 from bridge_stg.types import TimeSpan
 
@@ -36,10 +36,8 @@ class PredictionRecord:
     """What a model answered to the truth record of the same ``id``.
 
     ``windows`` are candidates with a score; ``times`` (F,) increasing seconds, ``boxes`` (F, 4) xyxy source
-    pixels,
-    ``scores`` (F,). ``text`` is the raw answer, ``choice`` the letter of a multiple-choice answer. Any status
-    but
-    ``ok`` means that the answer is not to be used.
+    pixels, ``scores`` (F,). ``text`` is the raw answer, ``choice`` the letter of a multiple-choice answer. Any
+    status but ``ok`` means that the answer is not to be used.
     """
 
     id: str
@@ -56,6 +54,8 @@ class PredictionRecord:
         count = len(self.times)
         if self.status not in get_args(PredictionStatus):
             raise DataError(f"{name}: status must be one of {get_args(PredictionStatus)}, got {self.status!r}")
+        if not all(np.isfinite(score) for _, score in self.windows) or not np.isfinite(self.scores).all():
+            raise DataError(f"{name}: a score is not a finite number; leave it out or write one")
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,):
             raise DataError(f"{name}: {count} times need ({count}, 4) boxes, got {self.boxes.shape}")
         if not (np.isfinite(self.times).all() and np.isfinite(self.boxes).all()):
@@ -97,27 +97,56 @@ class PredictionRecord:
         if unknown := sorted(set(line) - set(_FIELDS)):
             raise DataError(f"prediction {name!r}: unknown fields {unknown}; known are {sorted(_FIELDS)}")
         try:
-            boxes = line.get("boxes", [])
-            windows = tuple(
-                (TimeSpan(float(window["start"]), float(window["end"])), float(window.get("score", 1.0)))
-                for window in line.get("windows", [])
-            )
+            identity, text, choice = line["id"], line.get("text", ""), line.get("choice")
+            _expect_text("id", identity)
+            _expect_text("text", text)
+            if choice is not None:
+                _expect_text("choice", choice)
+            windows = _objects(line, "windows")
+            starts, ends = _column(windows, "start"), _column(windows, "end")
+            confidences = _column(windows, "score", 1.0)
+            boxes = _objects(line, "boxes")
+            corners = [box["box"] for box in boxes]
+            if not is_number_rows(corners):
+                bad = next(box for box in corners if not is_number_rows([box]))
+                raise ValueError(f"a box must be 4 numbers, got {str(bad)[:80]!r}")
             return cls(
-                id=line["id"],
+                id=identity,
                 status=line.get("status", "ok"),
-                text=line.get("text", ""),
-                windows=windows,
-                times=np.array([box["time"] for box in boxes], dtype=np.float64),
-                boxes=np.array([box["box"] for box in boxes], dtype=np.float64).reshape(len(boxes), -1)
-                if boxes
-                else _no_boxes(),
-                scores=np.array([box.get("score", 1.0) for box in boxes], dtype=np.float64),
-                choice=line.get("choice"),
+                text=text,
+                windows=tuple(zip(map(TimeSpan, starts, ends), confidences, strict=True)),
+                times=np.array(_column(boxes, "time"), dtype=np.float64),
+                boxes=np.array(corners, dtype=np.float64) if corners else _no_boxes(),
+                scores=np.array(_column(boxes, "score", 1.0), dtype=np.float64),
+                choice=choice,
             )
         except DataError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
             raise DataError(f"prediction {name!r}: missing or malformed field: {problem}") from problem
+
+
+def _expect_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text, got {str(value)[:80]!r}")
+
+
+def _objects(line: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A field that is a list of objects, [] when it is not there."""
+    value = line.get(name, [])
+    if not isinstance(value, list) or not set(map(type, value)) <= {dict}:
+        raise ValueError(f"{name} must be a list of objects, got {str(value)[:80]!r}")
+    return value
+
+
+def _column(items: list[dict[str, Any]], name: str, default: float | None = None) -> list[float]:
+    """One number of each item, which must have it if there is no default."""
+    values = [item[name] if default is None else item.get(name, default) for item in items]
+    # "2.0" and true would become numbers quietly; they are mistakes of whoever wrote the file.
+    if not set(map(type, values)) <= {int, float}:
+        bad = next(value for value in values if type(value) not in (int, float))
+        raise ValueError(f"{name} must be a number, got {str(bad)[:80]!r}")
+    return values
 
 
 def read_predictions(path: Path) -> dict[str, PredictionRecord]:
@@ -132,6 +161,19 @@ def read_predictions(path: Path) -> dict[str, PredictionRecord]:
             raise DataError(f"{path}:{number}: duplicate id {record.id!r}; keep one prediction per query")
         records[record.id] = record
     return records
+
+
+def place_of(path: Path | None, identity: str) -> str:
+    """``"file:line: "`` of a prediction, to begin a message with; "" without a file.
+
+    The file is read again: it is only asked for when something is wrong.
+    """
+    if path is None:
+        return ""
+    for number, line in read_jsonl(path):
+        if line.get("id") == identity:
+            return f"{path}:{number}: "
+    return f"{path}: "
 
 
 def write_predictions(path: Path, records: Iterable[PredictionRecord]) -> None:

@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import json
 import math
+import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from bridge_stg.errors import DataError
 
 Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
 QueryType = Literal["declarative", "interrogative"]
+Media = Literal["video", "frames", "image"]
 Box = tuple[float, float, float, float]
+OPTIONAL_TEXT = (
+    "choice",
+    "split",
+    "answer",
+    "source",
+    "kind",
+    "category",
+    "subtitles",
+    "provenance",
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +41,13 @@ class TruthRecord:
 
     ``fps`` is frames per second of the source; ``clip`` and ``window`` are half-open source frames; ``boxes``
     maps source frames to xyxy pixels. Which answer fields are present follows from ``task``: stvg has window
-    and boxes, vtg a window, vot and rec boxes, vqa ``choices`` and ``choice`` (a letter).
+    and boxes, vtg a window, vot and rec boxes, vqa ``choices`` and ``choice`` (a letter), or ``choices`` and
+    ``labels`` (one per choice, when any number of them can be right), or ``answer`` (free text).
+
+    ``media`` says what ``video`` is: a video file, a folder whose pictures in the order of their names are the
+    frames, or one picture. ``seconds`` is the window as annotated, for data annotated in seconds: it can end
+    after the video does and is not rounded to frames. ``kind`` is the data set's own type of question,
+    ``category`` what it is about, ``subtitles`` a path like ``video``, ``provenance`` file and row.
     """
 
     id: str
@@ -44,6 +65,15 @@ class TruthRecord:
     choices: tuple[str, ...] = ()
     choice: str | None = None
     split: str | None = None
+    media: Media = "video"
+    seconds: tuple[float, float] | None = None
+    answer: str | None = None
+    labels: tuple[bool, ...] = ()
+    source: str | None = None
+    kind: str | None = None
+    category: str | None = None
+    subtitles: str | None = None
+    provenance: str | None = None
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task):
@@ -52,6 +82,8 @@ class TruthRecord:
             raise DataError(
                 f"record {self.id!r}: qtype must be one of {get_args(QueryType)}, got {self.qtype!r}"
             )
+        if self.media not in get_args(Media):
+            raise DataError(f"record {self.id!r}: media must be one of {get_args(Media)}, got {self.media!r}")
         if not 0 < self.fps < math.inf:
             raise DataError(f"record {self.id!r}: fps must be positive, got {self.fps}")
         if min(self.frame_count, self.width, self.height) < 1:
@@ -68,6 +100,28 @@ class TruthRecord:
             )
         if self.task in ("stvg", "vtg") and self.window is None:
             raise DataError(f"record {self.id!r}: task {self.task} needs a window")
+        if self.seconds is not None and not 0 <= self.seconds[0] < self.seconds[1] < math.inf:
+            raise DataError(f"record {self.id!r}: seconds must be a start before an end, got {self.seconds}")
+        if self.labels and len(self.labels) != len(self.choices):
+            raise DataError(
+                f"record {self.id!r}: {len(self.choices)} choices need as many labels, got {len(self.labels)}"
+            )
+        if not _are_boxes(self.boxes, self.frame_count):
+            self._name_the_bad_box()
+        if len(self.choices) > len(string.ascii_uppercase):
+            raise DataError(f"record {self.id!r}: {len(self.choices)} choices are more than there are letters")
+        if self.choice is not None and self.choice not in tuple(self.letters):
+            raise DataError(
+                f"record {self.id!r}: choice {self.choice!r} is not the letter of one of its "
+                f"{len(self.choices)} choices ({', '.join(self.letters) or 'there are none'})"
+            )
+
+    @property
+    def letters(self) -> str:
+        """The letters of the choices, "ABC" for three."""
+        return string.ascii_uppercase[: len(self.choices)]
+
+    def _name_the_bad_box(self) -> None:
         for frame, box in self.boxes.items():
             if not 0 <= frame < self.frame_count:
                 raise DataError(
@@ -97,10 +151,15 @@ class TruthRecord:
             line["boxes"] = {str(frame): [round(v, 2) for v in box] for frame, box in self.boxes.items()}
         if self.choices:
             line["choices"] = list(self.choices)
-        if self.choice is not None:
-            line["choice"] = self.choice
-        if self.split is not None:
-            line["split"] = self.split
+        if self.media != "video":
+            line["media"] = self.media
+        if self.seconds is not None:
+            line["seconds"] = list(self.seconds)
+        if self.labels:
+            line["labels"] = list(self.labels)
+        for name in OPTIONAL_TEXT:
+            if getattr(self, name) is not None:
+                line[name] = getattr(self, name)
         return line
 
     @classmethod
@@ -124,13 +183,23 @@ class TruthRecord:
             values["boxes"] = _boxes(values.get("boxes", {}))
             choices = values.get("choices", [])
             _expect(isinstance(choices, list), "choices", "a list", choices)
+            _expect(all(isinstance(choice, str) for choice in choices), "choices", "a list of texts", choices)
             values["choices"] = tuple(choices)
+            labels = values.get("labels", [])
+            fits = isinstance(labels, list) and all(isinstance(label, bool) for label in labels)
+            _expect(fits, "labels", "a list of true and false", labels)
+            values["labels"] = tuple(labels)
+            if values.get("seconds") is not None:
+                values["seconds"] = _second_pair(values["seconds"])
+            for field_name in OPTIONAL_TEXT:
+                fits = isinstance(values.get(field_name), str | None)
+                _expect(fits, field_name, "text", values.get(field_name))
             return cls(**values)
         except DataError:
             raise
         except KeyError as problem:
             raise DataError(f"record {name!r}: field {problem} is missing") from problem
-        except (TypeError, ValueError) as problem:
+        except (TypeError, ValueError, OverflowError) as problem:
             raise DataError(f"record {name!r}: missing or malformed field: {problem}") from problem
 
 
@@ -153,13 +222,46 @@ def _frame_pair(name: str, value: Any) -> tuple[int, int]:
     return value[0], value[1]
 
 
+def _second_pair(value: Any) -> tuple[float, float]:
+    fits = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    _expect(fits, "seconds", "two numbers", value)
+    return float(value[0]), float(value[1])
+
+
 def _boxes(value: Any) -> dict[int, Box]:
     _expect(isinstance(value, dict), "boxes", "an object of frame number -> box", value)
-    for frame, box in value.items():
-        _expect(frame.isdecimal(), "boxes", "keyed by frame numbers", frame)
-        fits = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
-        _expect(fits, f"box of frame {frame}", "4 numbers", box)
-    return {int(frame): tuple(box) for frame, box in value.items()}
+    # Truth files hold millions of boxes: they are looked at one by one only to name a bad one.
+    if not all(map(str.isdecimal, value)) or not is_number_rows(list(value.values())):
+        for frame, box in value.items():
+            _expect(frame.isdecimal(), "boxes", "keyed by frame numbers", frame)
+            _expect(is_number_rows([box]), f"box of frame {frame}", "4 numbers", box)
+    found: dict[int, Box] = dict(zip(map(int, value), map(tuple, value.values()), strict=True))
+    _expect(len(found) == len(value), "boxes", "one per frame, with every frame number written once", [*value])
+    return found
+
+
+def is_number_rows(rows: list[Any]) -> bool:
+    """Whether every row is a list of 4 numbers, as JSON has them (true and false are not)."""
+    if not (set(map(type, rows)) <= {list} and set(map(len, rows)) <= {4}):
+        return False
+    return set(map(type, chain.from_iterable(rows))) <= {int, float}
+
+
+def _are_boxes(boxes: dict[int, Box], frame_count: int) -> bool:
+    """Whether all lie on frames of the video, are finite, and have no negative size."""
+    if not boxes:
+        return True
+    try:
+        corners = np.array(list(boxes.values()), dtype=np.float64)
+    except (ValueError, OverflowError):
+        return False
+    return bool(
+        min(boxes) >= 0
+        and max(boxes) < frame_count
+        and corners.shape == (len(boxes), 4)
+        and np.isfinite(corners).all()
+        and (corners[:, 2:] >= corners[:, :2]).all()
+    )
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -176,6 +278,10 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 continue
             try:
                 value = json.loads(text.decode("utf-8"))
+            except json.JSONDecodeError as problem:
+                # Its own text says "line 1", which beside the number of the line would mislead.
+                reason = f"{problem.msg} at column {problem.colno}"
+                raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {reason}") from problem
             except ValueError as problem:
                 raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {problem}") from problem
             if not isinstance(value, dict):

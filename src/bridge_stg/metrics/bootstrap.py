@@ -17,6 +17,7 @@ def clustered_interval(
     values: NDArray[np.float64],
     clusters: Sequence[str],
     *,
+    weights: NDArray[np.float64] | None = None,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -26,6 +27,7 @@ def clustered_interval(
     Args:
         values: (N, K), one row per query, N >= 1.
         clusters: the video of each row.
+        weights: (N,) how much a row counts in the mean; None is 1 each.
         resamples: how many sets of videos are drawn.
         level: share of the resampled means inside the interval.
         seed: of the draw; the same seed gives the same interval.
@@ -34,12 +36,13 @@ def clustered_interval(
         (K, 2) low and high, in the unit of ``values``. With a single video both equal its mean.
     """
     names, member = np.unique(np.asarray(clusters), return_inverse=True)
+    share = np.ones(len(values)) if weights is None else weights
     sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, member, values)
-    sizes = np.bincount(member, minlength=len(names)).astype(np.float64)
+    np.add.at(sums, member, values * share[:, None])
+    sizes = np.bincount(member, weights=share, minlength=len(names))
     # A resample only needs to know how often each video was drawn: (R, V) counts turn it into two products.
     draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
-    weights = draws.astype(np.float64)
-    means = (weights @ sums) / (weights @ sizes)[:, None]
+    drawn = draws.astype(np.float64)
+    means = (drawn @ sums) / (drawn @ sizes)[:, None]
     tail = (1 - level) / 2
     return np.quantile(means, [tail, 1 - tail], axis=0).T

@@ -1,49 +1,40 @@
 """Spatio-temporal grounding scores of one query and of a set: m_tIoU, m_vIoU, vIoU@R, gt_vIoU (Eq. 10-12).
 
-What is computed, in both protocols
------------------------------------
-Everything is counted on the **original frames** of the video, windows half-open.
-
-- *Window.* The predicted seconds become frames by rounding each end to the nearest frame boundary. A window
-  that rounds to no frame overlaps nothing. A window is not clipped to the video: time claimed past the end is
-  wrong.
+What all protocols share
+------------------------
+- *Window.* The predicted seconds become source frames by rounding each end to the nearest frame boundary;
+  windows are half-open. A window that rounds to no frame overlaps nothing. A window is not clipped to the
+  video: time claimed past the end is wrong.
 - *Boxes.* A predicted box belongs to the frame nearest to its time (of two boxes on one frame, the nearer in
   time). Between predicted boxes the box is interpolated linearly; before the first and after the last the
-  nearest holds.
-- *tIoU* = frames shared by both windows / frames in either.
-- *vIoU* = sum of box IoU over the shared frames / frames in either window. A true frame without an annotated
-  box adds 0 to the sum and stays in the denominator.
-- *gt_vIoU* = mean box IoU over the annotated frames of the true window, whatever the predicted window is. A
-  tube predicted for one window only is held at its ends outside of it, so this is not the score of a model that
-  was told the true window.
+  nearest holds. Boxes are not clipped to the image; IoU is on continuous coordinates.
+- A true frame without an annotated box adds 0 to the sum of vIoU and stays in its denominator.
+- *gt_vIoU* is the mean over true frames whatever the predicted window is. A tube predicted for one window only
+  is held at its ends outside of it, so this is not the score of a model that was told the true window.
 - A query without a usable prediction (missing, status not ok, no window) scores 0 in every metric. A prediction
-  with a window but no boxes keeps its tIoU and has vIoU 0.
+  with a window but no boxes has vIoU 0.
 - *Summary*: plain means over queries, in percent.
 
-The protocols differ in the comparison of vIoU@R only
------------------------------------------------------
-``stcat``
-    vIoU > R, strictly, as in the evaluator that STCAT wrote and CG-STVG and TA-STVG use.
-``paper``
-    vIoU >= R, as Eq. 12 is printed. Eq. 10-11 leave the frame grid and the ends of a window open; the same
-    original frames and half-open windows are used.
+What they differ in
+-------------------
+=========== ============================= =========================== ========
+protocol    frames counted for boxes      tIoU                        vIoU@R
+=========== ============================= =========================== ========
+tubedetr    5 per second, at most 200     windows, in source frames   vIoU > R
+stcat       all source frames             windows, in source frames   vIoU > R
+hcstvg      all source frames             frames with both boxes      vIoU > R
+paper       all source frames             windows, in source frames   vIoU >= R
+=========== ============================= =========================== ========
 
-Where ``stcat`` differs from the published evaluator, because predictions are seconds and records are uniform
---------------------------------------------------------------------------------------------------------------
-- There, a prediction is a pair of sampled frame indices (merged from two passes over even and odd frames, at
-  least two frames long, never outside the clip). Here it is seconds, of any length.
-- There, boxes exist for every sampled frame of the clip and interpolate between neighbours. Here they exist
-  inside the predicted window, so only gt_vIoU meets frames beyond the predicted boxes.
-- There, HC-STVG stores the last true frame as included and scores the window half-open, which drops that frame,
-  and VidSTG windows ending at the last frame of the video lose it. Here a true window is exact and half-open.
-- There, a lacking prediction raises for one data set and is skipped for another. Here it counts as 0.
+``paper`` reads Eq. 12 as it is printed; Eq. 10-11 leave the frame grid and the ends of a window open. Every
+published evaluator compares strictly, so ``stcat`` is the headline. The exact text, and where each differs from
+the evaluator it is named after, is at its function in ``bridge_stg.metrics.protocols``.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -53,29 +44,22 @@ from bridge_stg.data.predictions import PredictionRecord
 from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.spans import boxes_at, nearest_frame, span_to_frames
-from bridge_stg.metrics.overlap import box_iou, interval_iou
+from bridge_stg.metrics.overlap import box_iou
+from bridge_stg.metrics.protocols import QueryOverlap, TubePair, hcstvg, stcat, tubedetr
+from bridge_stg.metrics.query_scores import QueryScores, threshold_names
 
-Protocol = Literal["stcat", "paper"]
+Protocol = Literal["tubedetr", "stcat", "hcstvg", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-METRICS = ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5", "gt_vIoU")
-
-_COMPARE: dict[Protocol, tuple[str, Callable[[Any, float], Any]]] = {
-    "stcat": (">", operator.gt),
-    "paper": (">=", operator.ge),
-}
-
-
-@dataclass(frozen=True)
-class QueryOverlap:
-    """The overlaps of one query, each in [0, 1]; ``failed`` when the prediction named no usable window."""
-
-    tiou: float
-    viou: float
-    gt_viou: float
-    failed: bool = False
-
-
+THRESHOLDS = (0.3, 0.5)
+METRICS = ("m_tIoU", "m_vIoU", *threshold_names("vIoU", THRESHOLDS), "gt_vIoU")
 FAILED = QueryOverlap(0.0, 0.0, 0.0, failed=True)
+
+_RULES: dict[Protocol, Callable[[TubePair], QueryOverlap]] = {
+    "tubedetr": tubedetr,
+    "stcat": stcat,
+    "hcstvg": hcstvg,
+    "paper": stcat,
+}
 
 
 def parse_protocol(name: str) -> Protocol:
@@ -88,11 +72,13 @@ def parse_protocol(name: str) -> Protocol:
 
 def comparison(protocol: Protocol) -> str:
     """The operator of vIoU@R, as printed with every score."""
-    return _COMPARE[protocol][0]
+    return ">=" if protocol == "paper" else ">"
 
 
-def query_overlap(truth: TruthRecord, prediction: PredictionRecord) -> QueryOverlap:
-    """tIoU, vIoU and gt_vIoU of one query, as the module text defines them.
+def query_overlap(
+    truth: TruthRecord, prediction: PredictionRecord | None, protocol: Protocol = "stcat"
+) -> QueryOverlap:
+    """tIoU, vIoU and gt_vIoU of one query, as the module text and the protocol define them.
 
     Raises:
         DataError: the true record has no window or no boxes inside it, so nothing can be scored.
@@ -100,27 +86,19 @@ def query_overlap(truth: TruthRecord, prediction: PredictionRecord) -> QueryOver
     if truth.window is None:
         raise DataError(f"record {truth.id!r}: has no window; only stvg records can be scored here")
     start, end = truth.window
-    true_frames = np.array(sorted(frame for frame in truth.boxes if start <= frame < end), dtype=np.int64)
-    if not len(true_frames):
+    frames = np.array(sorted(frame for frame in truth.boxes if start <= frame < end), dtype=np.int64)
+    if not len(frames):
         raise DataError(
             f"record {truth.id!r}: has no box inside its window {[start, end]}; add boxes or drop it"
         )
-
-    window = prediction.best_window
-    if prediction.status != "ok" or window is None:
+    if prediction is None or prediction.status != "ok" or prediction.best_window is None:
         return FAILED
-    predicted = span_to_frames(window, truth.fps)
-    tiou = interval_iou((start, end), predicted)
-    if not len(prediction.times):
-        return QueryOverlap(tiou, 0.0, 0.0)
-
-    true_boxes = np.array([truth.boxes[int(frame)] for frame in true_frames], dtype=np.float64)
-    overlaps = box_iou(boxes_on_frames(prediction, truth, true_frames), true_boxes)
-    gt_viou = float(overlaps.mean())
-    shared = (true_frames >= predicted[0]) & (true_frames < predicted[1])
-    either = max(end, predicted[1]) - min(start, predicted[0])
-    # For windows apart from each other `either` spans the gap too; no frame is shared then and the sum is 0.
-    return QueryOverlap(tiou, float(overlaps[shared].sum() / either), gt_viou)
+    overlaps = None
+    if len(prediction.times):
+        true_boxes = np.array([truth.boxes[frame] for frame in frames.tolist()], dtype=np.float64)
+        overlaps = box_iou(boxes_on_frames(prediction, truth, frames), true_boxes)
+    predicted = span_to_frames(prediction.best_window, truth.fps)
+    return _RULES[protocol](TubePair(truth.clip, truth.fps, (start, end), predicted, frames, overlaps))
 
 
 def boxes_on_frames(
@@ -137,13 +115,42 @@ def boxes_on_frames(
     return boxes_at(own.astype(np.float64), boxes, frames.astype(np.float64))
 
 
-def query_values(overlaps: Sequence[QueryOverlap], protocol: Protocol) -> NDArray[np.float64]:
-    """What each query adds to each metric: (N, 5) in [0, 1], columns in the order of ``METRICS``."""
-    compare = _COMPARE[protocol][1]
+def query_values(
+    overlaps: Sequence[QueryOverlap], protocol: Protocol, thresholds: tuple[float, ...] = THRESHOLDS
+) -> NDArray[np.float64]:
+    """What each query adds to each metric: (N, 3 + thresholds) in [0, 1].
+
+    Columns: m_tIoU, m_vIoU, vIoU@R for each of ``thresholds``, gt_vIoU; the order of ``METRICS`` by default.
+    """
+    compare: Callable[[Any, float], Any] = operator.ge if protocol == "paper" else operator.gt
     tiou = np.array([one.tiou for one in overlaps], dtype=np.float64)
     viou = np.array([one.viou for one in overlaps], dtype=np.float64)
     gt_viou = np.array([one.gt_viou for one in overlaps], dtype=np.float64)
-    return np.stack([tiou, viou, compare(viou, 0.3), compare(viou, 0.5), gt_viou], axis=1).astype(np.float64)
+    passed = [compare(viou, threshold) for threshold in thresholds]
+    return np.stack([tiou, viou, *passed, gt_viou], axis=1).astype(np.float64)
+
+
+def score_queries(
+    records: Sequence[TruthRecord],
+    predictions: Sequence[PredictionRecord | None],
+    protocol: Protocol,
+    thresholds: tuple[float, ...] = THRESHOLDS,
+) -> QueryScores:
+    """All queries, a missing prediction (None) scoring 0.
+
+    Raises:
+        DataError: a true record that cannot be scored, see ``query_overlap``.
+    """
+    overlaps = [
+        query_overlap(record, prediction, protocol)
+        for record, prediction in zip(records, predictions, strict=True)
+    ]
+    return QueryScores(
+        ("m_tIoU", "m_vIoU", *threshold_names("vIoU", thresholds), "gt_vIoU"),
+        query_values(overlaps, protocol, thresholds),
+        np.array([one.failed for one in overlaps], dtype=np.bool_),
+        np.ones(len(overlaps)),
+    )
 
 
 def summarize(values: NDArray[np.float64]) -> dict[str, float]:
