@@ -54,17 +54,67 @@ class ClipMix(_Strict):
     referred: Share = 0
 
 
+class SourceConfig(_Strict):
+    """Records of one data set.
+
+    path: a truth.jsonl, or the folder of a store; relative to ``root`` of RecordsConfig.
+    videos: what the records' ``video`` is relative to; None: the folder of truth.jsonl, or what the store says.
+    split: only records of this split; None takes all of them.
+    weight: how often its questions are asked compared with those of the other sources. With the numbers of
+        Table 1 the mixture has its shares, however many records are really there.
+    """
+
+    name: str = Field(min_length=1)
+    path: str
+    videos: str | None = None
+    split: str | None = None
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+
+class RecordsConfig(_Strict):
+    """Annotated videos: which clips and questions make a step is a pure function of (seed, step).
+
+    root: folder that the paths of the sources start from.
+    clips_per_step: clips that the weights move on together, over all processes and accumulated passes.
+    clips_alike: how many clips of about the same length stand together in a step; what is padded to one length
+        (and what processes wait for each other over) should be a part of these.
+    sentences_per_clip: at most this many questions of a clip are asked together, on one encoding of it.
+    max_bad_share: the run fails when more than this share of the clips cannot be used.
+    """
+
+    root: str = "."
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    clips_per_step: int = Field(default=32, ge=1)
+    clips_alike: int = Field(default=8, ge=1)
+    sentences_per_clip: int = Field(default=4, ge=1)
+    max_bad_share: float = Field(default=0.01, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _steps_and_names_fit(self) -> RecordsConfig:
+        if self.clips_per_step % self.clips_alike:
+            raise ValueError(f"clips_alike {self.clips_alike} must divide clips_per_step {self.clips_per_step}")
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"the names of the sources must differ, got {names}")
+        return self
+
+
 class DataConfig(_Strict):
-    """Generated clips: a pure function of (seed, step)."""
+    """What a step trains on, a pure function of (seed, step).
+
+    With ``records`` these are annotated videos, and of the rest only seed, num_positive, num_negative and
+    workers count; without, they are generated clips.
+    """
 
     seed: int = 0
+    records: RecordsConfig | None = None
     clips_per_step: int = Field(default=16, ge=1)
     images_per_step: int = Field(default=48, ge=1)
     image_share: float = Field(default=0.25, ge=0, le=1)
     min_duration: float = Field(default=4.0, ge=3)
-    curriculum: tuple[Lesson, ...]
-    mix: ClipMix
-    image_mix: ClipMix
+    curriculum: tuple[Lesson, ...] = (Lesson(until=1.0, min_objects=1, max_objects=6),)
+    mix: ClipMix = ClipMix()
+    image_mix: ClipMix = ClipMix()
     num_positive: int = Field(default=8, ge=0)
     num_negative: int = Field(default=2, ge=0)
     workers: int = Field(default=1, ge=0)
