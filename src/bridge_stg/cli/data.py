@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from bridge_stg.cli.data_build import build
+
 app = typer.Typer(add_completion=False)
+app.command()(build)
 
 
 @app.callback()

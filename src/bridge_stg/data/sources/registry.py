@@ -1,0 +1,32 @@
+"""The data sets that can be built, by the name the command line knows them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from bridge_stg.data.sources import vidstg
+from bridge_stg.data.sources.outcome import Outcome
+from bridge_stg.data.sources.request import Request
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a data set is read.
+
+    ``read`` gives one outcome per annotated item of a split, in an order that depends on the files alone.
+    ``without_truth`` says of other splits why they cannot be built. ``needs_videos`` says what only the videos
+    know, for data sets that cannot be built from annotations.
+    """
+
+    read: Callable[[Request], Iterator[Outcome]]
+    splits: tuple[str, ...]
+    without_truth: dict[str, str] = field(default_factory=dict)
+    needs_videos: str = ""
+    takes_frame_rate: bool = False
+    takes_one_based_boxes: bool = False
+
+
+SOURCES: dict[str, Source] = {
+    "vidstg": Source(vidstg.read, vidstg.SPLITS),
+}
