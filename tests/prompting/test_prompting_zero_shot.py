@@ -281,8 +281,9 @@ def test_any_text_is_read_without_an_error(text: str, duration: float) -> None:
     check(parse_image_answer(text))
 
 
-GRID = st.integers(0, 1000)
-BOXES = st.tuples(GRID, GRID, GRID, GRID).filter(lambda b: b[0] < b[2] and b[1] < b[3] and max(b) > 1)
+# x, y, and how far the opposite corner is, at least two steps of the grid.
+CORNERS = st.tuples(st.integers(0, 998), st.integers(0, 998), st.integers(0, 998), st.integers(0, 998))
+BOXES = CORNERS.map(lambda c: (c[0], c[1], c[0] + 2 + c[2] % (999 - c[0]), c[1] + 2 + c[3] % (999 - c[1])))
 TRACKS = st.dictionaries(st.integers(0, 99).map(lambda tenths: tenths / 10), BOXES, min_size=1, max_size=6)
 
 
