@@ -247,9 +247,10 @@ def _too_much(tallies: dict[str, Tally], max_skipped: float, out: Path) -> str |
             left = f"all {tally.read} items were left out by design" if tally.read else "there are no items"
             return f"{split}: nothing to build, {left}; is it the right folder?"
         reason, count = tally.skipped.most_common(1)[0]
+        limit = f", more than --max-skipped {max_skipped:g} allows" if tally.kept else ""
         return (
-            f"{split}: {lost} of {tally.read} items ({100 * tally.share_skipped:.1f}%) cannot be used, "
-            f"more than --max-skipped {max_skipped:g} allows; most often ({count}): {reason}. Every one is in "
+            f"{split}: {lost} of {tally.read} items ({100 * tally.share_skipped:.1f}%) cannot be used"
+            f"{limit}; most often ({count}): {reason}. Every one is in "
             f"{out / 'skipped.jsonl'}; no store was written"
         )
     return None

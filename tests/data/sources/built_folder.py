@@ -8,12 +8,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from bridge_stg.data.build import build
 from bridge_stg.data.records import TruthRecord
 from bridge_stg.data.store import RecordStore
-from bridge_stg.video.write import VideoWriter
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,11 @@ def write(path: Path, content: Any) -> Path:
 def write_video(path: Path, frames: int, fps: Fraction | int, width: int = 64, height: int = 48) -> Path:
     """A real, grey video."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, width, height, Fraction(fps)) as writer:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(frames):
-            writer.write(np.full((height, width, 3), 8 * number % 256, np.uint8))
+            picture = np.full((height, width, 3), 8 * number % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bridge_stg.data.sources import vidstg
+from bridge_stg.data.sources import charades_sta, hcstvg, vidstg
 from bridge_stg.data.sources.outcome import Outcome
 from bridge_stg.data.sources.request import Request
 
@@ -29,4 +29,9 @@ class Source:
 
 SOURCES: dict[str, Source] = {
     "vidstg": Source(vidstg.read, vidstg.SPLITS),
+    "hcstvg-v1": Source(hcstvg.read_v1, hcstvg.V1_SPLITS),
+    "hcstvg-v2": Source(hcstvg.read_v2, hcstvg.V2_SPLITS, hcstvg.V2_HIDDEN),
+    "charades-sta": Source(
+        charades_sta.read, charades_sta.SPLITS, needs_videos="how long and how fast its videos are"
+    ),
 }
