@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from bridge_stg.cli.main import app
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.compare import compare_files, write_comparison
 from bridge_stg.metrics.bootstrap import clustered_interval
@@ -192,3 +194,19 @@ def test_comparison_json_has_the_documented_fields(place: Path) -> None:
     }
     with pytest.raises(InputError, match="cannot be written"):
         write_comparison(place / "none" / "c.json", compare_files(a, b))
+
+
+def test_the_terminal_says_which_run_is_better(place: Path) -> None:
+    a = write(place / "a.json", {"m": [10.0, 20.0], "k": [10.0, 20.0]}, missing=1)
+    b = write(place / "b.json", {"m": [20.0, 30.0], "k": [20.0, 10.0]})
+    out = place / "comparison.json"
+    done = CliRunner().invoke(app, ["compare", str(a), str(b), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "task stvg, protocol stcat (operator >)" in done.output
+    cells = [[cell.strip() for cell in line.split("\u2502")[1:-1]] for line in done.output.splitlines()]
+    assert ["m", "15.0", "25.0", "+10.0", "+10.0 to +10.0", "yes: B is better"] in cells
+    assert ["k", "15.0", "15.0", "+0.0", "-10.0 to +10.0", "no"] in cells
+    assert "2 queries about 2 videos" in done.output
+    assert "a.json (1 missing, 0 failed, both score 0)" in done.output
+    printed = CliRunner().invoke(app, ["compare", str(a), str(b), "--json"])
+    assert json.loads(printed.output) == json.loads(out.read_text())

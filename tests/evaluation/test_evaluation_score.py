@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bridge_stg.cli.main import app
 from bridge_stg.data.predictions import read_predictions, write_predictions
 from bridge_stg.data.records import TruthRecord, read_truth
 from bridge_stg.errors import DataError, InputError
@@ -192,11 +194,14 @@ def test_a_place_that_cannot_be_written_is_named(files: tuple[Path, Path], tmp_p
             [answer_line("half", boxes=[{"time": 3.0, "box": BOX}, {"time": 2.0, "box": BOX}])],
             r"prediction 'half': box times must increase",
         ),
-        ([answer_line("half", boxes=[{"box": BOX}])], r"prediction 'half': missing or malformed field: 'time'"),
-        ([answer_line("half", windows=[{"start": "soon"}])], r"prediction 'half': missing or malformed field"),
+        ([answer_line("half", boxes=[{"box": BOX}])], r"prediction 'half': field 'time' is missing"),
+        (
+            [answer_line("half", windows=[{"start": "soon", "end": 4}])],
+            r"prediction 'half': start must be a number, got 'soon'",
+        ),
         ([answer_line("half", status="fine")], r"prediction 'half': status must be one of .*, got 'fine'"),
         ([answer_line("half", window=[2, 4])], r"prediction 'half': unknown fields \['window'\]"),
-        ([{"status": "ok"}], r"prediction '\?': missing or malformed field: 'id'"),
+        ([{"status": "ok"}], r"prediction '\?': field 'id' is missing"),
     ],
 )
 def test_one_line_names_the_bad_prediction(
@@ -210,7 +215,7 @@ def test_one_line_names_the_bad_prediction(
 def test_a_truncated_line_is_named(files: tuple[Path, Path]) -> None:
     text = files[1].read_text()
     files[1].write_text(text[: len(text) - 20])
-    with pytest.raises(DataError, match=r"answers\.jsonl:4: not a JSON line .*truncated.* at column \d+$"):
+    with pytest.raises(DataError, match=r"answers\.jsonl:4: not a JSON line .*truncated.* \(column \d+\)$"):
         score_files(*files, protocol="stcat")
 
 
@@ -257,6 +262,12 @@ def test_the_task_is_the_one_that_is_answered(files: tuple[Path, Path]) -> None:
     assert scores.metrics == pytest.approx({"R1@0.3": 100, "R1@0.5": 100, "R1@0.7": 0, "mIoU": 50})
     assert scores.not_scored == {"stvg": 5}
     assert report.beside["whole clip"].metrics["mIoU"] == pytest.approx(20)
+
+
+def test_a_truth_that_cannot_be_scored_is_named(files: tuple[Path, Path]) -> None:
+    write(files[0], [truth_line("perfect", boxes={"60": BOX})])
+    with pytest.raises(DataError, match=r"truth\.jsonl: record 'perfect': has no box inside its window"):
+        score_files(files[0], write(files[1], [answer_line("perfect")]))
 
 
 def test_a_chosen_task_leaves_the_others_aside(files: tuple[Path, Path]) -> None:
@@ -343,6 +354,26 @@ def test_every_task_in_one_truth_is_scored_by_its_standard(tmp_path: Path) -> No
         "without": {"n": 2, "metrics": {"accuracy": 50.0}},
     }
     assert parts["split"] is None
+
+
+def test_the_terminal_says_how_it_was_scored(files: tuple[Path, Path]) -> None:
+    words = ["score", "--truth", str(files[0]), "--predictions", str(files[1]), "--protocol", "hcstvg"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "task stvg, protocol hcstvg: vIoU@R counts vIoU > R; split not named; percent" in done.output
+    assert "95% interval" in done.output
+    assert "5 queries, 1 missing, 1 failed (both score 0); operator >" in done.output
+    assert "1 vtg records not scored" in done.output
+    done = CliRunner().invoke(app, [*words[:5], "--task", "vtg"])
+    assert "task vtg, protocol charades-sta: R1@R counts tIoU >= R" in done.output
+    assert "1 queries, 1 missing, 0 failed (both score 0); operator >=" in done.output
+
+
+def test_an_unknown_task_names_the_known_ones(files: tuple[Path, Path]) -> None:
+    words = ["score", "--truth", str(files[0]), "--predictions", str(files[1]), "--task", "x"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert done.output == "error: unknown task 'x'; choose one of stvg, vtg, vot, rec, vqa\n"
 
 
 def test_the_columns_of_the_queries_average_to_the_metrics(files: tuple[Path, Path]) -> None:

@@ -53,7 +53,8 @@ class PredictionRecord:
         name = f"prediction {self.id!r}"
         count = len(self.times)
         if self.status not in get_args(PredictionStatus):
-            raise DataError(f"{name}: status must be one of {get_args(PredictionStatus)}, got {self.status!r}")
+            known = ", ".join(get_args(PredictionStatus))
+            raise DataError(f"{name}: status must be one of {known}, got {self.status!r}")
         if not all(np.isfinite(score) for _, score in self.windows) or not np.isfinite(self.scores).all():
             raise DataError(f"{name}: a score is not a finite number; leave it out or write one")
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,):
@@ -122,8 +123,10 @@ class PredictionRecord:
             )
         except DataError:
             raise
-        except (KeyError, TypeError, ValueError, OverflowError) as problem:
-            raise DataError(f"prediction {name!r}: missing or malformed field: {problem}") from problem
+        except KeyError as problem:
+            raise DataError(f"prediction {name!r}: field {problem} is missing") from problem
+        except (TypeError, ValueError, OverflowError) as problem:
+            raise DataError(f"prediction {name!r}: {problem}") from problem
 
 
 def _expect_text(name: str, value: object) -> None:

@@ -280,7 +280,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 value = json.loads(text.decode("utf-8"))
             except json.JSONDecodeError as problem:
                 # Its own text says "line 1", which beside the number of the line would mislead.
-                reason = f"{problem.msg} at column {problem.colno}"
+                reason = f"{problem.msg} (column {problem.colno})"
                 raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {reason}") from problem
             except ValueError as problem:
                 raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {problem}") from problem

@@ -128,7 +128,8 @@ def score(
     task: Task | None = None,
     resamples: int = 1000,
     seed: int = 0,
-    path: Path | None = None,
+    truth_path: Path | None = None,
+    predictions_path: Path | None = None,
 ) -> Scores:
     """Score the queries of one task.
 
@@ -139,7 +140,7 @@ def score(
             one standard each.
         task: None is the one that the predictions answer.
         resamples, seed: of the bootstrap interval.
-        path: where the predictions were read, so that a message can name the line.
+        truth_path, predictions_path: where both were read, so that a message can name the place.
 
     Raises:
         InputError: a protocol that the task does not have.
@@ -149,17 +150,20 @@ def score(
     known = {record.id for record in truth}
     if unknown := [name for name in predictions if name not in known]:
         raise DataError(
-            f"{place_of(path, unknown[0])}prediction {unknown[0]!r}: the truth holds no such id "
+            f"{place_of(predictions_path, unknown[0])}prediction {unknown[0]!r}: the truth holds no such id "
             f"({len(unknown)} unknown in all); score against the truth file the predictions were made for"
         )
-    chosen = task or task_to_score(truth, predictions, path)
+    chosen = task or task_to_score(truth, predictions, predictions_path)
     rule = rule_of(chosen, protocol)
     records = [record for record in truth if record.task == chosen]
     if not records:
         raise DataError(f"the truth holds no record of task {chosen}, so there is nothing to score")
 
     answers = [predictions.get(record.id) for record in records]
-    found = score_queries(rule, records, answers)
+    try:
+        found = score_queries(rule, records, answers)
+    except DataError as problem:
+        raise DataError(f"{truth_path}: {problem}" if truth_path else str(problem)) from problem
     missing = sum(answer is None for answer in answers)
     videos = tuple(record.video for record in records)
     intervals = 100 * clustered_interval(
@@ -239,13 +243,15 @@ def score_files(
     """
     check_protocol(protocol)
     truth = read_truth(truth_path)
-    scores = score(truth, read_predictions(predictions_path), protocol, task=task, path=predictions_path)
-    others = {
-        name: score(truth, read_predictions(path), protocol, task=scores.task, path=path)
-        for name, path in (beside or {}).items()
-    }
-    for name, answers in constant_baselines(truth, scores.task).items():
-        others[name] = score(truth, answers, protocol, task=scores.task)
+
+    def scored(path: Path, chosen: Task | None) -> Scores:
+        answers = read_predictions(path)
+        return score(truth, answers, protocol, task=chosen, truth_path=truth_path, predictions_path=path)
+
+    scores = scored(predictions_path, task)
+    others = {name: scored(path, scores.task) for name, path in (beside or {}).items()}
+    for name, constant in constant_baselines(truth, scores.task).items():
+        others[name] = score(truth, constant, protocol, task=scores.task)
     return ScoreReport(scores, others)
 
 
