@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from conftest import TAUGHT
 from numpy.typing import NDArray
 from PIL import Image
@@ -182,3 +183,18 @@ def test_what_a_clip_took(grounder: VideoGrounder, clip: Path) -> None:
         "bridge",
         "spatial",
     }
+
+
+def test_half_precision_is_of_the_whole_model(
+    grounder: VideoGrounder, taught_checkpoint: Path, clip: Path
+) -> None:
+    """What a GPU does by default: every weight in bfloat16, and boxes that are close all the same."""
+    half = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu", dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in half.model.parameters()} == {torch.bfloat16}
+    window = TimeSpan(1.0, 3.2)
+    found, expected = (one.ground(clip, QUERIES[0], window=window).tube for one in (half, grounder))
+    assert found is not None
+    assert expected is not None
+    assert found.frames.tolist() == expected.frames.tolist()
+    # A random decoder's best query can flip; its objectness cannot move far.
+    assert np.abs(found.scores - expected.scores).max() < 0.05

@@ -45,7 +45,8 @@ class Share:
         """The device of this process: its own GPU where no particular one is wanted."""
         if self.state is None or wanted not in (None, "cuda"):
             return wanted
-        return str(self.state.device)
+        # "cpu:0" would be no CPU to those who compare names.
+        return "cpu" if self.state.device.type == "cpu" else str(self.state.device)
 
     def leave(self) -> None:
         """Say goodbye to the others."""
