@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
-from bridge_stg.data.sources import charades_sta, hcstvg, vidstg
+from bridge_stg.data.sources import charades_sta, got10k, hcstvg, refcoco, vidstg
 from bridge_stg.data.sources.outcome import Outcome
 from bridge_stg.data.sources.request import Request
 
@@ -34,4 +35,8 @@ SOURCES: dict[str, Source] = {
     "charades-sta": Source(
         charades_sta.read, charades_sta.SPLITS, needs_videos="how long and how fast its videos are"
     ),
+    "got10k": Source(got10k.read, got10k.SPLITS, got10k.HIDDEN, takes_one_based_boxes=True),
+    "refcoco": Source(partial(refcoco.read, "refcoco"), refcoco.UNC_SPLITS),
+    "refcoco+": Source(partial(refcoco.read, "refcoco+"), refcoco.UNC_SPLITS),
+    "refcocog": Source(partial(refcoco.read, "refcocog"), refcoco.UMD_SPLITS),
 }
