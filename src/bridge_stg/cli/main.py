@@ -20,10 +20,15 @@ from bridge_stg.errors import BridgeSTGError, InputError
 COMMANDS: dict[str, tuple[str, str]] = {
     "ground": ("bridge_stg.cli.ground:ground", "Find sentences in a video: when, and where in each frame."),
     "train": ("bridge_stg.cli.train:train", "Train a model from a recipe or a configuration file."),
+    "merge": ("bridge_stg.cli.merge:merge", "Merge what LoRA tuning learned into one checkpoint folder."),
     "data": ("bridge_stg.cli.data:app", "Make and inspect data sets."),
     "predict": ("bridge_stg.cli.predict:predict", "Answer every question of a benchmark."),
     "score": ("bridge_stg.cli.score:score", "Score predictions against the truth."),
     "compare": ("bridge_stg.cli.compare:compare", "Say which differences between two scored runs are real."),
+    "report": (
+        "bridge_stg.cli.report:report",
+        "Make one page of what runs get right and wrong, with pictures.",
+    ),
     "doctor": (
         "bridge_stg.cli.doctor:doctor",
         "Say what is installed, what is missing, and what hardware there is.",

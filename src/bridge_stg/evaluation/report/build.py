@@ -1,0 +1,199 @@
+"""``report``: files in, one page out.
+
+The scores are those of ``evaluation.score``; everything else on the page is about the same queries, scored by
+the same metrics room.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bridge_stg
+from bridge_stg.data.predictions import PredictionRecord, read_predictions
+from bridge_stg.data.records import Task, TruthRecord, read_truth
+from bridge_stg.errors import DataError, InputError
+from bridge_stg.evaluation.benchmarks import benchmark_by_name
+from bridge_stg.evaluation.cost import cost_path, read_cost
+from bridge_stg.evaluation.report import details, standing
+from bridge_stg.evaluation.report.document import Block, Document, Heading, Paragraph
+from bridge_stg.evaluation.report.judged import judge
+from bridge_stg.evaluation.report.markdown import IMAGES, to_markdown
+from bridge_stg.evaluation.report.page import to_html
+from bridge_stg.evaluation.report.pictures import BASELINE_COLOR, cases
+from bridge_stg.evaluation.report.plots import COLORS
+from bridge_stg.evaluation.report.runs import RunFiles, file_hash, read_made_by
+from bridge_stg.evaluation.reported import ReportedRow, reported_rows
+from bridge_stg.evaluation.score import Scores, constant_baselines, score
+from bridge_stg.evaluation.task_scores import check_protocol, task_to_score
+
+
+@dataclass(frozen=True)
+class ReportPlan:
+    """What is asked of a report.
+
+    ``benchmark`` names the rows of the paper to put beside (None: none), ``best`` and ``worst`` how many film
+    strips are drawn of the first run, ``videos`` the folder that the ``video`` of records is relative to.
+    """
+
+    truth: Path
+    runs: tuple[RunFiles, ...]
+    videos: Path
+    protocol: str | None = None
+    task: Task | None = None
+    benchmark: str | None = None
+    worst: int = 8
+    best: int = 4
+
+
+@dataclass(frozen=True)
+class Report:
+    """The finished report, and what should be said on the terminal."""
+
+    document: Document
+    scores: dict[str, Scores]
+    pictures_missing: int
+
+
+def make_report(plan: ReportPlan, on_case: Callable[[int, int], None] | None = None) -> Report:
+    """Read, check and score the files, and lay out the page; writes nothing.
+
+    Args:
+        on_case: told (film strips done, film strips in all).
+
+    Raises:
+        InputError: an unknown protocol or benchmark, or no folder of videos.
+        DataError: a file or record that cannot be used, or runs that answer different tasks.
+    """
+    check_protocol(plan.protocol)
+    if not plan.videos.is_dir():
+        raise InputError(f"{plan.videos}: no such folder; give --videos, the folder that holds the videos")
+    truth = read_truth(plan.truth)
+    answers = {run.name: read_predictions(run.predictions) for run in plan.runs}
+    task = plan.task or _common_task(truth, plan.runs, answers)
+    reported = _reported(plan.benchmark, task)
+    runs = [
+        _run_scores(plan, truth, run, answers[run.name], task, COLORS[place % len(COLORS)])
+        for place, run in enumerate(plan.runs)
+    ]
+    constants = constant_baselines(truth, task)
+    baselines = {name: score(truth, found, plan.protocol, task=task) for name, found in constants.items()}
+
+    blocks: list[Block] = [*_head(runs[0].scores), *standing.overview(runs[0], baselines)]
+    blocks += standing.score_table(runs, baselines, reported)
+    judged = [(run, judge(truth, answers[run.name], task, plan.protocol)) for run in runs]
+    known = [details.JudgedRun(run.name, run.color, found) for run, found in judged if found is not None]
+    unread = 0
+    if known:
+        blocks += details.where_the_error_is(known)
+        sets = {run.name: (_rgb(run.color), answers[run.name]) for run in known}
+        last = list(constants)[-1]
+        sets[last] = (BASELINE_COLOR, constants[last])
+        strips, unread = cases(known[0].judged, sets, plan.videos, plan.best, plan.worst, on_case)
+        blocks += [*strips, *details.histograms(known), *details.overlap_bins(known)]
+        blocks += details.length_slices(known)
+    blocks += [*standing.parts(runs), *standing.oracle_gap(runs), *standing.cost_table(runs)]
+    blocks += standing.origin(runs, file_hash(plan.truth))
+    return Report(Document(tuple(blocks)), {run.name: run.scores for run in runs}, unread)
+
+
+def write_report(out: Path, document: Document) -> list[Path]:
+    """Write ``report.html``, ``report.md`` and the pictures of the latter; returns the two pages.
+
+    Pictures of an earlier report that this one does not have are removed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    images = out / IMAGES
+    pages = {out / "report.html": to_html(document), out / "report.md": to_markdown(document)}
+    try:
+        images.mkdir(parents=True, exist_ok=True)
+        for pattern in ("plot-*.png", "best-*.jpg", "worst-*.jpg"):
+            for old in images.glob(pattern):
+                old.unlink()
+        for picture in document.pictures:
+            (images / picture.name).write_bytes(picture.content)
+        for path, content in pages.items():
+            partial = path.with_name(path.name + ".partial")
+            partial.write_text(content, encoding="utf-8", newline="\n")
+            os.replace(partial, path)
+    except OSError as problem:
+        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+    return list(pages)
+
+
+def _reported(name: str | None, task: Task) -> tuple[ReportedRow, ...]:
+    """The paper's rows about a benchmark, which must be one of the task."""
+    if name is None:
+        return ()
+    benchmark = benchmark_by_name(name)
+    if benchmark.task not in (None, task):
+        raise InputError(
+            f"--benchmark {name} is about {benchmark.task}, and the runs answer {task}; leave it out"
+        )
+    return reported_rows(name)
+
+
+def _common_task(
+    truth: Sequence[TruthRecord],
+    runs: Sequence[RunFiles],
+    answers: Mapping[str, Mapping[str, PredictionRecord]],
+) -> Task:
+    """The task that every run answers."""
+    known = {record.id for record in truth}
+    tasks: dict[Task, str] = {}
+    for run in runs:
+        # Unknown ids are told by the scoring, which names the line.
+        mine = {name: answer for name, answer in answers[run.name].items() if name in known}
+        tasks.setdefault(task_to_score(truth, mine, run.predictions), run.name)
+    if len(tasks) > 1:
+        (first, one), (second, other) = list(tasks.items())[:2]
+        raise DataError(
+            f"{one} answers questions of task {first}, {other} of {second}; one report is about one task"
+        )
+    return next(iter(tasks))
+
+
+def _run_scores(
+    plan: ReportPlan,
+    truth: Sequence[TruthRecord],
+    run: RunFiles,
+    answers: Mapping[str, PredictionRecord],
+    task: Task,
+    color: str,
+) -> standing.RunScores:
+    def scored(found: Mapping[str, PredictionRecord], path: Path) -> Scores:
+        return score(truth, found, plan.protocol, task=task, truth_path=plan.truth, predictions_path=path)
+
+    return standing.RunScores(
+        run.name,
+        color,
+        scored(answers, run.predictions),
+        scored(read_predictions(run.oracle), run.oracle) if run.oracle is not None else None,
+        read_made_by(run.predictions),
+        tuple(read_cost(cost_path(run.predictions))),
+    )
+
+
+def _head(scores: Scores) -> list[Block]:
+    split = f", split {scores.split}" if scores.split else ""
+    about = (
+        f"Task {scores.task}, protocol {scores.protocol}: {scores.words}. "
+        f"{scores.n} queries on {len(set(scores.queries.videos))} videos{split}. "
+        f"bridge-stg {bridge_stg.__version__}."
+    )
+    left = ", ".join(f"{count} {task}" for task, count in scores.not_scored.items())
+    blocks: list[Block] = [Heading(1, f"Report: {scores.task} on {scores.n} queries"), Paragraph(about, "note")]
+    if left:
+        blocks.append(
+            Paragraph(f"The truth also holds records of other tasks, which are not in here: {left}.", "note")
+        )
+    return blocks
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue

@@ -1,0 +1,274 @@
+"""Where the runs stand, as blocks: scores beside baselines and reported values, oracle gap, cost, origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bridge_stg.data.records import Task
+from bridge_stg.evaluation.cost import RunCost, summarize_cost
+from bridge_stg.evaluation.report.document import (
+    Block,
+    Cell,
+    Fact,
+    Facts,
+    Gallery,
+    Heading,
+    Items,
+    Paragraph,
+    Picture,
+    Row,
+    RowKind,
+    Table,
+    row,
+)
+from bridge_stg.evaluation.report.plots import BASELINE, Interval, intervals
+from bridge_stg.evaluation.report.runs import MadeBy
+from bridge_stg.evaluation.reported import LABEL, ReportedRow
+from bridge_stg.evaluation.score import PartScores, Scores
+
+# What a reader looks at first in each task.
+HEADLINE: dict[Task, tuple[str, ...]] = {
+    "stvg": ("m_tIoU", "m_vIoU"),
+    "vtg": ("mIoU", "R1@0.5"),
+    "vot": ("AO",),
+    "rec": ("Acc@0.5",),
+    "vqa": ("accuracy",),
+}
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """The scores of one run and what lies beside its file; ``color`` is its own on every picture."""
+
+    name: str
+    color: str
+    scores: Scores
+    oracle: Scores | None = None
+    made_by: MadeBy | None = None
+    cost: tuple[RunCost, ...] = ()
+
+
+def overview(run: RunScores, baselines: Mapping[str, Scores]) -> list[Block]:
+    """The figures of a run to see first, each beside the last of ``baselines``, the best constant answer."""
+    name, constant = list(baselines.items())[-1]
+    scores = run.scores
+    facts = [
+        Fact(
+            f"{metric}, %",
+            f"{value:.1f}",
+            f"{_range(scores.ci95[metric])}; {name} {constant.metrics[metric]:.1f}",
+        )
+        for metric, value in scores.metrics.items()
+    ]
+    videos = len(set(scores.queries.videos))
+    lost = f"{scores.missing} missing, {scores.failed} failed"
+    facts.append(Fact("queries", f"{scores.n}", f"on {videos} videos; {lost}"))
+    verdicts = (_verdict(run, metric, constant) for metric in HEADLINE[scores.task])
+    return [Heading(2, f"{run.name} at a glance"), Facts(tuple(facts)), Items(tuple(verdicts))]
+
+
+def _verdict(run: RunScores, metric: str, constant: Scores) -> str:
+    value, other = run.scores.metrics[metric], constant.metrics[metric]
+    low, high = run.scores.ci95[metric]
+    said = "is above" if low > other else "is below" if high < other else "cannot be told apart from"
+    return (
+        f"{metric}: {value:.1f} (95% interval {_range((low, high))}) {said} the best constant answer, which "
+        f"looks at no video ({other:.1f})."
+    )
+
+
+def score_table(
+    runs: Sequence[RunScores], baselines: Mapping[str, Scores], reported: Sequence[ReportedRow]
+) -> list[Block]:
+    """All runs beside the constants and the values that the paper prints."""
+    metrics = tuple(runs[0].scores.metrics)
+    rows = [_score_row(run.name, run.scores, "strong") for run in runs]
+    rows.append(row("answers that look at no video", kind="group"))
+    rows += [_score_row(name, scores) for name, scores in baselines.items()]
+    rows += _reported(reported, metrics)
+    note = (
+        "Percent. Small: 95% interval, bootstrap over whole videos. Missing and failed predictions are in n "
+        "and score 0. The best constant answer is one answer for every query, fitted to this very truth."
+    )
+    if reported:
+        note += " Reported values are the paper's; nothing of them was measured here."
+    return [
+        Heading(2, "Scores"),
+        Table(("set", *metrics, "n", "missing", "failed"), tuple(rows)),
+        Paragraph(note, "note"),
+        Gallery(tuple(_intervals(runs, baselines, metric) for metric in HEADLINE[runs[0].scores.task])),
+    ]
+
+
+def _intervals(runs: Sequence[RunScores], baselines: Mapping[str, Scores], metric: str) -> Picture:
+    rows = [_interval(run.name, run.scores, metric, run.color) for run in runs]
+    rows += [_interval(name, scores, metric, BASELINE) for name, scores in baselines.items()]
+    said = ", ".join(f"{one.name} {one.mean:.1f} ({_range((one.low, one.high))})" for one in rows)
+    name = "".join(letter if letter.isalnum() else "-" for letter in metric)
+    return Picture(f"plot-{name}.png", intervals(rows, f"{metric}, %"), f"{metric} with 95% intervals: {said}")
+
+
+def _reported(reported: Sequence[ReportedRow], metrics: Sequence[str]) -> list[Row]:
+    rows: list[Row] = []
+    for split in dict.fromkeys(one.split for one in reported):
+        rows.append(row(f"{LABEL}, {reported[0].benchmark} {split}", kind="group"))
+        for one in reported:
+            if one.split == split:
+                values = (f"{one.metrics[name]:.1f}" if name in one.metrics else "-" for name in metrics)
+                rows.append(row(f"{one.model} (Table {one.table})", *values, "", "", "", kind="faint"))
+    return rows
+
+
+def parts(runs: Sequence[RunScores]) -> list[Block]:
+    """Declarative and interrogative sentences apart; of vqa the categories, and with or without subtitles."""
+    metrics = tuple(runs[0].scores.metrics)
+    blocks: list[Block] = [Heading(2, "By kind of question")]
+    for title in ("sentence", "category", "subtitles"):
+        rows: list[Row] = []
+        for run in runs:
+            found = _parts_of(run.scores, title)
+            rows.append(row(run.name, kind="group"))
+            rows += [row(name, str(one.n), *_values(one.metrics, metrics)) for name, one in found.items()]
+        if len(rows) > len(runs):
+            blocks.append(Table((title, "n", *metrics), tuple(rows)))
+    return blocks
+
+
+def _parts_of(scores: Scores, title: str) -> dict[str, PartScores]:
+    if title == "sentence":
+        return scores.by_qtype
+    return scores.by_category if title == "category" else scores.by_subtitles
+
+
+def oracle_gap(runs: Sequence[RunScores]) -> list[Block]:
+    """The form of Table 14: how much better boxes are when the true window is given."""
+    metrics = tuple(runs[0].scores.metrics)
+    rows: list[Row] = []
+    warnings: list[str] = []
+    for run in runs:
+        if run.oracle is None:
+            continue
+        told, alone = run.oracle, run.scores
+        gap = (f"{told.metrics[name] - alone.metrics[name]:+.1f}" for name in metrics)
+        rows.append(row(run.name, kind="group"))
+        rows.append(row("predicted window", *_values(alone.metrics, metrics), *_counts(alone)))
+        rows.append(row("true window given", *_values(told.metrics, metrics), *_counts(told)))
+        rows.append(row("gap", *gap, "", "", "", kind="faint"))
+        if lost := told.missing + told.failed:
+            warnings.append(
+                f"{run.name}: {lost} of {told.n} queries have no answer with the true window given and score 0: "
+                "the gap is not that of a whole run."
+            )
+    if not rows:
+        return []
+    note = (
+        "The form of Table 14. With the true window given, m_tIoU says nothing of the model; what m_vIoU then "
+        "lacks of 100 is the error of the boxes alone."
+    )
+    return [
+        Heading(2, "With the true window given"),
+        Table(("setting", *metrics, "n", "missing", "failed"), tuple(rows)),
+        *(Paragraph(warning) for warning in warnings),
+        Paragraph(note, "note"),
+    ]
+
+
+def cost_table(runs: Sequence[RunScores]) -> list[Block]:
+    """The form of Table 9: frames, tokens, milliseconds and memory of the runs whose cost was written."""
+    known = [(run.name, summarize_cost(run.cost)) for run in runs if run.cost]
+    if not known:
+        return []
+    costs = [cost for _, cost in known]
+    clip, query = ([cost[part] for cost in costs] for part in ("mean_per_clip", "mean_per_query"))
+    stages = dict.fromkeys(stage for one in query for stage in one["ms"])
+    rows = [
+        row("parameters", *(_count(cost["parameters"]) for cost in costs)),
+        row("clips / queries", *(f"{cost['clips']} / {cost['queries']}" for cost in costs)),
+        row("mean of a clip", kind="group"),
+        *(row(title, *(_mean(one[name]) for one in clip)) for name, title in _PER_CLIP),
+        row("mean of a query", kind="group"),
+        *(row(title, *(_mean(one[name]) for one in query)) for name, title in _PER_QUERY),
+        row("mean of a query, ms", kind="group"),
+        *(row(stage, *(_mean(one["ms"].get(stage)) for one in query)) for stage in stages),
+        row("all stages", *(_mean(one["total_ms"]) for one in query), kind="strong"),
+        row("highest", kind="group"),
+        row("memory of a process, MiB", *(_mean(cost["peak_memory_mib"]) for cost in costs)),
+        row("memory of a GPU, MiB", *(_mean(cost["peak_gpu_memory_mib"]) for cost in costs)),
+    ]
+    devices = "; ".join(f"{name}: {', '.join(cost['devices'])}" for name, cost in known)
+    note = f"The form of Table 9. What a clip needs once is shared by its queries. Devices: {devices}."
+    return [
+        Heading(2, "Cost"),
+        Table(("", *(name for name, _ in known)), tuple(rows)),
+        Paragraph(note, "note"),
+    ]
+
+
+_PER_CLIP = (
+    ("source_fps", "frames per second of the file"),
+    ("frames", "frames read"),
+    ("frame_width", "width of a frame, pixels"),
+    ("frame_height", "height of a frame, pixels"),
+    ("visual_tokens", "visual tokens"),
+)
+_PER_QUERY = (
+    ("prompt_tokens", "tokens of clip and question"),
+    ("answer_tokens", "tokens of the answer"),
+    ("located_frames", "frames with a box"),
+)
+
+
+def origin(runs: Sequence[RunScores], truth_hash: str) -> list[Block]:
+    """Which weights, data and settings the answers come from, as far as is written beside them."""
+    rows: list[Row] = []
+    for run in runs:
+        rows.append(row(run.name, kind="group"))
+        if run.made_by is None:
+            rows.append(row("nothing is written beside its predictions", ""))
+            continue
+        same = "this one" if run.made_by.truth == truth_hash else f"another file: {run.made_by.truth[:12]}"
+        rows.append(row("weights (SHA-256 or hub id)", _short_hash(run.made_by.checkpoint)))
+        rows.append(row("made for the truth", same))
+        rows += [row(name, value) for name, value in run.made_by.settings]
+    return [
+        Heading(2, "Where the answers come from"),
+        Table(("", "written beside the predictions"), tuple(rows), text_columns=2),
+        Paragraph(f"Truth of this report: SHA-256 {truth_hash[:12]}.", "note"),
+    ]
+
+
+def _short_hash(value: str) -> str:
+    """The beginning of a hash; a name as it is."""
+    is_hash = len(value) == 64 and all(letter in "0123456789abcdef" for letter in value)
+    return value[:12] if is_hash else value
+
+
+def _score_row(name: str, scores: Scores, kind: RowKind = "plain") -> Row:
+    values = (Cell(f"{value:.1f}", _range(scores.ci95[metric])) for metric, value in scores.metrics.items())
+    return row(name, *values, *_counts(scores), kind=kind)
+
+
+def _counts(scores: Scores) -> tuple[str, str, str]:
+    return str(scores.n), str(scores.missing), str(scores.failed)
+
+
+def _interval(name: str, scores: Scores, metric: str, color: str) -> Interval:
+    low, high = scores.ci95[metric]
+    return Interval(name, scores.metrics[metric], low, high, color)
+
+
+def _values(metrics: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [f"{metrics[name]:.1f}" for name in names]
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.1f}-{ends[1]:.1f}"
+
+
+def _mean(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
