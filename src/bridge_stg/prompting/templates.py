@@ -52,13 +52,22 @@ def window_text(span: TimeSpan, wording: str, first: int = 0, last: int = 0) -> 
     return wording.format(start=span.start, end=span.end, first=first, last=last)
 
 
-def scan_text(name: str, seconds: list[tuple[int, str]]) -> str:
-    """Who is meant and what it does second by second: what a small model writes before it names the window.
+def scan_text(name: str, kind: str, seconds: list[tuple[int, str]]) -> str:
+    """Who is meant, what for, and what it does second by second: what a small model writes before the window.
 
-    >>> scan_text("red circle", [(0, "rests"), (1, "left")])
-    'The red circle: 0 rests 1 left.'
+    >>> scan_text("red circle", "moves left", [(0, "rests"), (1, "left")])
+    'The red circle moves left: 0 rests 1 left.'
     """
-    return f"The {name}: " + " ".join(f"{second} {doing}" for second, doing in seconds) + "."
+    return f"The {name} {kind}: " + " ".join(f"{second} {doing}" for second, doing in seconds) + "."
+
+
+def seen_text(first: int, last: int) -> str:
+    """The first and the last second of a scan at which the event is seen.
+
+    >>> seen_text(3, 5)
+    'It happens from 3 to 5.'
+    """
+    return f"It happens from {first} to {last}."
 
 
 def choices_text(question: str, choices: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from bridge_stg.geometry.spans import frame_pairs, pair_times
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.model.token_layout import IGNORE, Branch, TokenTree, build_tree, collate_trees
-from bridge_stg.prompting.templates import WINDOW_WORDINGS, choices_text, scan_text, window_text
+from bridge_stg.prompting.templates import WINDOW_WORDINGS, choices_text, scan_text, seen_text, window_text
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.training.configuration import ClipMix, DataConfig
 from bridge_stg.video.sampling import choose_frames, wanted_times
@@ -87,11 +87,19 @@ def step_settings(config: DataConfig, step: int, steps: int) -> tuple[bool, Scen
     )
 
 
-def build_batch(config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor) -> dict[str, Tensor]:
-    """The model's inputs for one step."""
-    image, settings = step_settings(config, step, steps)
+def clip_seeds(config: DataConfig, step: int, steps: int) -> NDArray[np.int64]:
+    """The clips of a step: everything about one follows from its seed."""
+    image, _ = step_settings(config, step, steps)
     count = config.images_per_step if image else config.clips_per_step
-    seeds = np.random.default_rng([config.seed, step, 2]).integers(2**40, size=count)
+    return np.random.default_rng([config.seed, step, 2]).integers(2**40, size=count)
+
+
+def build_batch(
+    config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor, share: slice = slice(None)
+) -> dict[str, Tensor]:
+    """The model's inputs for one step, or for those of its clips that ``share`` says."""
+    image, settings = step_settings(config, step, steps)
+    seeds = clip_seeds(config, step, steps)[share]
     make = image_clip if image else video_clip
     mix = config.image_mix if image else config.mix
     return collate_clips(
@@ -116,6 +124,7 @@ def video_clip(
         *_moments(scene, times, mix.moments, processor, rng),
         *_scans(asked, scene, slots, mix.scans, processor, rng),
         *_windows(asked, scene, mix.windows, processor, rng, slots),
+        *_retold(mix.retold, processor, rng),
         *_choices(asked, mix.choices, processor),
     ]
     rows = Rows()
@@ -161,6 +170,7 @@ def image_clip(
     branches: list[Branch] = []
     if mix.captions:
         branches.append(processor.caption_branch(_sentence(captions(scene, moment, moment)), layout, 0))
+    branches += _retold(mix.retold, processor, rng)
     rows = Rows()
     box, _ = boxes(scene, times)
     for question in [item for item in referred if item.time == moment][: mix.referred]:
@@ -277,13 +287,14 @@ def _scans(
     found = []
     for question in _spread(asked, "vtg", count):
         assert question.object_index is not None
+        assert question.kind is not None
         name = scene.objects[question.object_index].name
         true = _doing(scene, question.object_index, slots)
         words = rng.choice(DOINGS, size=len(true))
         read = [(second, str(word)) for (second, _), word in zip(true, words, strict=True)]
         other = [(second, DOINGS[DOINGS.index(word) - 1]) for second, word in true]
         said, differs, shown = (
-            processor.branch("vtg", question.query, scan_text(name, scan), locates=False)
+            processor.branch("vtg", question.query, scan_text(name, question.kind, scan), locates=False)
             for scan in (true, other, read)
         )
         # The name and the doings are learned; the seconds between them are known beforehand.
@@ -319,6 +330,25 @@ def _windows(
     ]
 
 
+def _retold(count: int, processor: BridgeSTGProcessor, rng: np.random.Generator) -> list[Branch]:
+    """Windows to be read off the scans of another scene, which is not shown: what a window means, in words."""
+    if not count:
+        return []
+    scene = make_scene(int(rng.integers(2**40)))
+    times = sample_times(scene, processor.config.sample_fps)
+    slots = times[frame_pairs(len(times))]
+    found = []
+    for question in _spread(questions(scene, rng), "vtg", count):
+        answer = _window_answer(scene, question, rng, slots)
+        told = processor.branch("vtg", question.query, answer, locates=False)
+        window = processor.plain_ids(answer[answer.index(".") + 1 :])
+        # The scan cannot be known without the clip; what follows from it can.
+        known = len(told.ids) - len(window) - 1
+        labels = (*(IGNORE,) * known, *told.labels[known:])
+        found.append(Branch(ids=told.ids, labels=labels, attach=0))
+    return found
+
+
 def _choices(asked: list[Question], count: int, processor: BridgeSTGProcessor) -> list[Branch]:
     return [
         processor.branch(
@@ -345,9 +375,13 @@ def _window_answer(
     """A scan of the frame pairs, whose first and last second are ``slots`` (P, 2), and then the window."""
     assert question.window is not None
     assert question.object_index is not None
+    assert question.kind is not None
     text = window_text(question.window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
-    scan = scan_text(scene.objects[question.object_index].name, _doing(scene, question.object_index, slots))
-    return f"{scan} {text}"
+    name = scene.objects[question.object_index].name
+    doing = _doing(scene, question.object_index, slots)
+    # An action that is over before it fills half of a pair is seen at the second it begins.
+    seen = [second for second, word in doing if word == question.kind.split()[-1]] or [int(question.window.start)]
+    return f"{scan_text(name, question.kind, doing)} {seen_text(seen[0], seen[-1])} {text}"
 
 
 def _sentence(phrases: list[str]) -> str:

@@ -35,7 +35,8 @@ class Question:
 
     ``window`` is in seconds: the visible part of the action (stvg, vtg), the whole clip (vot), None (rec, vqa).
     ``time`` is the second of the image asked about (rec) or of the given box (vot). ``answer`` is the text of
-    the right choice (vqa), ``choice_letter`` its letter among ``choices``.
+    the right choice (vqa), ``choice_letter`` its letter among ``choices``. ``kind`` is the action asked about
+    (stvg, vtg).
     """
 
     task: Task
@@ -47,6 +48,7 @@ class Question:
     choices: tuple[str, ...] = ()
     choice_letter: str | None = None
     time: float | None = None
+    kind: str | None = None
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
@@ -136,9 +138,9 @@ def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
     for candidate, description in plain:
         index, window = candidate.index, candidate.window
         phrase = _declarative(timeline.scene, description, rng)
-        found.append(Question("stvg", phrase, "declarative", index, window))
+        found.append(Question("stvg", phrase, "declarative", index, window, kind=description.kind))
         asked = _interrogative(timeline.scene, description, rng)
-        found.append(Question("stvg", asked, "interrogative", index, window))
+        found.append(Question("stvg", asked, "interrogative", index, window, kind=description.kind))
     return found
 
 
