@@ -157,7 +157,7 @@ def read_lines(path: Path) -> list[str]:
         DataError: it cannot be read or is not text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
     except UnicodeDecodeError as problem:

@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from bridge_stg.data.sources import charades_sta, got10k, hcstvg, refcoco, vidstg
+from bridge_stg.data.sources import (
+    charades_sta,
+    clevrer,
+    got10k,
+    hcstvg,
+    nextqa,
+    refcoco,
+    revos,
+    video_mme,
+    vidstg,
+)
 from bridge_stg.data.sources.outcome import Outcome
 from bridge_stg.data.sources.request import Request
 
@@ -39,4 +49,8 @@ SOURCES: dict[str, Source] = {
     "refcoco": Source(partial(refcoco.read, "refcoco"), refcoco.UNC_SPLITS),
     "refcoco+": Source(partial(refcoco.read, "refcoco+"), refcoco.UNC_SPLITS),
     "refcocog": Source(partial(refcoco.read, "refcocog"), refcoco.UMD_SPLITS),
+    "nextqa": Source(nextqa.read, nextqa.SPLITS, needs_videos="how fast its videos are"),
+    "clevrer": Source(clevrer.read, clevrer.SPLITS, clevrer.HIDDEN),
+    "video-mme": Source(video_mme.read, video_mme.SPLITS, needs_videos="how long and how fast its videos are"),
+    "revos": Source(revos.read, revos.SPLITS, takes_frame_rate=True),
 }
