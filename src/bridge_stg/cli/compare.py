@@ -36,9 +36,8 @@ def _print_table(comparison: Comparison) -> None:
     from rich.table import Table
 
     a, b = comparison.a, comparison.b
-    table = Table(
-        title=f"task {a.task}, protocol {a.protocol} (operator {a.operator}); percent", title_justify="left"
-    )
+    print(f"task {a.task}, protocol {a.protocol} (operator {a.operator}); percent")
+    table = Table()
     table.add_column("metric")
     for name in ("A", "B", "B - A", "95% interval"):
         table.add_column(name, justify="right")

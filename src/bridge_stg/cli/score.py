@@ -71,8 +71,9 @@ def _print_table(report: ScoreReport) -> None:
 
     scores = report.scores
     split = scores.split or "not named"
-    title = f"task {scores.task}, protocol {scores.protocol}: {scores.words}; split {split}; percent"
-    table = Table(title=title, title_justify="left")
+    # Not the title of the table: that would be folded to the width of a narrow one.
+    print(f"task {scores.task}, protocol {scores.protocol}: {scores.words}; split {split}; percent")
+    table = Table()
     table.add_column("set")
     table.add_column("n", justify="right")
     for metric in scores.metrics:
