@@ -53,12 +53,12 @@ def window_text(span: TimeSpan, wording: str, first: int = 0, last: int = 0) -> 
 
 
 def scan_text(name: str, kind: str, seconds: list[tuple[int, str]]) -> str:
-    """Who is meant, what for, and what it does second by second: what a small model writes before the window.
+    """Who is meant, what for, and second by second whether that is to be seen: said before the window.
 
-    >>> scan_text("red circle", "moves left", [(0, "rests"), (1, "left")])
-    'The red circle moves left: 0 rests 1 left.'
+    >>> scan_text("red circle", "moves left", [(0, "before"), (1, "left"), (2, "after")])
+    'The red circle moves left: 0 before 1 left 2 after.'
     """
-    return f"The {name} {kind}: " + " ".join(f"{second} {doing}" for second, doing in seconds) + "."
+    return f"The {name} {kind}: " + " ".join(f"{second} {word}" for second, word in seconds) + "."
 
 
 def seen_text(first: int, last: int) -> str:

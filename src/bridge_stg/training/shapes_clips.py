@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bridge_stg.data.frame_selection import select_frames
 from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import ACTIONS, Scene, SceneSettings
+from bridge_stg.data.shapes.objects import Scene, SceneSettings
 from bridge_stg.data.shapes.questions import Question, captions, questions
 from bridge_stg.data.shapes.render import render
 from bridge_stg.data.shapes.world import make_scene
@@ -27,7 +27,7 @@ from bridge_stg.video.sampling import choose_frames, wanted_times
 MOMENT = "What happens at this time? {time}"
 # Says who is meant before <det>, so that the bridging queries can read it.
 NAMED = "Here is the {name}."
-DOINGS = (*(kind.split()[-1] for kind in ACTIONS), "rests", "nothing")
+BEFORE, AFTER = "before", "after"
 NOISE = 5.0  # grey levels; stands for what video compression does to a clean drawing
 
 
@@ -279,7 +279,7 @@ def _scans(
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
 ) -> list[Branch]:
-    """Who is meant, and what it does in every second, each second to be judged from the clip.
+    """Who is meant, and whether the action is to be seen in every second, each to be judged from the clip.
 
     The model reads random words where it has to say the true ones, because a scan is easily continued from the
     words before, and then nothing is learned from the clip (docs/log.md).
@@ -288,32 +288,53 @@ def _scans(
     for question in _spread(asked, "vtg", count):
         assert question.object_index is not None
         assert question.kind is not None
-        name = scene.objects[question.object_index].name
-        true = _doing(scene, question.object_index, slots)
-        words = rng.choice(DOINGS, size=len(true))
-        read = [(second, str(word)) for (second, _), word in zip(true, words, strict=True)]
-        other = [(second, DOINGS[DOINGS.index(word) - 1]) for second, word in true]
+        name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
+        seen = _seen(scene, question, slots)
+        words = (BEFORE, question.kind.split()[-1], AFTER)
+        read = [words[place] for place in rng.integers(3, size=len(seen))]
+        true = _words(question.kind, seen, read)
+        wrong = [words[words.index(word) - 1] for word in true]
         said, differs, shown = (
-            processor.branch("vtg", question.query, scan_text(name, question.kind, scan), locates=False)
-            for scan in (true, other, read)
+            processor.branch("vtg", question.query, _scan(name, question.kind, seconds, scan), locates=False)
+            for scan in (true, wrong, read)
         )
-        # The name and the doings are learned; the seconds between them are known beforehand.
+        # The name and the words are learned; the seconds between them are known beforehand.
         differ = [ours != theirs for ours, theirs in zip(said.ids, differs.ids, strict=True)]
         labels = tuple(
-            label if doing or index < differ.index(True) else IGNORE
-            for index, (label, doing) in enumerate(zip(said.labels, differ, strict=True))
+            label if word or index < differ.index(True) else IGNORE
+            for index, (label, word) in enumerate(zip(said.labels, differ, strict=True))
         )
         found.append(Branch(ids=shown.ids, labels=labels))
     return found
 
 
-def _doing(scene: Scene, index: int, slots: NDArray[np.float64]) -> list[tuple[int, str]]:
-    """(second, what object ``index`` does, in one word) for slots (P, 2) of time."""
+def _scan(name: str, kind: str, seconds: list[int], words: list[str]) -> str:
+    return scan_text(name, kind, list(zip(seconds, words, strict=True)))
+
+
+def _seen(scene: Scene, question: Question, slots: NDArray[np.float64]) -> list[bool]:
+    """Whether the action asked about fills more than half of each slot (P, 2) of time and is in the frame."""
+    assert question.object_index is not None
+    item = scene.objects[question.object_index]
     _, visible = boxes(scene, slots.mean(axis=1))
     return [
-        (int(first + 0.25), scene.objects[index].doing(first, last).split()[-1] if seen else "nothing")
-        for (first, last), seen in zip(slots.tolist(), visible[index], strict=True)
+        bool(shown) and item.doing(first, last) == question.kind
+        for (first, last), shown in zip(slots.tolist(), visible[question.object_index], strict=True)
     ]
+
+
+def _words(kind: str, seen: list[bool], read: list[str] | None = None) -> list[str]:
+    """The word of each second; "after" once the action was named in ``read``, by default the words themselves.
+
+    The action's own word instead of a yes: it is what the model sees and what it is asked for, and the sum of
+    both evidences is all that it takes to say it.
+    """
+    words: list[str] = []
+    named = False
+    for number, shown in enumerate(seen):
+        words.append(kind.split()[-1] if shown else AFTER if named else BEFORE)
+        named |= (words if read is None else read)[number] == kind.split()[-1]
+    return words
 
 
 def _windows(
@@ -377,11 +398,12 @@ def _window_answer(
     assert question.object_index is not None
     assert question.kind is not None
     text = window_text(question.window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
-    name = scene.objects[question.object_index].name
-    doing = _doing(scene, question.object_index, slots)
+    name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
+    seen = _seen(scene, question, slots)
+    scan = _scan(name, question.kind, seconds, _words(question.kind, seen))
     # An action that is over before it fills half of a pair is seen at the second it begins.
-    seen = [second for second, word in doing if word == question.kind.split()[-1]] or [int(question.window.start)]
-    return f"{scan_text(name, question.kind, doing)} {seen_text(seen[0], seen[-1])} {text}"
+    shown = [second for second, here in zip(seconds, seen, strict=True) if here] or [int(question.window.start)]
+    return f"{scan} {seen_text(shown[0], shown[-1])} {text}"
 
 
 def _sentence(phrases: list[str]) -> str:
