@@ -134,9 +134,9 @@ def test_protocols_and_metrics_are_those_of_score() -> None:
     [
         ("vidstg", "When and where does this happen? {query}", 10303),
         ("charades-sta", "When does this happen? {query}", 3720),
-        ("got-10k", "Track this object. {query}", 180),
+        ("got10k", "Track this object. {query}", 180),
         ("refcoco+", "Where is this? {query}", 21373),
-        ("videomme-subs", "{query}", 2700),
+        ("video-mme-subs", "{query}", 2700),
         ("shapes", None, None),
     ],
 )
@@ -146,7 +146,7 @@ def test_prompt_and_number_of_queries(name: str, prompt: str | None, n: int | No
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"mean hcstvg-v2\?\); there is: shapes, vidstg, .*videomme-subs$"):
+    with pytest.raises(InputError, match=r"mean hcstvg-v2\?\); there is: shapes, vidstg, .*video-mme-subs$"):
         benchmark_by_name("HCSTVG_v2")
     with pytest.raises(InputError, match="there is: 2 to 7"):
         reported_table(8)
@@ -155,8 +155,8 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_the_task_of_a_benchmark() -> None:
     assert benchmark_by_name("shapes").task_for(None) is None
     assert benchmark_by_name("shapes").task_for("vot") == "vot"
-    assert benchmark_by_name("got-10k").task_for(None) == "vot"
+    assert benchmark_by_name("got10k").task_for(None) == "vot"
     with pytest.raises(InputError, match="is about vot, not rec"):
-        benchmark_by_name("got-10k").task_for("rec")
+        benchmark_by_name("got10k").task_for("rec")
     with pytest.raises(InputError, match="no task 'tracking'"):
         benchmark_by_name("shapes").task_for("tracking")

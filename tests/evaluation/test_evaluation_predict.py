@@ -339,7 +339,7 @@ def test_constants_of_the_other_tasks(task: str, data: Path, tmp_path: Path) -> 
         (("--task", "vqa", "--oracle-window"), "not for vqa by bridge-stg"),
         (("--task", "tracking"), "no task 'tracking'"),
         (("--benchmark", "charades-sta", "--task", "stvg"), "is about vtg, not stvg"),
-        (("--benchmark", "videomme-subs"), "subtitles cannot be put into a question yet"),
+        (("--benchmark", "video-mme-subs"), "subtitles cannot be put into a question yet"),
         (("--benchmark", "imagenet"), "no benchmark 'imagenet'; there is: shapes, vidstg"),
         (("--method", "qwen3-vl", "--checkpoint", "shapes"), "is a Bridge-STG checkpoint"),
     ],

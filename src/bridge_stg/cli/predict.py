@@ -62,8 +62,8 @@ def predict(
     from bridge_stg.evaluation.benchmarks import benchmark_by_name
 
     chosen = benchmark_by_name(benchmark)
-    if chosen.name == "videomme-subs":
-        raise InputError("subtitles cannot be put into a question yet; use --benchmark videomme")
+    if chosen.name == "video-mme-subs":
+        raise InputError("subtitles cannot be put into a question yet; use --benchmark video-mme")
     if not (data / "truth.jsonl").is_file():
         cure = f"; write one with: bridge-stg data shapes --out {data}" if chosen.name == "shapes" else ""
         raise InputError(f"{data}: no truth.jsonl{cure}")

@@ -113,7 +113,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         ("R1@0.3", "R1@0.5", "R1@0.7", "mIoU"),
     ),
     Benchmark(
-        "got-10k",
+        "got10k",
         "GOT-10k validation",
         "vot",
         {"val": 180},
@@ -140,9 +140,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         note=_UNC,
     ),
     Benchmark("refcocog", "RefCOCOg", "rec", {"val": 4896, "test": 9602}, "refcoco", _REC, note=_UNC),
-    Benchmark("videomme", "Video-MME without subtitles", "vqa", {"test": 2700}, "video-mme", _VQA),
+    Benchmark("video-mme", "Video-MME without subtitles", "vqa", {"test": 2700}, "video-mme", _VQA),
     Benchmark(
-        "videomme-subs",
+        "video-mme-subs",
         "Video-MME with subtitles",
         "vqa",
         {"test": 2700},
