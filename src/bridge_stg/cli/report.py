@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from bridge_stg.data.records import Task
 
 
 def report(
@@ -48,6 +45,7 @@ def report(
     """Show what a run gets right and wrong: scores, slices, kinds of error, and film strips, on one page."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
     from bridge_stg.errors import InputError
+    from bridge_stg.evaluation.benchmarks import SHAPES
     from bridge_stg.evaluation.report.build import ReportPlan, make_report, write_report
     from bridge_stg.evaluation.report.runs import parse_runs
 
@@ -59,7 +57,7 @@ def report(
         tuple(parse_runs(runs, oracle or [])),
         truth.parent if videos is None else videos,
         protocol,
-        None if task is None else _task(task),
+        SHAPES.task_for(task),
         benchmark,
         worst,
         best,
@@ -73,15 +71,3 @@ def report(
     if made.pictures_missing:
         print(f"{made.pictures_missing} case(s) have no picture; the page says why")
     print(f"wrote {' and '.join(map(str, pages))}, pictures in {out / 'images'}")
-
-
-def _task(name: str) -> Task:
-    from typing import get_args
-
-    from bridge_stg.data.records import Task
-    from bridge_stg.errors import InputError
-
-    for known in get_args(Task):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"unknown task {name!r}; choose one of {', '.join(get_args(Task))}")

@@ -78,7 +78,7 @@ def overlap_bins(runs: Sequence[JudgedRun]) -> list[Block]:
     return [
         Heading(2, "By temporal overlap"),
         *bound,
-        Table(("tIoU", "n", "share", "mean tIoU", *columns), tuple(rows)),
+        Table(("tIoU", "n", "mean tIoU", *columns), tuple(rows)),
         Paragraph("The form of Table 15. A query without a usable window has tIoU 0.", "note"),
     ]
 
@@ -91,7 +91,7 @@ def length_slices(runs: Sequence[JudgedRun]) -> list[Block]:
         rows = _slice_rows(
             runs, cut, columns, lambda part: "-" if part.mean is None else f"{part.mean:.1f} s", skip_empty=True
         )
-        blocks.append(Table((f"length of the {title}", "n", "share", "mean", *columns), tuple(rows)))
+        blocks.append(Table((f"length of the {title}", "n", "mean", *columns), tuple(rows)))
     note = (
         "The form of Table 16. The video is the clip that the question is about, the event the true window; "
         "ranges hold their lower end, and ranges without queries are left out."
@@ -112,10 +112,10 @@ def _slice_rows(
         for part in cut(run.judged):
             if part.n or not skip_empty:
                 values = (f"{part.metrics[name]:.1f}" if part.metrics else "-" for name in columns)
-                rows.append(row(part.name, str(part.n), _share(part.n, run.n), mean(part), *values))
+                rows.append(row(part.name, Cell(str(part.n), _share(part.n, run.n)), mean(part), *values))
         means = run.judged.means()
         values = (f"{means[name]:.1f}" for name in columns)
-        rows.append(row("all", str(run.n), "100%", "", *values, kind="faint"))
+        rows.append(row("all", str(run.n), "", *values, kind="faint"))
     return rows
 
 
@@ -191,7 +191,7 @@ def where_the_error_is(runs: Sequence[JudgedRun]) -> list[Block]:
         _kinds_picture("windows", runs, _WINDOW_COLORS, [[part.n for part in parts] for parts in windows]),
         Table(("window", *(run.name for run in runs)), tuple(rows)),
         Paragraph(
-            "Queries of each kind. Small: mean error of start / end, predicted minus true; minus is early.",
+            "Queries of each kind, and their mean error of start / end: predicted minus true, minus is early.",
             "note",
         ),
     ]
@@ -215,7 +215,7 @@ def _box_blocks(runs: Sequence[JudgedRun]) -> list[Block]:
         _kinds_picture("boxes", runs, _BOX_COLORS, [[part.n for part in parts] for parts in boxes]),
         Table(("boxes", *(run.name for run in runs)), tuple(rows)),
         Paragraph(
-            "Queries of each kind. Small: mean box IoU on their shared frames. Boxes of other objects are not "
+            "Queries of each kind, and the mean box IoU on their shared frames. Boxes of other objects are not "
             "in the truth: a box counts as on a wrong object when it hardly touches the true one.",
             "note",
         ),

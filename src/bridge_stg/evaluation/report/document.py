@@ -79,7 +79,6 @@ class Picture:
     name: str
     content: bytes
     alt: str
-    caption: str = ""
     wide: bool = False
 
     @property

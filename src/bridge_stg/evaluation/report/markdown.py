@@ -21,7 +21,7 @@ from bridge_stg.evaluation.report.page import clean
 
 IMAGES = "images"
 
-# Everything that starts or ends markup inside a line; a list or a heading only at the start of one.
+# Everything that starts or ends markup inside a line, and what makes a list or a rule at the start of one.
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#&~$])")
 _START = re.compile(r"^(\d+)([.)])|^([-+=])")
 
@@ -32,9 +32,15 @@ def to_markdown(document: Document) -> str:
 
 
 def text(value: str) -> str:
-    """One line of plain text, with everything escaped that Markdown or HTML would act on."""
+    """Plain text inside a line, with everything escaped that Markdown or HTML would act on."""
     line = _MARKUP.sub(r"\\\1", " ".join(clean(value).split()))
-    return _START.sub(lambda found: (found[1] + "\\" + found[2]) if found[1] else "\\" + found[3], line)
+    # A reader that is not strict may take an escaped bracket for a tag; the entity is text everywhere.
+    return line.replace("\\<", "&lt;")
+
+
+def _line(value: str) -> str:
+    """Plain text that is a line of its own."""
+    return _START.sub(lambda found: (found[1] + "\\" + found[2]) if found[1] else "\\" + found[3], text(value))
 
 
 def _block(block: Block) -> str:
@@ -42,9 +48,9 @@ def _block(block: Block) -> str:
         case Heading():
             return "#" * block.level + " " + text(block.text)
         case Paragraph():
-            return ("> " if block.kind == "quote" else "") + text(block.text)
+            return ("> " if block.kind == "quote" else "") + _line(block.text)
         case Items():
-            return "\n".join(f"- {text(line)}" for line in block.lines)
+            return "\n".join(f"- {_line(line)}" for line in block.lines)
         case Facts():
             return "\n".join(
                 f"- {text(fact.label)}: **{text(fact.value)}**{f' ({text(fact.small)})' if fact.small else ''}"
@@ -77,5 +83,4 @@ def _cell(cell: Cell) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    caption = f"\n\n{text(picture.caption)}" if picture.caption else ""
-    return f"![{text(picture.alt)}]({IMAGES}/{picture.name}){caption}"
+    return f"![{text(picture.alt)}]({IMAGES}/{picture.name})"

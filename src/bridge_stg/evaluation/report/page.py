@@ -57,7 +57,6 @@ tr.faint td{color:var(--soft)}
 figure{margin:.6rem 0}
 figure img{display:block;width:100%;height:auto;border-radius:.4rem}
 figure.wide{max-width:46rem}
-figcaption{font-size:.85rem;color:var(--soft);margin-top:.25rem}
 .gallery{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(22rem,100%),1fr));gap:.5rem 1.2rem}
 """
 
@@ -145,9 +144,5 @@ def _row(row: Row, width: int, align: Callable[[int], str]) -> str:
 
 def _picture(picture: Picture) -> str:
     inside = base64.b64encode(picture.content).decode("ascii")
-    caption = f"<figcaption>{text(picture.caption)}</figcaption>" if picture.caption else ""
     wide = ' class="wide"' if picture.wide else ""
-    return (
-        f'<figure{wide}><img src="data:{picture.mime};base64,{inside}" alt="{text(picture.alt)}"/>'
-        f"{caption}</figure>"
-    )
+    return f'<figure{wide}><img src="data:{picture.mime};base64,{inside}" alt="{text(picture.alt)}"/></figure>'

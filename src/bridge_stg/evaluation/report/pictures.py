@@ -53,7 +53,7 @@ def cases(
     unread = 0
     for number, (side, row) in enumerate(chosen, start=1):
         if not counts[side]:
-            blocks += [Heading(2, f"{side.capitalize()} cases"), Paragraph(_INTRODUCTION[side], "note")]
+            blocks += [Heading(2, f"{side.capitalize()} cases"), Paragraph(_introduction(side, judged), "note")]
         counts[side] += 1
         picture = _picture(judged.records[row], others, videos, f"{side}-{counts[side]}.jpg")
         blocks += [Heading(3, f"{counts[side]}. {_title(judged, row, kinds[row])}")]
@@ -65,11 +65,14 @@ def cases(
     return blocks, unread
 
 
-_INTRODUCTION = {
-    "worst": "Lowest vIoU, then tIoU; the kinds of error take turns, frequent kinds first. "
-    "The numbers over the bars are those of the frames; a dot on a frame says whose window holds it.",
-    "best": "Highest vIoU, then tIoU, at most one per video while there are enough.",
-}
+def _introduction(side: str, judged: Judged) -> str:
+    by = "tIoU" if judged.viou is None else "vIoU, then tIoU"
+    if side == "best":
+        return f"Highest {by}; at most one per video while there are enough."
+    return (
+        f"Lowest {by}; the kinds of error take turns, frequent kinds first. The numbers over the bars are "
+        "those of the frames; a dot on a frame says whose window holds it."
+    )
 
 
 def _kinds(judged: Judged) -> list[tuple[str, ...]]:

@@ -88,7 +88,7 @@ def score_table(
     rows += [_score_row(name, scores) for name, scores in baselines.items()]
     rows += _reported(reported, metrics)
     note = (
-        "Percent. Small: 95% interval, bootstrap over whole videos. Missing and failed predictions are in n "
+        "Percent, and the 95% interval, bootstrap over whole videos. Missing and failed predictions are in n "
         "and score 0. The best constant answer is one answer for every query, fitted to this very truth."
     )
     if reported:
@@ -157,8 +157,8 @@ def oracle_gap(runs: Sequence[RunScores]) -> list[Block]:
         rows.append(row("gap", *gap, "", "", "", kind="faint"))
         if lost := told.missing + told.failed:
             warnings.append(
-                f"{run.name}: {lost} of {told.n} queries have no answer with the true window given and score 0: "
-                "the gap is not that of a whole run."
+                f"{run.name}: {lost} of {told.n} queries have no answer with the true window given and score "
+                "0: the gap is not that of a whole run."
             )
     if not rows:
         return []
