@@ -1,0 +1,37 @@
+"""The words of a record that a model is asked with: the same when it is trained and when it is judged."""
+
+from __future__ import annotations
+
+import re
+
+from bridge_stg.data.records import TruthRecord
+from bridge_stg.errors import DataError
+from bridge_stg.geometry.spans import frame_time
+from bridge_stg.prompting.templates import box_text, choices_text
+
+_BOX_IN_TEXT = re.compile(r"\[\s*\d+(?:\s*,\s*\d+){3}\s*\]")
+
+
+def question_text(record: TruthRecord) -> str:
+    """The query; with its choices, if it has any, and of an object to track with the box it begins at.
+
+    That box is the first annotated one, in Qwen's 0-1000 grid, with the second at which it is (on the clock of
+    the clip) unless the clip begins with it. A tracking query that names a box itself stays as it is.
+
+    Raises:
+        DataError: an object to track has no box.
+    """
+    if record.choices:
+        return choices_text(record.query, record.choices)
+    if record.task != "vot" or _BOX_IN_TEXT.search(record.query):
+        return record.query
+    if not record.boxes:
+        raise DataError(f"record {record.id!r}: task vot needs boxes")
+    first = min(record.boxes)
+    left, top, right, bottom = record.boxes[first]
+    sides = (left / record.width, top / record.height, right / record.width, bottom / record.height)
+    x1, y1, x2, y2 = (min(max(side, 0.0), 1.0) for side in sides)
+    since = ""
+    if first > record.clip[0]:
+        since = f" from {frame_time(first - record.clip[0], record.fps):.1f} seconds"
+    return f"{record.query.strip()} at {box_text((x1, y1, x2, y2))}{since}"
