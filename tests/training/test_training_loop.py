@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,43 +16,20 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
+from small_runs import TINY, bridge, curve, pretrain, quiet, same_weights, weights
 from transformers import Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.grounder import VideoGrounder
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput
-from bridge_stg.training.configuration import TrainConfig, override
-from bridge_stg.training.loop import (
-    build_model,
-    changed_settings,
-    cosine_schedule,
-    parameter_groups,
-    restore,
-    take_step,
-    train,
-)
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.training.checkpoints import Position, changed_settings, restore, save_state
+from bridge_stg.training.configuration import override
+from bridge_stg.training.loop import train
+from bridge_stg.training.optimization import cosine_schedule, describe_groups, parameter_groups, take_step
 from bridge_stg.training.progress import RunLog
 from bridge_stg.training.recipes import recipe
-
-# A step of a second or less, logged and saved every time.
-TINY = [
-    "data.workers=0",
-    "data.clips_per_step=1",
-    "data.images_per_step=1",
-    "data.image_share=0.3",
-    "log_every=1",
-    "save_minutes=1e-9",
-]
-
-
-def pretrain(steps: int) -> TrainConfig:
-    return override(
-        recipe("shapes-pretrain").model_copy(update={"base": None}), [*TINY, f"optim.steps={steps}"]
-    )
-
-
-def bridge(base: Path, steps: int, *more: str) -> TrainConfig:
-    return override(recipe("shapes"), [*TINY, f"base={base}", f"optim.steps={steps}", *more])
+from bridge_stg.training.stages import build_model
+from bridge_stg.training.step_data import Batch, GeneratedClips
 
 
 class StoppedError(Exception):
@@ -66,26 +44,6 @@ def stop_at(step: int) -> Any:
             raise StoppedError
 
     return report
-
-
-def quiet(line: str) -> None:
-    pass
-
-
-def curve(out: Path) -> list[dict[str, float]]:
-    """The log without what a clock says."""
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("seconds", "clips_per_second")} for line in lines]
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "checkpoint" / "model.safetensors")
-
-
-def same_weights(one: Path, other: Path) -> None:
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
 @pytest.fixture(scope="module")
@@ -107,40 +65,58 @@ def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stopped_and_resumed_pretraining_is_the_same_run(base: Path, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         train(pretrain(6), tmp_path, stop_at(4))
-    assert json.loads((tmp_path / "state" / "step.json").read_text()) == {"step": 3}
+    assert json.loads((tmp_path / "state" / "step.json").read_text()) == {"step": 3, "skipped": 0}
     assert len(curve(tmp_path)) == 4
-    # The tied output layer is stored once.
+    # What learns is stored, and the tied output layer once.
     stored = load_file(tmp_path / "state" / "model.safetensors")
     tied = {"mllm.model.language_model.embed_tokens.weight", "mllm.lm_head.weight"}
     assert len(tied & stored.keys()) == 1
+    assert not [name for name in stored if name.startswith(("bridge.", "localizer."))]
     assert not list((tmp_path / "state").glob("pytorch_model*"))
     heard: list[str] = []
     train(pretrain(6), tmp_path, heard.append)
-    assert heard[0] == "going on from step 3"
+    assert "going on from step 3" in heard
     assert curve(tmp_path) == curve(base)
     same_weights(tmp_path, base)
 
 
-def test_a_killed_tuning_run_is_the_same_run(base: Path, tuned: Path, tmp_path: Path) -> None:
-    """SIGKILL, wherever it hits; tuning also draws noise, which has to go on where it was."""
+@pytest.mark.parametrize("saving", [False, True])
+def test_a_killed_tuning_run_is_the_same_run(base: Path, tuned: Path, tmp_path: Path, saving: bool) -> None:
+    """SIGKILL, wherever it hits, or in the middle of saving; the noise of tuning has to go on where it was."""
     out = tmp_path / "run"
     words = [f"--set={setting}" for setting in (*TINY, f"base={base / 'checkpoint'}", "optim.steps=5")]
     command = [Path(sys.executable).with_name("bridge-stg"), "train", "shapes", "--out", out, *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    log = out / "log.jsonl"
+    log, fresh = out / "log.jsonl", out / "state.new"
+
+    def now() -> bool:
+        if not log.is_file() or log.read_text().count("\n") < 2:
+            return False
+        if not saving:
+            return True
+        if not (fresh / "model.safetensors").exists():
+            return False
+        # It stands still while it is looked at: a state that is complete by now is not in the middle.
+        process.send_signal(signal.SIGSTOP)
+        if fresh.exists() and not (fresh / "step.json").exists():
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
     try:
-        deadline = time.monotonic() + 120
-        while not log.is_file() or log.read_text().count("\n") < 2:
+        deadline = time.monotonic() + 240
+        while not now():
             assert process.poll() is None, "the run ended before it could be killed"
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.001)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (out / "checkpoint").exists()
+    assert not saving or (fresh / "model.safetensors").exists()
     heard: list[str] = []
     train(bridge(base / "checkpoint", 5), out, heard.append)
-    assert heard[0].startswith("going on from step ")
+    assert [line for line in heard if line.startswith("going on from step ")]
     assert not [line for line in heard if line.startswith("changed")]
     assert curve(out) == curve(tuned)
     same_weights(out, tuned)
@@ -150,7 +126,7 @@ def test_a_finished_run_has_nothing_to_redo(tuned: Path, base: Path) -> None:
     before, lines = weights(tuned), curve(tuned)
     heard: list[str] = []
     train(bridge(base / "checkpoint", 5), tuned, heard.append)
-    assert heard == ["going on from step 5"]
+    assert [line for line in heard if "step" in line] == ["going on from step 5"]
     assert curve(tuned) == lines
     assert all(torch.equal(before[name], value) for name, value in weights(tuned).items())
 
@@ -161,26 +137,58 @@ def test_changed_settings_are_said(base: Path) -> None:
     assert changed_settings(base / "config.json", pretrain(6)) == []
 
 
-@pytest.mark.parametrize("complete", [True, False])
-def test_killed_while_saving(base: Path, tmp_path: Path, complete: bool) -> None:
+def state(folder: Path, name: str, step: int, whole: bool = True) -> None:
+    (folder / name).mkdir()
+    (folder / name / "of").write_text(str(step))
+    if whole:
+        (folder / name / "step.json").write_text(json.dumps({"step": step}))
+
+
+class States:
+    """What an accelerator does with states, without any weights."""
+
+    is_main_process = True
+
+    def wait_for_everyone(self) -> None:
+        pass
+
+    def save_state(self, folder: str) -> None:
+        Path(folder).mkdir()
+
+    def load_state(self, folder: str) -> None:
+        self.loaded = (Path(folder) / "of").read_text()
+
+
+@pytest.mark.parametrize(
+    ("found", "step"),
+    [
+        # (state, state-00000003, state.new; a minus is not complete) -> the step that is gone on from
+        ({"state": 3, "state.new": -6}, 3),
+        ({"state": 3, "state.new": 6}, 6),
+        ({"state-00000003": 3, "state.new": 6}, 6),
+        ({"state": -3, "state.new": 6}, 6),
+        ({"state": 6, "state-00000003": 3}, 6),
+        ({"state": -6}, 0),
+        ({}, 0),
+    ],
+)
+def test_killed_while_saving(tmp_path: Path, found: dict[str, int], step: int) -> None:
     """The new state counts once its step.json is there; until then the old one does."""
+    for name, number in found.items():
+        state(tmp_path, name, abs(number), whole=number > 0)
+    states = States()
+    assert restore(states, tmp_path) == Position(step)  # type: ignore[arg-type]
+    assert step == 0 or states.loaded == str(step)
 
-    def state(name: str, step: int, whole: bool) -> None:
-        (tmp_path / name).mkdir()
-        if whole:
-            (tmp_path / name / "step.json").write_text(json.dumps({"step": step}))
 
-    class Loader:
-        loaded = ""
-
-        def load_state(self, folder: str) -> None:
-            self.loaded = folder
-
-    state("state", 3, whole=True)
-    state("state.new", 6, whole=complete)
-    loader = Loader()
-    assert restore(loader, tmp_path) == (6 if complete else 3)  # type: ignore[arg-type]
-    assert loader.loaded == str(tmp_path / "state")
+@pytest.mark.parametrize(("keep", "left"), [(1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (9, [1, 2, 3, 4])])
+def test_so_many_states_are_kept(tmp_path: Path, keep: int, left: list[int]) -> None:
+    for step in (1, 2, 3, 4):
+        save_state(States(), tmp_path, Position(step, skipped=1), keep)  # type: ignore[arg-type]
+    kept = {folder.name: json.loads((folder / "step.json").read_text()) for folder in tmp_path.iterdir()}
+    assert sorted(place["step"] for place in kept.values()) == left
+    assert kept["state"] == {"step": 4, "skipped": 1}
+    assert all(name in ("state", f"state-{place['step']:08d}") for name, place in kept.items())
 
 
 def test_a_log_goes_on_at_the_step_of_the_state(tmp_path: Path) -> None:
@@ -212,22 +220,14 @@ def test_pretraining_writes_an_ordinary_qwen3_vl(base: Path) -> None:
     assert moved
 
 
-@pytest.mark.parametrize("tune", ["full", "lora"])
-def test_tuning_writes_a_checkpoint_that_grounds(
-    base: Path, tuned: Path, tmp_path: Path, clip: Path, tune: str
-) -> None:
+def test_tuning_writes_a_checkpoint_that_grounds(base: Path, tuned: Path, clip: Path) -> None:
     folder = tuned / "checkpoint"
-    if tune == "lora":
-        folder = train(bridge(base / "checkpoint", 2, "tune=lora"), tmp_path / "lora", quiet)
     result = VideoGrounder.from_pretrained(str(folder), device="cpu").ground(clip, "the red circle")
     assert result.checkpoint == str(folder)
     before = load_file(base / "checkpoint" / "model.safetensors")
     after = load_file(folder / "model.safetensors")
     moved = {name for name, value in before.items() if not torch.equal(value, after[f"mllm.{name}"])}
     assert not [name for name in moved if ".visual." in name]
-    if tune == "lora":
-        # Adapters sit on the attention projections, and one row of the embedding is new.
-        assert all(".self_attn." in name or "embed_tokens" in name for name in moved)
     assert [name for name in moved if ".self_attn.q_proj" in name]
 
 
@@ -260,6 +260,13 @@ def test_groups_hold_every_trainable_parameter_once(base: Path, stage: str, tune
         assert groups[1]["lr"] == config.optim.spatial_lr
     else:
         assert len(groups) == 1
+    said = describe_groups(model, groups)
+    assert len(said) == len(groups) + 1
+    # What is printed adds up to what there is.
+    found = re.findall(r"([\d,]+) (?:in \d|parameters)", " ".join(said))
+    sizes = [int(number.replace(",", "")) for number in found]
+    assert sum(sizes) == sum(parameter.numel() for parameter in model.parameters())
+    if stage != "bridge":
         assert not [name for name in moving if name.startswith(("bridge.", "localizer."))]
         assert [name for name in moving if ".visual." in name]
 
@@ -276,29 +283,68 @@ def test_the_schedule_by_hand() -> None:
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_nothing_moves_when_something_is_not_finite(tmp_path: Path, where: str) -> None:
+def test_nothing_moves_when_something_is_not_finite(where: str) -> None:
     accelerator = Accelerator(cpu=True)
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.AdamW([{"params": [weight], "clip": 1.0}], lr=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 + step)
     weight.grad = torch.ones(3)
     loss = torch.tensor(1.0)
     if where == "loss":
         loss = torch.tensor(float("nan"))
     else:
         weight.grad[1] = float("inf")
-    with pytest.raises(BridgeSTGError, match=r"step 7: .*not finite"):
-        take_step(
-            accelerator, optimizer, schedule, BridgeSTGOutput(loss=loss), 7, RunLog(tmp_path / "log.jsonl")
-        )
+    move = take_step(accelerator, optimizer, schedule, loss)
+    assert not move.finite
+    assert ("nan" if where == "loss" else "inf") in move.faults()
     assert weight.tolist() == [1.0, 1.0, 1.0]
+    assert not optimizer.state
+    assert weight.grad is None
+    # The rate goes on with the data.
+    assert schedule.get_last_lr() == [0.2]
     weight.grad = torch.ones(3)
-    output = BridgeSTGOutput(loss=torch.tensor(1.0))
-    take_step(accelerator, optimizer, schedule, output, 8, RunLog(tmp_path / "log.jsonl"))
+    move = take_step(accelerator, optimizer, schedule, torch.tensor(1.0))
+    assert move.finite
+    assert (move.loss, move.norms["grad_norm"]) == pytest.approx((1.0, 3**0.5))
     assert weight.tolist() != [1.0, 1.0, 1.0]
 
 
-def test_a_run_on_broken_weights_stops_and_saves_nothing(base: Path, tmp_path: Path) -> None:
+def test_a_step_with_a_broken_clip_is_skipped_and_named(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pixel of real data is not a number, in step 1 of 3; a resumed run remembers the skipped step."""
+    config = bridge(base / "checkpoint", 3, "keep_states=5", "tune=lora")
+    whole = GeneratedClips.batch
+
+    def batch(self: GeneratedClips, step: int, share: slice) -> Batch:
+        made = whole(self, step, share)
+        if step == 1:
+            made["pixel_values_videos"][5, 7] = float("nan")
+        return made
+
+    monkeypatch.setattr(GeneratedClips, "batch", batch)
+    heard: list[str] = []
+    with pytest.raises(StoppedError):
+        train(config, tmp_path, lambda line: (heard.append(line), stop_at(3)(line))[0])
+    clip = GeneratedClips(config, build_model(config)[1]).names(1, slice(None))
+    assert [line for line in heard if line.startswith("step 1: not finite") and line.endswith(clip[0])]
+    lines = curve(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 2, 3]
+    assert lines[1]["event"] == "skipped"
+    assert lines[1]["samples"] == clip
+    assert "token" not in " ".join(lines[2])  # no average of a skipped step
+    first, second = (tmp_path / name / "model.safetensors" for name in ("state-00000001", "state"))
+    assert json.loads(second.with_name("step.json").read_text()) == {"step": 2, "skipped": 1}
+    before, after = load_file(first), load_file(second)
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+    # In a row: the one before the stop and this one.
+    again = override(config, ["optim.max_skipped=2"])
+    monkeypatch.setattr(GeneratedClips, "batch", lambda self, step, share: batch(self, 1, share))
+    with pytest.raises(BridgeSTGError, match=r"step 2: .*2 step\(s\) in a row, the run ends"):
+        train(again, tmp_path, quiet)
+
+
+def test_a_run_on_broken_weights_stops_and_saves_nothing_worse(base: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in (base / "checkpoint").iterdir():
@@ -307,16 +353,9 @@ def test_a_run_on_broken_weights_stops_and_saves_nothing(base: Path, tmp_path: P
     values["model.language_model.norm.weight"][0] = float("nan")
     save_file(values, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BridgeSTGError, match="step 0"):
-        train(bridge(broken, 2), tmp_path / "run", quiet)
+        train(bridge(broken, 2, "optim.max_skipped=1"), tmp_path / "run", quiet)
     assert not (tmp_path / "run" / "state").exists()
     assert not (tmp_path / "run" / "checkpoint").exists()
-
-
-def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Accelerator, "num_processes", 2)
-    with pytest.raises(InputError, match="one process only so far, not in 2"):
-        train(pretrain(2), tmp_path / "run", quiet)
-    assert not (tmp_path / "run").exists()
 
 
 def test_both_stages_read_frames_of_the_same_size(base: Path) -> None:

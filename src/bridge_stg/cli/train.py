@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from bridge_stg.data.predictions import PredictionRecord
+    from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+    from bridge_stg.model.processing import BridgeSTGProcessor
     from bridge_stg.training.configuration import TrainConfig
 
 CONFIGURATION_SUFFIXES = (".json", ".yaml", ".yml")
+SHOWN = ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5")
 
 
 def train(
@@ -24,14 +30,19 @@ def train(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
-    """Train a model; run the same command again to go on after an interruption."""
+    """Train a model; run the same command again to go on after an interruption.
+
+    Several processes: accelerate launch --num_processes 8 -m bridge_stg.cli.main train RECIPE
+    """
     from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
     from bridge_stg.training.configuration import override
     from bridge_stg.training.recipes import recipe as named
 
     path = Path(recipe)
-    config = read_configuration(path) if path.suffix.lower() in CONFIGURATION_SUFFIXES else named(recipe)
-    config = override(config, settings or [])
+    if path.suffix.lower() in CONFIGURATION_SUFFIXES:
+        config = read_configuration(path, settings)
+    else:
+        config = override(named(recipe), settings or [])
     folder = out or Path("runs") / config.name
     check_writable(folder)
 
@@ -43,30 +54,28 @@ def train(
     from bridge_stg.training.loop import train as run
 
     torch.set_num_threads(threads or choose_threads())
-    checkpoint = run(config, folder, report=lambda line: print(line, flush=True))
-    print(f"wrote {checkpoint}")
+    with _Progress() as progress:
+        checkpoint = run(config, folder, progress.say, judge=Judge, on_step=progress.update)
+        progress.say(f"wrote {checkpoint}")
 
 
-def read_configuration(path: Path) -> TrainConfig:
-    """A run's configuration from a JSON or YAML file.
+def read_configuration(path: Path, settings: list[str] | None = None) -> TrainConfig:
+    """A run's configuration from a JSON or YAML file, with ``key=value`` settings on top.
 
     Raises:
-        InputError: no such file, no such format, or a field that is unknown, missing or of the wrong kind.
+        InputError: no such file, no such format, or all the fields and settings that are unknown, missing or of
+            the wrong kind.
     """
-    from pydantic import ValidationError
-
     from bridge_stg.errors import InputError
-    from bridge_stg.training.configuration import TrainConfig
+    from bridge_stg.training.configuration import resolve
 
     try:
-        return TrainConfig.model_validate(_parse(path))
+        values = _parse(path)
     except OSError as problem:
         raise InputError(f"{path}: cannot be read ({problem.strerror})") from problem
-    except ValidationError as problem:
-        fields = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors())
-        raise InputError(f"{path}: not a run configuration: {fields}") from problem
     except ValueError as problem:
         raise InputError(f"{path}: not {path.suffix[1:].upper()}: {problem}") from problem
+    return resolve(values, settings or [], f"{path}: not a run configuration")
 
 
 def _parse(path: Path) -> Any:
@@ -80,3 +89,106 @@ def _parse(path: Path) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as problem:
         raise ValueError(str(problem)) from problem
+
+
+class Judge:
+    """Validation during training: predict and score, as the commands of these names do.
+
+    Args:
+        folder: truth.jsonl and its videos.
+        videos: at most this many of them.
+
+    Raises:
+        InputError: the truth cannot be read or asks nothing about when and where.
+    """
+
+    def __init__(self, folder: Path, videos: int) -> None:
+        from bridge_stg.data.records import read_truth
+        from bridge_stg.errors import InputError
+        from bridge_stg.evaluation.clips import group_questions
+
+        records = [record for record in read_truth(folder / "truth.jsonl") if record.task == "stvg"]
+        if not records:
+            raise InputError(f"{folder / 'truth.jsonl'}: holds no stvg question to validate on")
+        chosen = set(sorted({record.video for record in records})[:videos])
+        self.folder = folder
+        self.truth = [record for record in records if record.video in chosen]
+        self.clips = group_questions(self.truth, "stvg")
+
+    def answer(
+        self, model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor, rank: int, processes: int
+    ) -> list[PredictionRecord]:
+        """The answers to every so-manieth clip."""
+        from bridge_stg.evaluation.methods import BridgeMethod, ask
+        from bridge_stg.grounder import VideoGrounder
+
+        method = BridgeMethod(VideoGrounder(model, processor, "in training"))
+        found = [ask(method, self.folder, clip)[0] for clip in self.clips[rank::processes]]
+        return [answer for answers in found for answer in answers]
+
+    def score(self, answers: list[PredictionRecord]) -> dict[str, float]:
+        """The metrics of stvg in percent, and how many questions could not be answered."""
+        from bridge_stg.evaluation.score import score
+
+        scores = score(self.truth, {answer.id: answer for answer in answers}, task="stvg", resamples=1)
+        shown = {name: round(value, 4) for name, value in scores.metrics.items() if name in SHOWN}
+        return {**shown, "n": scores.n, "failed": scores.failed}
+
+
+class _Progress:
+    """Steps done and the time that is left, on stderr for a person at a terminal; the log's lines on stdout."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            # The average of a few minutes: steps differ in length.
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            # What goes to a file or a pipe has to get there; a line on the same terminal goes above the bar.
+            redirect_stdout=sys.stdout.isatty(),
+            speed_estimate_period=300,
+        )
+
+    def __enter__(self) -> _Progress:
+        self.task: Any = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+
+    def update(self, done: int, total: int) -> None:
+        """Called after each step, in every process; the main one shows it."""
+        if self.bar.disable:
+            return
+        if self.task is None:
+            import torch.distributed as distributed
+
+            if distributed.is_initialized() and distributed.get_rank() > 0:
+                self.bar.disable = True
+                return
+            self.bar.start()
+            self.task = self.bar.add_task("steps", total=total, completed=done)
+        self.bar.update(self.task, completed=done)

@@ -61,3 +61,9 @@ def merge_lora(model: BridgeSTGForVideoGrounding) -> None:
         # While wrapped the two were kept in step by PEFT; now they are one tensor again.
         model.mllm.lm_head.weight = model.mllm.get_input_embeddings().weight
     model.mllm.requires_grad_(False)
+
+
+def lora_size(model: BridgeSTGForVideoGrounding) -> tuple[int, int]:
+    """Rank and alpha of the adapters of a model."""
+    config = model.mllm.peft_config["default"]
+    return int(config.r), int(config.lora_alpha)

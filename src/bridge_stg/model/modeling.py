@@ -94,6 +94,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         num_tokens: Tensor | float | None = None,
         num_targets: Tensor | float | None = None,
         num_rows: Tensor | float | None = None,
+        every_module: bool = False,
     ) -> BridgeSTGOutput:
         """Answer when (tokens), bridge, answer where (boxes), and weigh the losses.
 
@@ -110,6 +111,8 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             targets: (R, 4) cxcywh boxes in [0, 1]; ``has_target`` (R,) False on negative frames.
             weights: of Eq. 7-9; num_tokens, num_targets, num_rows: what the sums are divided by, by default the
                 counts of this batch; an accumulated or distributed batch gives its own.
+            every_module: give the bridge and QGSL a gradient of zeros where nothing is located; processes that
+                train together wait for one another's gradients of every parameter.
         """
         # Section 3.2: the language model reads the clip, the timestamps and the query.
         hidden = self.read(
@@ -122,7 +125,9 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             labelled = labels != IGNORE
             logits = self.mllm.lm_head(hidden[labelled])
             total = nn.functional.cross_entropy(logits.float(), labels[labelled], reduction="sum")
-            token_loss = total / (num_tokens if num_tokens is not None else max(int(labelled.sum()), 1))
+            # Not below 1: a batch without any labelled token has a sum of 0.
+            count = num_tokens if num_tokens is not None else labelled.sum()
+            token_loss = total / torch.as_tensor(count).clamp(min=1)
 
         # Eq. 3: hidden states of the queries -> Q_bridge.
         bridge, spatial, spatial_losses = None, None, None
@@ -155,8 +160,22 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             )
             spatial_term = weights.spatial * spatial_losses.total
             loss = spatial_term if loss is None else loss + spatial_term
+        elif every_module:
+            loss = self._zero_of_spatial() if loss is None else loss + self._zero_of_spatial()
         kept = hidden if labels is None else None
         return BridgeSTGOutput(loss, token_loss, logits, bridge, spatial, spatial_losses, kept)
+
+    def _zero_of_spatial(self) -> Tensor:
+        """0 with a gradient of zeros for each parameter of the bridge and QGSL, which see a blank frame."""
+        queries = self.bridge.queries
+        states = torch.zeros(1, self.config.mllm.text_config.hidden_size, device=self.device)
+        bridge = self.bridge((states if queries is None else queries)[None])  # (1, M, D)
+        side = 2 * max(self.localizer.backbone.strides)
+        frame = bridge.new_zeros(1, 3, side, side)
+        target, present = frame.new_full((1, 4), 0.5), torch.ones(1, dtype=torch.bool, device=frame.device)
+        row = torch.zeros(1, dtype=torch.long, device=frame.device)
+        output = self.localizer(frame, None, row, bridge, target, present)
+        return 0.0 * spatial_loss(output, target, present, LossWeights(), 1, 1).total
 
     def read(
         self,

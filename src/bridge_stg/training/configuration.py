@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import copy
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -38,6 +39,7 @@ class ClipMix(_Strict):
     moments: "what happens at 3.2 seconds", asked after the clip.
     scans: who is meant and what it does in every second, each second judged by itself.
     windows: temporal grounding (VTG).
+    retold: a window to be read off the scan of another scene, without its clip.
     choices: multiple choice (VQA).
     located: spatio-temporal grounding (STVG) with <det>, bridging queries and QGSL.
     tracked: tracking from a first box (VOT).
@@ -48,6 +50,7 @@ class ClipMix(_Strict):
     moments: Share = 0
     scans: Share = 0
     windows: Share = 0
+    retold: Share = 0
     choices: Share = 0
     located: Share = 0
     tracked: Share = 0
@@ -128,7 +131,12 @@ class DataConfig(_Strict):
 
 
 class OptimConfig(_Strict):
-    """AdamW with warm-up and cosine decay; the paper: lr 1e-4, weight decay 0, warm-up ratio 0.1."""
+    """AdamW with warm-up and cosine decay; the paper: lr 1e-4, weight decay 0, warm-up ratio 0.1.
+
+    accumulate: parts that each process computes its share of a step in, one after the other; memory falls, the
+        gradient stays the same.
+    max_skipped: steps in a row without a finite loss and gradient after which the run ends.
+    """
 
     lr: float = Field(default=1e-4, gt=0)
     spatial_lr: float = Field(default=1e-4, gt=0)
@@ -137,6 +145,8 @@ class OptimConfig(_Strict):
     final_ratio: float = Field(default=0.0, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)
     steps: int = Field(gt=0)
+    accumulate: int = Field(default=1, ge=1)
+    max_skipped: int = Field(default=10, ge=1)
 
 
 class WeightsConfig(_Strict):
@@ -154,6 +164,26 @@ class WeightsConfig(_Strict):
     denoising_giou: Weight = 2.0
 
 
+class ValidationConfig(_Strict):
+    """Prediction and score on held-out videos during the run; without ``every_*`` there is none.
+
+    data: a folder with truth.jsonl and its videos; None draws ``videos`` of shapes into the run's folder.
+    videos: at most this many of the folder.
+    seed: of generated videos, of the split "test", which no training clip is drawn from.
+    every_steps, every_minutes: how often; minutes are counted at steps that are logged.
+    """
+
+    data: str | None = None
+    videos: int = Field(default=24, ge=1)
+    seed: int = Field(default=7, ge=0)
+    every_steps: int | None = Field(default=None, ge=1)
+    every_minutes: float | None = Field(default=None, gt=0)
+
+    @property
+    def wanted(self) -> bool:
+        return self.every_steps is not None or self.every_minutes is not None
+
+
 class TrainConfig(_Strict):
     """One run.
 
@@ -161,6 +191,11 @@ class TrainConfig(_Strict):
     of a small Qwen3-VL on tokens, starting from the vision tower of ``base``; "bridge" is Bridge-STG tuning on
     ``base``, a folder of the second. ``tune`` says what moves in the language tower: "lora" as in section 4.1,
     or "full"; the vision tower never moves in the bridge stage.
+
+    precision: "bf16" computes in bfloat16 where autocast does; weights and optimizer stay as they were loaded.
+    gradient_checkpointing: compute the layers that carry gradients a second time instead of keeping what they
+        computed.
+    keep_states: how many states to go on from are kept, the newest among them.
     """
 
     name: str
@@ -170,9 +205,18 @@ class TrainConfig(_Strict):
     data: DataConfig
     optim: OptimConfig
     weights: WeightsConfig = WeightsConfig()
+    validation: ValidationConfig = ValidationConfig()
     precision: Literal["no", "bf16"] = "no"
+    gradient_checkpointing: bool = False
     save_minutes: float = Field(default=5.0, gt=0)
+    keep_states: int = Field(default=2, ge=1)
     log_every: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _only_a_bridge_is_validated(self) -> TrainConfig:
+        if self.validation.wanted and self.stage != "bridge":
+            raise ValueError(f"validation needs a model that grounds; the stage {self.stage!r} trains none")
+        return self
 
 
 def override(config: TrainConfig, settings: list[str]) -> TrainConfig:
@@ -181,26 +225,49 @@ def override(config: TrainConfig, settings: list[str]) -> TrainConfig:
     Raises:
         InputError: a setting without "=", an unknown key, or a value of the wrong kind.
     """
-    values = config.model_dump()
-    problems = []
+    return resolve(config.model_dump(), settings, "bad settings")
+
+
+def resolve(values: Any, settings: list[str], title: str) -> TrainConfig:
+    """The configuration of a file's ``values`` with ``a.b=value`` settings on top ("null" is None).
+
+    Raises:
+        InputError: ``title`` and everything that is wrong with either, at once.
+    """
+    values, problems = copy.deepcopy(values), []
     for setting in settings:
         path, equals, text = setting.partition("=")
+        place = _place(values, path) if equals else None
         if not equals:
             problems.append(f"{setting!r} is not of the form key=value")
-            continue
-        place: Any = values
-        *parents, leaf = path.split(".")
-        for key in parents:
-            place = place.get(key) if isinstance(place, dict) else None
-        if not isinstance(place, dict) or leaf not in place:
+        elif place is None:
             problems.append(f"unknown key {path!r}")
-            continue
-        place[leaf] = text
+        else:
+            place[path.rpartition(".")[2]] = None if text == "null" else text
     try:
         checked = TrainConfig.model_validate(values)
     except ValidationError as problem:
-        problems += [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problem.errors()]
-        checked = config
+        faults = [(".".join(map(str, error["loc"])), error["msg"]) for error in problem.errors()]
+        problems += [f"{place}: {message}" if place else message for place, message in faults]
     if problems:
-        raise InputError("bad settings: " + "; ".join(problems))
+        raise InputError(f"{title}: " + "; ".join(problems))
     return checked
+
+
+def _place(values: Any, path: str) -> dict[str, Any] | None:
+    """The dictionary in ``values`` that holds the last part of ``path``; None when no configuration has it.
+
+    Sections that a file leaves out because all of their values are defaults are put there.
+    """
+    section: type[BaseModel] = TrainConfig
+    *parents, leaf = path.split(".")
+    for key in parents:
+        field = section.model_fields.get(key)
+        options = () if field is None else (field.annotation, *get_args(field.annotation))
+        kinds = [kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not kinds or not isinstance(values, dict):
+            return None
+        if values.get(key) is None:
+            values[key] = {}
+        section, values = kinds[0], values[key]
+    return values if leaf in section.model_fields and isinstance(values, dict) else None

@@ -1,157 +1,203 @@
-"""The training loop, on accelerate: data by step, one loss, checkpoints that can be resumed."""
+"""The training loop, on accelerate: data by step, one loss, the same gradient however the step is split."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
-import math
-import os
-import shutil
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    InitProcessGroupKwargs,
+    gather_object,
+    is_tensorboard_available,
+    set_seed,
+)
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from transformers import AutoConfig, Qwen3VLForConditionalGeneration
+from torch.utils.data import DataLoader
 
 from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.losses.objective import LossWeights
-from bridge_stg.model.adapters import add_lora, merge_lora
-from bridge_stg.model.configuration import BridgeSTGConfig
-from bridge_stg.model.initialization import assemble
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput
-from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.training.configuration import TrainConfig
-from bridge_stg.training.progress import RunLog, TokenGroups
-from bridge_stg.training.shapes_clips import build_batch
-from bridge_stg.training.small_model import (
-    MAX_TOKENS_PER_FRAME,
-    small_config,
-    small_spatial_config,
-    small_tokenizer,
+from bridge_stg.model.modeling import BridgeSTGOutput
+from bridge_stg.training.checkpoints import (
+    Position,
+    changed_settings,
+    restore,
+    save_state,
+    save_what_moves,
+    write_config,
 )
-from bridge_stg.training.vision_cells import CellProbe, ProbeOutput, build_cells
+from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.optimization import (
+    cosine_schedule,
+    describe_groups,
+    enable_checkpointing,
+    parameter_groups,
+    take_step,
+)
+from bridge_stg.training.progress import RunLog, TokenGroups
+from bridge_stg.training.stages import build_model, export, underlying, write_checkpoint
+from bridge_stg.training.step_data import Batch, GeneratedClips, StepData, count_step
+from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
+from bridge_stg.training.validation import MakeJudge, Validation, agreed
+from bridge_stg.training.vision_cells import ProbeOutput
+
+# The others wait while one process validates or saves longer than they do.
+PATIENCE = timedelta(hours=6)
+Notes = dict[str, tuple[float | Tensor, float | Tensor]]
 
 
-class StepData(Dataset[dict[str, Tensor]]):
-    """Batch number ``step``, a pure function of (seed, step): resuming needs the step number only."""
-
-    def __init__(self, config: TrainConfig, processor: BridgeSTGProcessor) -> None:
-        self.config, self.steps, self.processor = config.data, config.optim.steps, processor
-        self.build = build_cells if config.stage == "vision" else build_batch
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        return self.build(self.config, step, self.steps, self.processor)
-
-
-def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
-    """The model of a stage, with exactly the parameters of that stage trainable."""
-    if config.stage != "bridge":
-        tokenizer = small_tokenizer()
-        model_config = small_config(tokenizer)
-        model = BridgeSTGForVideoGrounding(model_config)
-        processor = BridgeSTGProcessor(tokenizer, model_config)
-        model.requires_grad_(False)
-        if config.stage == "vision":
-            model.mllm.model.visual.requires_grad_(True)
-            return CellProbe(model), processor
-        if config.base is not None:
-            vision = Qwen3VLForConditionalGeneration.from_pretrained(_folder(config.base), use_safetensors=True)
-            model.mllm.model.visual.load_state_dict(vision.model.visual.state_dict())
-        model.mllm.requires_grad_(True)
-        # A vision tower that has learned to see stays as it is: the token loss would make it forget
-        # (docs/log.md).
-        model.mllm.model.visual.requires_grad_(config.base is None)
-        return model, processor
-    folder = _folder(config.base)
-    if isinstance(AutoConfig.from_pretrained(folder), BridgeSTGConfig):
-        # A Bridge-STG checkpoint is tuned further; a Qwen3-VL gets a bridge and a spatial decoder first.
-        model = BridgeSTGForVideoGrounding.from_pretrained(folder)
-        processor = BridgeSTGProcessor.from_pretrained(folder)
-    else:
-        spatial = small_spatial_config()
-        model, processor, _ = assemble(folder, None, spatial, max_tokens_per_frame=MAX_TOKENS_PER_FRAME)
-    model.mllm.requires_grad_(False)
-    if config.tune == "lora":
-        add_lora(model)
-    else:
-        model.mllm.model.language_model.requires_grad_(True)
-        model.mllm.lm_head.requires_grad_(True)
-    return model, processor
-
-
-def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Language and bridge at ``lr``, the spatial decoder at ``spatial_lr``; every trainable parameter once."""
-    # Tied weights are one parameter under two names and are listed once.
-    language = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("localizer.")]
-    spatial = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("localizer.")]
-    groups: list[dict[str, Any]] = [{"params": language, "lr": config.optim.lr, "clip": config.optim.clip_norm}]
-    if spatial:
-        # Its gradients carry lambda2, so its norm is clipped on the same scale, apart from the token loss.
-        clip = config.optim.clip_norm * config.weights.spatial
-        groups.append({"params": spatial, "lr": config.optim.spatial_lr, "clip": clip})
-    return groups
-
-
-def cosine_schedule(config: TrainConfig) -> Callable[[int], float]:
-    """Warm-up, then cosine to ``final_ratio`` of the peak."""
-    total = config.optim.steps
-    warmup = max(round(config.optim.warmup_ratio * total), 1)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = (step - warmup) / max(total - warmup, 1)
-        floor = config.optim.final_ratio
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
-
-    return factor
-
-
-def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print) -> Path:
+def train(
+    config: TrainConfig,
+    out: Path,
+    report: Callable[[str], None] = print,
+    judge: MakeJudge | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Path:
     """Run ``config`` in folder ``out``, going on from its last state if there is one.
 
     A run that was stopped and goes on computes what it would have computed in one go: batches follow from
-    (seed, step), everything else is in the state.
+    (seed, step), everything else is in the state. Every process of a launcher calls this with the same
+    arguments.
+
+    Args:
+        report: is given a line for people now and then, in the main process.
+        judge: makes what validation asks; needed if ``config.validation`` wants any.
+        on_step: called with the steps done and all there are.
 
     Returns:
-        The folder of the finished checkpoint: an ordinary Qwen3-VL folder after "pretrain", a Bridge-STG one
-        after "bridge".
+        The folder of the finished checkpoint: an ordinary Qwen3-VL folder after "vision" and "pretrain", after
+        "bridge" a Bridge-STG one, or with LoRA what was learned (see ``bridge_stg.model.adapter_files``).
 
     Raises:
-        InputError: the base checkpoint is missing, or several processes were started.
-        BridgeSTGError: the loss or a gradient is not finite; the weights are those of the step before.
+        InputError: the base checkpoint is missing, or the step cannot be split over the processes.
+        BridgeSTGError: too many steps in a row without a finite loss; the weights are those before them.
     """
-    accelerator = Accelerator(mixed_precision=config.precision)
-    if accelerator.num_processes > 1:
-        # Each would train on the same batches and write the same files.
-        raise InputError(
-            f"training runs in one process only so far, not in {accelerator.num_processes}; "
-            "start bridge-stg train by itself, without accelerate launch or torchrun"
-        )
+    accelerator = launch(config, out)
+    main = accelerator.is_main_process
+    say: Callable[[str], None] = report if main else _nothing
+    parts = accelerator.num_processes * config.optim.accumulate
     set_seed(config.data.seed)
     model, processor = build_model(config)
     model.train()
-    optimizer = torch.optim.AdamW(parameter_groups(model, config), weight_decay=config.optim.weight_decay)
+    source = GeneratedClips(config, processor, parts)
+    data = StepData(
+        source,
+        config.optim.steps,
+        config.optim.accumulate,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    groups = parameter_groups(model, config)
+    for line in describe_groups(model, groups):
+        say(line)
+    if config.gradient_checkpointing:
+        say(f"{enable_checkpointing(model)} layers are computed again in the backward pass")
+    operations = StepOperations(underlying(model), processor.pad_id)
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.optim.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(config))
     model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
-    out.mkdir(parents=True, exist_ok=True)
-    start = restore(accelerator, out)
-    if start:
-        report(f"going on from step {start}")
+    if not main:
+        # Noise of its own; the weights are the main process's.
+        set_seed(config.data.seed + accelerator.process_index)
+
+    if main:
+        out.mkdir(parents=True, exist_ok=True)
+    accelerator.wait_for_everyone()
+    save_what_moves(accelerator)
+    position = restore(accelerator, out)
+    validation = Validation(accelerator, config, out, judge)
+    if position.step:
+        say(f"going on from step {position.step}")
         for change in changed_settings(out / "config.json", config):
-            report(f"changed since the last start: {change}")
-    (out / "config.json").write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
-    data = StepData(config, processor)
-    loader = DataLoader(
+            say(f"changed since the last start: {change}")
+    if main:
+        write_config(out / "config.json", config)
+    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": position.step + 1}})
+    peak = accelerator.num_processes * peak_operations(accelerator.device, config.precision)
+    log = RunLog(out / "log.jsonl" if main else None, position.step, peak)
+
+    def hand_over(folder: Path) -> None:
+        """A checkpoint of the weights as they are."""
+        state = _gathered(accelerator, model)
+        if main:
+            write_checkpoint(accelerator.unwrap_model(model), processor, config, folder, state)
+
+    worker = Worker(accelerator, model, config, TokenGroups(processor.tokenizer), operations)
+    saved = time.monotonic()
+    for step, batches in enumerate(batches_from(data, config, position.step), start=position.step):
+        losses, notes = worker.compute(batches, log)
+        move = take_step(accelerator, optimizer, schedule, torch.stack(losses).sum())
+        done, skipped = step + 1, 0 if move.finite else position.skipped + 1
+        position = Position(done, skipped)
+        if move.finite:
+            for name, (value, count) in (
+                notes | {name: (norm, 1) for name, norm in move.norms.items()}
+            ).items():
+                log.add(name, value, count)
+        else:
+            samples = suspects(data, step, losses)
+            why = f"step {step}: not finite: {move.faults()}; nothing moved; samples: {', '.join(samples)}"
+            log.append({"step": done, "event": "skipped", "why": move.faults(), "samples": samples})
+            say(why)
+            if skipped >= config.optim.max_skipped:
+                raise BridgeSTGError(f"{why}; {skipped} step(s) in a row, the run ends")
+        at_log = done % config.log_every == 0 or done == config.optim.steps
+        if at_log:
+            memory = peak_memory_gb(accelerator.device)
+            lr = schedule.get_last_lr()[0]
+            means = log.write(done, gather_object, lr=lr, peak_memory_gb=memory)
+            accelerator.log({name: value for name, value in means.items() if name != "step"}, step=done)
+            say(" ".join(f"{name}={value}" for name, value in means.items()))
+        if validation.due(done, at_log):
+            began = time.perf_counter()
+            scores = validation.run(underlying(accelerator.unwrap_model(model)), processor, done, hand_over)
+            log.append({"step": done, "event": "validation", **scores})
+            accelerator.log({f"validation/{name}": value for name, value in scores.items()}, step=done)
+            say(f"validation after step {done}: " + " ".join(f"{key}={scores[key]}" for key in scores))
+            log.leave_out(time.perf_counter() - began)
+        # Only where no average is half done, and always at the end, so that there is nothing to redo.
+        late = time.monotonic() - saved > config.save_minutes * 60 or done == config.optim.steps
+        if at_log and agreed(accelerator, late):
+            save_state(accelerator, out, position, config.keep_states)
+            saved = time.monotonic()
+        if on_step is not None:
+            on_step(done, config.optim.steps)
+    state = _gathered(accelerator, model)
+    if main:
+        export(accelerator.unwrap_model(model), processor, config, out, state)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return out / "checkpoint"
+
+
+def launch(config: TrainConfig, out: Path) -> Accelerator:
+    """One process, or those that accelerate's or torch's launcher started; DDP unless it was told FSDP2."""
+    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+    accelerator = Accelerator(
+        # Without a GPU accelerate joins processes only when told that CPUs are meant.
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision=config.precision,
+        log_with="tensorboard" if is_tensorboard_available() else None,
+        project_dir=out,
+        # Otherwise the schedule would take a step per process.
+        step_scheduler_with_optimizer=False,
+        kwargs_handlers=[ddp, InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    if accelerator.distributed_type == DistributedType.FSDP and config.stage != "bridge":
+        raise InputError(f"the stage {config.stage!r} trains a small model; start it without FSDP")
+    return accelerator
+
+
+def batches_from(data: StepData, config: TrainConfig, start: int) -> DataLoader[list[Batch]]:
+    """The batches of this process, from step ``start`` on."""
+    return DataLoader(
         data,
         batch_size=None,
         sampler=range(start, config.optim.steps),
@@ -162,153 +208,110 @@ def train(config: TrainConfig, out: Path, report: Callable[[str], None] = print)
         # and the noise of the steps after that would be another one.
         generator=torch.Generator().manual_seed(config.data.seed),
     )
-    weights = LossWeights(**config.weights.model_dump())
-    log, groups = RunLog(out / "log.jsonl", start), TokenGroups(processor.tokenizer)
-    saved = time.monotonic()
-    for step, batch in enumerate(loader, start=start):
-        batch = {name: value.to(accelerator.device) for name, value in batch.items()}
-        output = model(**batch, weights=weights)
-        accelerator.backward(output.loss)
-        take_step(accelerator, optimizer, schedule, output, step, log)
-        note(log, groups, output, batch)
-        done = step + 1
-        if done % config.log_every == 0 or done == config.optim.steps:
-            line = log.write(done, lr=schedule.get_last_lr()[0])
-            report(" ".join(f"{name}={value}" for name, value in line.items()))
-            # Only here, where no average is half done, and always at the end, so that there is nothing to redo.
-            if time.monotonic() - saved > config.save_minutes * 60 or done == config.optim.steps:
-                save(accelerator, out, done)
-                saved = time.monotonic()
-    return export(accelerator.unwrap_model(model), processor, config, out)
 
 
-def take_step(
-    accelerator: Accelerator,
-    optimizer: torch.optim.Optimizer,
-    schedule: Any,
-    output: BridgeSTGOutput | ProbeOutput,
-    step: int,
-    log: RunLog,
-) -> None:
-    """Clip each group, stop on anything that is not finite, and only then move the weights."""
-    assert output.loss is not None
-    for name, group in zip(("grad_norm", "spatial_grad_norm"), optimizer.param_groups, strict=False):
-        with_gradient = [p for p in group["params"] if p.grad is not None]
-        if not with_gradient:
-            continue
-        norm = float(accelerator.clip_grad_norm_(with_gradient, group["clip"]))
-        if not (math.isfinite(norm) and math.isfinite(float(output.loss.detach()))):
-            raise BridgeSTGError(f"step {step}: loss {float(output.loss.detach())}, {name} {norm}: not finite")
-        log.add(name, norm)
-    optimizer.step()
-    schedule.step()
-    optimizer.zero_grad()
+class Worker:
+    """What a process does with its batches of a step."""
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        config: TrainConfig,
+        groups: TokenGroups,
+        operations: StepOperations,
+    ) -> None:
+        self.accelerator, self.model, self.groups, self.operations = accelerator, model, groups, operations
+        self.options: dict[str, Any] = {"weights": LossWeights(**config.weights.model_dump())}
+        if config.stage == "bridge":
+            # DDP waits for a gradient of every parameter from every process.
+            self.options["every_module"] = accelerator.num_processes > 1
+            whole = underlying(accelerator.unwrap_model(model))
+            self.locating = [*whole.bridge.parameters(), *whole.localizer.parameters()]
+
+    def compute(self, batches: list[Batch], log: RunLog) -> tuple[list[Tensor], Notes]:
+        """Forward and backward; the losses (each a share of the step's) and what is worth knowing."""
+        accelerator = self.accelerator
+        counts = count_step(accelerator, batches)
+        losses: list[Tensor] = []
+        notes: Notes = {}
+        for number, batch in enumerate(batches, start=1):
+            log.tally("samples", len(batch["video_grid_thw"]))
+            log.tally(
+                "tokens",
+                int((batch["input_ids"] != self.operations.pad_id).sum()) if "input_ids" in batch else 0,
+            )
+            log.tally("flops", self.operations(batch))
+            kind = "video" if bool((batch["video_grid_thw"][:, 0] > 1).any()) else "image"
+            batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
+            last = number == len(batches)
+            with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
+                output = self.model(**batch, **counts, **self.options)
+                # Processes average their gradients; the losses are shares, so their sum is wanted.
+                accelerator.backward(output.loss * accelerator.num_processes)
+            losses.append(output.loss.detach())
+            for name, (value, count) in note(output, batch, counts, self.groups, kind).items():
+                before = notes.get(name, (0.0, 0.0))
+                notes[name] = (before[0] + value, before[1] + count)
+        if self.options.get("every_module") and not int(counts["num_rows"]):
+            # Nothing was located anywhere. Gradients of zeros would still move weights, by Adam's momentum.
+            for parameter in self.locating:
+                parameter.grad = None
+        return losses, notes
 
 
 def note(
-    log: RunLog, groups: TokenGroups, output: BridgeSTGOutput | ProbeOutput, batch: dict[str, Tensor]
-) -> None:
-    """Losses by name and token accuracy by group, image steps apart from video steps."""
-    log.clips += len(batch["video_grid_thw"])
-    video = bool((batch["video_grid_thw"][:, 0] > 1).any())
-    kind = "video" if video else "image"
+    output: BridgeSTGOutput | ProbeOutput, batch: Batch, counts: Batch, groups: TokenGroups, kind: str
+) -> Notes:
+    """Losses by name and token accuracy by group, of images apart from videos: (sum, count) each."""
+    notes: Notes = {}
     if isinstance(output, ProbeOutput):
-        log.add("cells", float(_loss(output)))
+        assert output.loss is not None
+        share = count_share(batch["cells"][:, 0], counts["num_cells"][0])
+        notes["cells"] = (output.loss.detach(), share)
         for name, (right, asked) in (output.correct or {}).items():
-            log.add(f"cells/accuracy_{name}", right, asked)
-        return
+            notes[f"cells/accuracy_{name}"] = (right, asked)
+        return notes
     if output.token_loss is not None and output.logits is not None:
-        log.add(f"{kind}/token", float(output.token_loss.detach()))
         labels = batch["labels"][batch["labels"] != -100]
-        for name, (right, asked) in groups.accuracy(output.logits.detach(), labels).items():
-            log.add(f"{kind}/accuracy_{name}", right, asked)
+        notes[f"{kind}/token"] = (output.token_loss.detach() * counts["num_tokens"], len(labels))
+        right, asked = groups.accuracy(output.logits.detach(), labels)
+        for index, name in enumerate(groups.names):
+            notes[f"{kind}/accuracy_{name}"] = (right[index], asked[index])
     if output.spatial_losses is not None:
+        # What the loss was divided by, and how much of it is of this batch.
+        found = counts["num_targets"] > 0
+        whole = torch.where(found, counts["num_targets"], counts["num_rows"])
+        own = torch.where(found, batch["has_target"].sum(), len(batch["has_target"]))
         for term in dataclasses.fields(output.spatial_losses):
-            log.add(f"{kind}/{term.name}", float(getattr(output.spatial_losses, term.name).detach()))
+            value: Tensor = getattr(output.spatial_losses, term.name)
+            notes[f"{kind}/{term.name}"] = (value.detach() * whole, own)
+    return notes
 
 
-def changed_settings(path: Path, config: TrainConfig) -> list[str]:
-    """``key: old -> new`` for every setting that differs from those in ``path``, a run's config.json."""
-    if not path.is_file():
-        return []
-    old, new = (
-        _flat(values)
-        for values in (json.loads(path.read_text(encoding="utf-8")), config.model_dump(mode="json"))
-    )
-    keys = dict.fromkeys([*old, *new])
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+def count_share(cells: Tensor, whole: Tensor) -> Tensor:
+    """The share of a step's cells that a batch has, so that shares of its loss add up to one loss."""
+    return (cells >= 0).sum() / whole.clamp(min=1)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+def suspects(data: StepData, step: int, losses: list[Tensor]) -> list[str]:
+    """The samples whose loss is not finite, in whichever process; all of the step if every loss is finite."""
+    broken = [part for part, loss in enumerate(losses) if not bool(loss.isfinite())]
+    own = {part: data.names(step, part) for part in range(len(losses))}
+    found: list[str] = gather_object([name for part in broken for name in own[part]])
+    return found or list(gather_object([name for names in own.values() for name in names]))
 
 
-def save(accelerator: Accelerator, out: Path, step: int) -> None:
-    """Write weights, optimizer, scheduler and RNG beside the old state, then replace it.
-
-    The weights are safetensors; the rest are pickles, so a state is to be loaded only where it was written.
-
-    ``step.json`` is written last and removed first: a folder that has it is complete, whenever the run is
-    killed.
-    """
-    fresh, state = out / "state.new", out / "state"
-    _remove(fresh)
-    accelerator.save_state(str(fresh))
-    (fresh / "step.tmp").write_text(json.dumps({"step": step}), encoding="utf-8")
-    os.replace(fresh / "step.tmp", fresh / "step.json")
-    _remove(state)
-    os.replace(fresh, state)
+def _gathered(accelerator: Accelerator, model: nn.Module) -> dict[str, Tensor] | None:
+    """All weights in the main process where each holds a share; None where the model has them."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return None
+    state: dict[str, Tensor] = accelerator.get_state_dict(model)
+    return state
 
 
-def restore(accelerator: Accelerator, out: Path) -> int:
-    """Load the last complete state; the step to go on from, 0 without one."""
-    fresh, state = out / "state.new", out / "state"
-    if (fresh / "step.json").is_file():
-        # Killed between writing the new state and removing the old one.
-        _remove(state)
-        os.replace(fresh, state)
-    if not (state / "step.json").is_file():
-        return 0
-    accelerator.load_state(str(state))
-    return int(json.loads((state / "step.json").read_text(encoding="utf-8"))["step"])
-
-
-def _remove(state: Path) -> None:
-    (state / "step.json").unlink(missing_ok=True)
-    shutil.rmtree(state, ignore_errors=True)
-
-
-def export(
-    model: BridgeSTGForVideoGrounding | CellProbe, processor: BridgeSTGProcessor, config: TrainConfig, out: Path
-) -> Path:
-    """Write the finished checkpoint ``out/checkpoint``, which appears when it is whole; merges adapters."""
-    folder, fresh = out / "checkpoint", out / "checkpoint.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    whole = model.model if isinstance(model, CellProbe) else model
-    if config.stage != "bridge":
-        whole.mllm.save_pretrained(fresh)
-        processor.tokenizer.save_pretrained(fresh)
-    else:
-        merge_lora(whole)
-        whole.save_pretrained(fresh)
-        processor.save_pretrained(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(fresh, folder)
-    return folder
-
-
-def _folder(base: str | None) -> str:
-    if base is None or not Path(base).is_dir():
-        raise InputError(f"base {base!r} is not a folder; run the recipe of the stage before first")
-    return base
-
-
-def _loss(output: BridgeSTGOutput | ProbeOutput) -> float:
-    assert output.loss is not None
-    return float(output.loss.detach())
+def _nothing(line: str) -> None:
+    pass
 
 
 def _one_thread(_: int) -> None:

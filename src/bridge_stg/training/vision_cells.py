@@ -52,23 +52,36 @@ class CellProbe(nn.Module):
         self.probes = nn.ModuleList(nn.Linear(width, answers) for _ in range(levels))
 
     def forward(
-        self, pixel_values_videos: Tensor, video_grid_thw: Tensor, cells: Tensor, weights: Any = None
+        self,
+        pixel_values_videos: Tensor,
+        video_grid_thw: Tensor,
+        cells: Tensor,
+        weights: Any = None,
+        num_cells: Tensor | None = None,
     ) -> ProbeOutput:
-        """Mean cross-entropy over cells; ``cells`` (N, 3) colour, shape and action, UNKNOWN where not asked."""
+        """Mean cross-entropy over cells; ``cells`` (N, 3) colour, shape and action, UNKNOWN where not asked.
+
+        ``num_cells`` (3,) is what the sums are divided by, by default the counts of this batch.
+        """
+        if num_cells is None:
+            num_cells = (cells != UNKNOWN).sum(0)
+        num_cells = num_cells.clamp(min=1)
         vision = self.model.encode_video(pixel_values_videos, video_grid_thw)
         levels = [vision.tokens, *vision.deepstack]
         sizes = [len(COLOUR_NAMES), len(SHAPE_NAMES), len(ACTION_NAMES)]
         loss = cells.new_zeros((), dtype=torch.float32)
         correct: dict[str, tuple[int, int]] = {}
         for number, (probe, features) in enumerate(zip(self.probes, levels, strict=True)):
-            for name, logits, truth in zip(
+            for name, logits, truth, asked_for in zip(
                 ("colour", "shape", "action"),
                 probe(features).split(sizes, dim=-1),
                 cells.unbind(1),
+                num_cells,
                 strict=True,
             ):
                 share = 1.0 if number == 0 else 0.3
-                loss = loss + share * nn.functional.cross_entropy(logits, truth, ignore_index=UNKNOWN)
+                total = nn.functional.cross_entropy(logits, truth, ignore_index=UNKNOWN, reduction="sum")
+                loss = loss + share * total / asked_for
                 if number == 0:
                     asked = (truth != UNKNOWN) & (
                         truth != len(COLOUR_NAMES) - 1 if name == "colour" else truth >= 0
@@ -77,10 +90,17 @@ class CellProbe(nn.Module):
         return ProbeOutput(loss, correct)
 
 
-def build_cells(config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor) -> dict[str, Tensor]:
-    """Patches and cell labels of one step; a pure function of (seed, step)."""
+def cell_seeds(config: DataConfig, step: int) -> NDArray[np.int64]:
+    """The clips of a step."""
+    return np.random.default_rng([config.seed, step, 5]).integers(2**40, size=config.clips_per_step)
+
+
+def build_cells(
+    config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor, share: slice = slice(None)
+) -> dict[str, Tensor]:
+    """Patches and cell labels of one step, or of its clips ``share``; a pure function of (seed, step)."""
     _, settings = step_settings(config, step, steps)
-    seeds = np.random.default_rng([config.seed, step, 5]).integers(2**40, size=config.clips_per_step)
+    seeds = cell_seeds(config, step)[share]
     patches, grids, cells = [], [], []
     for seed in seeds:
         rng = np.random.default_rng([int(seed), 6])

@@ -1,0 +1,47 @@
+"""``bridge-stg merge``: what LoRA tuning learned and its base as one folder to deploy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def merge(
+    run: Annotated[
+        Path, typer.Argument(help="A run's folder (its finished checkpoint), or its best or checkpoint folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write; it must be new or empty.")],
+    base: Annotated[
+        str | None, typer.Option(help="Where the base is, if it is not where it was in training.")
+    ] = None,
+) -> None:
+    """Write one folder that ground, predict and from_pretrained load, with adapters merged."""
+    import os
+    import shutil
+
+    from bridge_stg.cli.prepare import check_writable, quiet_libraries
+    from bridge_stg.errors import InputError
+    from bridge_stg.model.adapter_files import is_adapter_folder, merge_folder
+
+    folder = run if is_adapter_folder(run) else run / "checkpoint"
+    if not is_adapter_folder(folder):
+        if (folder / "model.safetensors").is_file() or (run / "model.safetensors").is_file():
+            raise InputError(f"{run}: is a whole checkpoint already, there is nothing to merge")
+        best = f"; there is {run / 'best'}" if is_adapter_folder(run / "best") else ""
+        raise InputError(f"{run}: no finished checkpoint of LoRA tuning here{best}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not an empty folder; give a new one")
+    check_writable(out.parent)
+    quiet_libraries()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        merge_folder(folder, unfinished, base)
+        if out.exists():
+            out.rmdir()
+        os.replace(unfinished, out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    print(f"wrote {out}")

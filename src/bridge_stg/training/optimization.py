@@ -1,0 +1,140 @@
+"""What moves and how: optimizer groups, the schedule, clipping, and the check that comes before each move."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from bridge_stg.training.configuration import TrainConfig
+
+# Kind of parameter -> what its name holds; the first that fits counts.
+_KINDS = {
+    "LoRA": ".lora_",
+    "token rows": ".trainable_tokens_",
+    "spatial decoder": "localizer.",
+    "bridge": "bridge.",
+    "vision tower": ".visual.",
+    "probes": "probes.",
+    "language tower": "mllm.",
+}
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Language and bridge at ``lr``, the spatial decoder at ``spatial_lr``; every trainable parameter once."""
+    # Tied weights are one parameter under two names and are listed once.
+    language = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("localizer.")]
+    spatial = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("localizer.")]
+    groups: list[dict[str, Any]] = [
+        {"name": "language", "params": language, "lr": config.optim.lr, "clip": config.optim.clip_norm}
+    ]
+    if spatial:
+        # Its gradients carry lambda2, so its norm is clipped on the same scale, apart from the token loss.
+        clip = config.optim.clip_norm * config.weights.spatial
+        groups.append({"name": "spatial", "params": spatial, "lr": config.optim.spatial_lr, "clip": clip})
+    listed = [id(parameter) for group in groups for parameter in group["params"]]
+    moving = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    assert len(listed) == len(set(listed)), "a parameter is in two optimizer groups"
+    assert set(listed) == moving, "a trainable parameter is in no optimizer group"
+    return groups
+
+
+def describe_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[str]:
+    """For people: a line per group with its learning rate and what it holds, and one for what stays."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    lines = []
+    for group in groups:
+        sizes: dict[str, list[int]] = defaultdict(list)
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            kind = next(kind for kind, part in _KINDS.items() if part in name)
+            sizes[kind].append(parameter.numel())
+        held = ", ".join(f"{kind} {sum(found):,} in {len(found)} tensors" for kind, found in sizes.items())
+        lines.append(f"optimizer group {group['name']}: lr {group['lr']:g}, clip {group['clip']:g}: {held}")
+    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+    lines.append(f"frozen: {frozen:,} parameters")
+    return lines
+
+
+def cosine_schedule(config: TrainConfig) -> Callable[[int], float]:
+    """Warm-up, then cosine to ``final_ratio`` of the peak."""
+    total = config.optim.steps
+    warmup = max(round(config.optim.warmup_ratio * total), 1)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = (step - warmup) / max(total - warmup, 1)
+        floor = config.optim.final_ratio
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return factor
+
+
+def enable_checkpointing(model: nn.Module) -> int:
+    """Recompute every transformer layer that carries gradients in the backward pass; how many there are.
+
+    A frozen vision tower keeps nothing for a backward pass anyway and is left out.
+    """
+    # Without reentrance: it works with frozen inputs, and below DistributedDataParallel.
+    recompute = functools.partial(checkpoint, use_reentrant=False)
+    found = 0
+    for name, module in model.named_modules():
+        carries = ".visual." not in name or any(p.requires_grad for p in module.parameters())
+        # Swin's stages are such layers too, and made of them: one of the two is enough.
+        layers = [part for part in module.modules() if isinstance(part, GradientCheckpointingLayer)]
+        if layers == [module] and carries:
+            module.gradient_checkpointing = True
+            module._gradient_checkpointing_func = recompute
+            found += 1
+    return found
+
+
+@dataclass(frozen=True)
+class Move:
+    """What became of a step: ``loss`` and the norm of each group's gradient, the same in every process."""
+
+    loss: float
+    norms: dict[str, float]
+
+    @property
+    def finite(self) -> bool:
+        return all(map(math.isfinite, (self.loss, *self.norms.values())))
+
+    def faults(self) -> str:
+        return ", ".join(f"{name} {value:g}" for name, value in {"loss": self.loss, **self.norms}.items())
+
+
+def take_step(accelerator: Accelerator, optimizer: torch.optim.Optimizer, schedule: Any, loss: Tensor) -> Move:
+    """Clip each group's gradient and move the weights, unless anything is not finite: then nothing moves.
+
+    Args:
+        loss: of the parts of this process, a share of the step's; the shares of all processes are added up.
+    """
+    total = accelerator.reduce(loss.detach(), reduction="sum")
+    names, norms = [], []
+    for title, group in zip(("grad_norm", "spatial_grad_norm"), optimizer.param_groups, strict=False):
+        with_gradient = [p for p in group["params"] if p.grad is not None]
+        if with_gradient:
+            norm: Any = accelerator.clip_grad_norm_(with_gradient, group["clip"])
+            # Sharded parameters have a sharded norm.
+            norms.append(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+            names.append(title)
+    # One transfer for everything that is looked at.
+    value, *found = torch.stack([part.float() for part in (total, *norms)]).tolist()
+    move = Move(value, dict(zip(names, found, strict=True)))
+    if move.finite:
+        optimizer.step()
+    # It is a function of the step, as the data are: it goes on when the weights do not.
+    schedule.step()
+    optimizer.zero_grad()
+    return move

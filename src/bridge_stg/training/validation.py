@@ -1,0 +1,160 @@
+"""Validation during a run: when, on what, and the best checkpoint so far.
+
+How answers are made and scored is handed in by the caller, because a trainer knows neither predictions nor
+protocols.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator, DistributedType
+from accelerate.utils import broadcast_object_list, gather_object
+
+from bridge_stg.data.shapes.writer import write_shapes
+from bridge_stg.errors import InputError
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training.checkpoints import replace_folder
+from bridge_stg.training.configuration import TrainConfig
+
+BEST_BY = "m_vIoU"
+QUESTIONS_PER_VIDEO = 4
+
+
+class Judge(Protocol):
+    """Answers the questions of a held-out folder and scores the answers."""
+
+    def answer(
+        self, model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor, rank: int, processes: int
+    ) -> list[Any]:
+        """The answers of one of several processes."""
+        ...
+
+    def score(self, answers: list[Any]) -> dict[str, float]:
+        """Metrics in percent of the answers of all processes, ``m_vIoU`` among them."""
+        ...
+
+
+# (folder of truth.jsonl, at most so many videos) -> a judge, or an error when the truth cannot be used.
+MakeJudge = Callable[[Path, int], Judge]
+
+
+class Validation:
+    """Whether it is time, the scores, and ``out/best``.
+
+    Raises:
+        InputError: validation is wanted of a sharded model, or without a judge.
+    """
+
+    def __init__(
+        self, accelerator: Accelerator, config: TrainConfig, out: Path, make: MakeJudge | None
+    ) -> None:
+        self.settings, self.steps, self.best_folder = config.validation, config.optim.steps, out / "best"
+        self.accelerator, self.judge = accelerator, None
+        self.last = time.monotonic()
+        if not self.settings.wanted:
+            return
+        if make is None:
+            raise InputError("validation is wanted, but train() was given no judge")
+        if accelerator.distributed_type == DistributedType.FSDP:
+            raise InputError(
+                "a model that is sharded over processes (FSDP2) cannot answer questions one by one; leave "
+                "validation out and run bridge-stg predict on the checkpoint"
+            )
+        if accelerator.is_main_process:
+            self._recover()
+        folder = Path(self.settings.data) if self.settings.data else out / "validation"
+        if accelerator.is_main_process and self.settings.data is None and not folder.exists():
+            write_shapes(
+                folder,
+                self.settings.videos,
+                self.settings.seed,
+                split="test",
+                workers=1,
+                per_video_questions=QUESTIONS_PER_VIDEO,
+            )
+        accelerator.wait_for_everyone()
+        self.judge = make(folder, self.settings.videos)
+
+    def due(self, done: int, at_log: bool) -> bool:
+        """Whether to validate after ``done`` steps; the last step always is. The same in every process."""
+        if self.judge is None:
+            return False
+        if done == self.steps:
+            return True
+        if self.settings.every_steps is not None and done % self.settings.every_steps == 0:
+            return True
+        if self.settings.every_minutes is None or not at_log:
+            return False
+        return agreed(self.accelerator, time.monotonic() - self.last > 60 * self.settings.every_minutes)
+
+    def run(
+        self,
+        model: BridgeSTGForVideoGrounding,
+        processor: BridgeSTGProcessor,
+        step: int,
+        export: Callable[[Path], None],
+    ) -> dict[str, float]:
+        """Scores, and the best checkpoint replaced if this one is better.
+
+        Args:
+            export: writes a checkpoint of the model into a folder; every process calls it.
+        """
+        assert self.judge is not None
+        # Generators go on where they were: a run with validation is the run without it.
+        with torch.random.fork_rng():
+            own = self.judge.answer(
+                model, processor, self.accelerator.process_index, self.accelerator.num_processes
+            )
+        model.train()
+        answers = gather_object(own)
+        found: list[Any] = [None]
+        if self.accelerator.is_main_process:
+            found = [self.judge.score(answers)]
+        scores: dict[str, float] = broadcast_object_list(found)[0]
+        value = scores[BEST_BY]
+        if agreed(self.accelerator, math.isfinite(value) and value > self.best()):
+            self._keep(scores, step, export)
+        self.last = time.monotonic()
+        return scores
+
+    def best(self) -> float:
+        """The score of ``out/best``, below every score without one."""
+        path = self.best_folder / "best.json"
+        if not path.is_file():
+            return -1.0
+        return float(json.loads(path.read_text(encoding="utf-8"))[BEST_BY])
+
+    def _keep(self, scores: dict[str, float], step: int, export: Callable[[Path], None]) -> None:
+        fresh = self.best_folder.with_name("best.new")
+        if self.accelerator.is_main_process:
+            shutil.rmtree(fresh, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        export(fresh)
+        if self.accelerator.is_main_process:
+            line = json.dumps({"step": step, **scores}, indent=2)
+            (fresh / "best.json").write_text(line + "\n", encoding="utf-8")
+            replace_folder(fresh, self.best_folder)
+        self.accelerator.wait_for_everyone()
+
+    def _recover(self) -> None:
+        """A run that was killed between removing the old best and renaming the new one."""
+        fresh = self.best_folder.with_name("best.new")
+        if (fresh / "best.json").is_file():
+            replace_folder(fresh, self.best_folder)
+
+
+def agreed(accelerator: Accelerator, wish: bool) -> bool:
+    """What the main process wishes: clocks differ, and every process has to do the same."""
+    if accelerator.num_processes == 1:
+        return wish
+    wishes: list[bool] = broadcast_object_list([wish])
+    return wishes[0]
