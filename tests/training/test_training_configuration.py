@@ -10,8 +10,31 @@ from pydantic import ValidationError
 
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
-from bridge_stg.training.configuration import DataConfig, Lesson, TrainConfig, WeightsConfig, override
+from bridge_stg.training.configuration import DataConfig, Lesson, TrainConfig, WeightsConfig, override, resolve
 from bridge_stg.training.recipes import RECIPES, recipe
+
+
+def test_a_file_and_settings_are_judged_together() -> None:
+    """Sections and fields that a file leaves out can be set; all that is wrong with either is said at once."""
+    whole = recipe("shapes").model_dump(mode="json")
+    del whole["validation"], whole["optim"]["accumulate"]
+    settings = ["validation.every_steps=5", "optim.accumulate=2", "base=null", "data.seed=4"]
+    found = resolve(whole, settings, "file")
+    assert (found.validation.every_steps, found.optim.accumulate, found.base, found.data.seed) == (
+        5,
+        2,
+        None,
+        4,
+    )
+    assert "validation" not in whole
+    with pytest.raises(InputError) as caught:
+        resolve(whole | {"speed": 1, "tune": "half"}, ["optim.lr=-1", "optim.pace=1", "lr"], "file: bad")
+    message = str(caught.value)
+    assert message.startswith("file: bad: ")
+    for part in ("speed", "tune", "optim.lr", "'optim.pace'", "'lr'"):
+        assert part in message
+    with pytest.raises(InputError, match="file: "):
+        resolve(["no", "mapping"], ["optim.lr=1"], "file")
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

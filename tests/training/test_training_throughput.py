@@ -1,0 +1,105 @@
+"""The count of useful operations against torch's own, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import TINY
+from torch.utils.flop_counter import FlopCounterMode
+
+from bridge_stg.losses.objective import LossWeights
+from bridge_stg.model.adapters import add_lora
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training.configuration import override
+from bridge_stg.training.progress import RunLog
+from bridge_stg.training.recipes import recipe
+from bridge_stg.training.small_model import small_config, small_tokenizer
+from bridge_stg.training.step_data import Batch, GeneratedClips
+from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
+
+ROOT = Path(__file__).parents[2]
+
+
+def model_and_batch(tune: str) -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor, Batch]:
+    tokenizer = small_tokenizer()
+    model_config = small_config(tokenizer)
+    model = BridgeSTGForVideoGrounding(model_config).train()
+    if tune == "lora":
+        add_lora(model)
+    elif tune == "bridge":
+        model.mllm.requires_grad_(False)
+    processor = BridgeSTGProcessor(tokenizer, model_config)
+    config = override(recipe("shapes"), [*TINY, "data.image_share=0", "data.mix.located=2"])
+    return model, processor, GeneratedClips(config, processor).batch(0, slice(None))
+
+
+@pytest.mark.parametrize("tune", ["all", "lora", "bridge"])
+def test_operations_are_those_that_torch_counts(tune: str) -> None:
+    """Within 15%: torch counts no attention on a CPU, we leave out small maps that few tokens meet."""
+    model, processor, batch = model_and_batch(tune)
+    counted = StepOperations(model, processor.pad_id)(batch)
+    with FlopCounterMode(display=False) as counter:
+        model(**batch, weights=LossWeights()).loss.backward()
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.15)
+
+
+def test_what_learns_costs_more() -> None:
+    counts = []
+    for tune in ("lora", "all"):
+        model, processor, batch = model_and_batch(tune)
+        counts.append(StepOperations(model, processor.pad_id)(batch))
+    assert counts[1] > 1.2 * counts[0]
+
+
+def test_rates_by_hand(tmp_path: Path) -> None:
+    """Two processes, 3 and 5 samples in the same time; half a second of it was no training."""
+    log = RunLog(tmp_path / "log.jsonl", peak_flops=1000.0)
+    log.started -= 2.5
+    log.leave_out(0.5)
+    log.tally("samples", 3)
+    log.tally("flops", 300.0)
+    log.add("video/token", torch.tensor(6.0), torch.tensor(2))
+    other = ({"video/token": (1.0, 5.0), "image/token": (4.0, 1.0)}, {"samples": 5.0, "flops": 500.0})
+    line = log.write(7, lambda mine: [*mine, other], lr=0.5)
+    assert line["seconds"] == pytest.approx(2.0, abs=0.05)
+    assert line["samples_per_second"] == pytest.approx(4.0, rel=0.05)
+    assert line["mfu"] == pytest.approx(0.4, rel=0.05)
+    assert (line["step"], line["lr"], line["video/token"], line["image/token"]) == (7, 0.5, 1.0, 4.0)
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == line
+
+
+def test_the_machine_is_measured() -> None:
+    peak = peak_operations(torch.device("cpu"), "no")
+    assert 1e8 < peak < 1e14
+    before = peak_memory_gb(torch.device("cpu"))
+    held = torch.ones(200, 1000, 1000)
+    assert peak_memory_gb(torch.device("cpu")) >= before
+    assert 0.8 < peak_memory_gb(torch.device("cpu")) < 1000
+    del held
+
+
+def test_the_benchmark_prints_what_it_promises() -> None:
+    words = ["--scale", "shapes", "--steps", "1", "--warm-up", "1", "--clips", "1", "--json"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    for name in ("samples_per_second", "tokens_per_second", "mfu", "peak_memory_gb", "operations_per_sample"):
+        assert found[name] > 0
+    assert found["mfu"] < 1
+
+
+def test_the_8b_is_counted_without_its_weights() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), "--scale", "8b", "--count", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["parameters"] > 8_767_123_696
+    # 2 passes of 2 operations for each of the 6.9 billion weights of the language layers, and more.
+    assert found["operations_per_sample"] > 4 * 6.9e9 * found["tokens_per_sample"]
