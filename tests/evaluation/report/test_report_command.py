@@ -165,10 +165,11 @@ def test_a_page_of_windows_alone(data: dict[str, Path], tmp_path: Path) -> None:
     write_truth(tmp_path / "vtg.jsonl", truth)
     answers = [perfect(record) for record in truth]
     write_predictions(tmp_path / "windows.jsonl", answers)
-    done = run(
+    words = (
         tmp_path / "windows.jsonl", "--truth", tmp_path / "vtg.jsonl", "--videos", data["videos"],
         "--out", data["out"], "--worst", 1, "--best", 1,
     )  # fmt: skip
+    done = run(*words)
     assert done.exit_code == 0, done.output
     page = data["out"] / "report.html"
     assert rows(page, "set")["windows"][3].startswith("100.0")
@@ -178,6 +179,12 @@ def test_a_page_of_windows_alone(data: dict[str, Path], tmp_path: Path) -> None:
         "plot-tIoU-spread.png", "plot-length.png", "plot-start.png", "plot-end.png",
     }  # fmt: skip
     assert not [text for text in texts(page) if "vIoU" in text or "box" in text]
+    # Boxes in the answers, which nobody asked for, are not drawn: the picture is that of windows alone.
+    drawn = (data["out"] / "images" / "worst-1.jpg").read_bytes()
+    bare = [PredictionRecord(answer.id, windows=answer.windows) for answer in answers]
+    write_predictions(tmp_path / "windows.jsonl", bare)
+    assert run(*words).exit_code == 0
+    assert (data["out"] / "images" / "worst-1.jpg").read_bytes() == drawn
 
 
 def test_other_tasks_have_their_scores(data: dict[str, Path], tmp_path: Path) -> None:
@@ -212,6 +219,7 @@ def test_a_video_that_cannot_be_read_is_said_and_counted(data: dict[str, Path], 
         (["{tmp}/none.jsonl"], "none.jsonl: cannot be read"),
         (["a={right}", "--oracle", "b={right}"], "--oracle b={right}: no run is called 'b'; runs are a"),
         (["{right}", "--oracle", "{whole}", "--oracle", "{whole}"], "has an oracle run already"),
+        (["best constant answer={right}"], "a run cannot be called 'best constant answer'"),
         (["{right}", "--videos", "{tmp}/none"], "none: no such folder; give --videos"),
         (["{right}", "--protocol", "mine"], "unknown protocol 'mine'"),
         (["{right}", "--task", "walking"], "no task 'walking'"),

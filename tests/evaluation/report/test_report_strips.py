@@ -38,12 +38,14 @@ def test_boxes_stand_where_they_are_in_the_frame() -> None:
     assert [rows.min(), rows.max()] == pytest.approx([5 + 100, 5 + 175], abs=2)
 
 
-def test_the_first_prediction_lies_over_the_truth_and_both_are_seen() -> None:
+def test_the_first_prediction_lies_on_top_and_the_truth_looks_out_under_it() -> None:
     box = {25: np.array([16.0, 16.0, 48.0, 48.0])}
-    strip = draw([Lane("truth", GREEN, None, box, 5), Lane("run", AMBER, None, box, 3)])
-    picture = strip[:200]
-    assert near(picture, GREEN).sum() > 200
-    assert near(picture, AMBER).sum() > 400
+    colors = (GREEN, AMBER, (86, 180, 233))
+    lanes = [Lane(str(n), color, None, box, 5 if n == 0 else 3) for n, color in enumerate(colors)]
+    seen = [int(near(draw(lanes)[:200], color).sum()) for color in colors]
+    assert seen[0] > 200
+    assert seen[1] > 400
+    assert seen[2] == 0
 
 
 def test_a_box_is_drawn_on_its_own_frame_only() -> None:

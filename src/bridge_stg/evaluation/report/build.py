@@ -79,6 +79,8 @@ def make_report(plan: ReportPlan, on_case: Callable[[int, int], None] | None = N
         for place, run in enumerate(plan.runs)
     ]
     constants = constant_baselines(truth, task)
+    if taken := {"truth", *constants} & set(answers):
+        raise InputError(f"a run cannot be called {min(taken)!r}, which is on the page already; give NAME=FILE")
     baselines = {name: score(truth, found, plan.protocol, task=task) for name, found in constants.items()}
 
     blocks: list[Block] = [*_head(runs[0].scores), *standing.overview(runs[0], baselines)]

@@ -36,7 +36,7 @@ WINDOW_MEANING: dict[WindowKind, str] = {
     "too short": "lies inside the true window",
     "early": "starts before the true window and ends inside of it",
     "late": "starts inside the true window and ends after it",
-    "disjoint": "shares no frame with the true window",
+    "disjoint": "shares nothing with the true window",
     "no window": "the prediction is missing, failed, or names no window",
 }
 BOX_MEANING: dict[BoxKind, str] = {

@@ -55,7 +55,7 @@ def cases(
         if not counts[side]:
             blocks += [Heading(2, f"{side.capitalize()} cases"), Paragraph(_introduction(side, judged), "note")]
         counts[side] += 1
-        picture = _picture(judged.records[row], others, videos, f"{side}-{counts[side]}.jpg")
+        picture = _picture(judged, row, others, videos, f"{side}-{counts[side]}.jpg")
         blocks += [Heading(3, f"{counts[side]}. {_title(judged, row, kinds[row])}")]
         blocks += [Paragraph(judged.records[row].query, "quote"), picture]
         unread += isinstance(picture, Paragraph)
@@ -108,12 +108,14 @@ def _small_print(judged: Judged, row: int) -> str:
 
 
 def _picture(
-    record: TruthRecord,
+    judged: Judged,
+    row: int,
     others: Mapping[str, tuple[Color, Mapping[str, PredictionRecord]]],
     videos: Path,
     name: str,
 ) -> Picture | Paragraph:
     """The film strip, or a paragraph that says why there is none."""
+    record = judged.records[row]
     true = true_window(record)
     answers = {label: (color, answers.get(record.id)) for label, (color, answers) in others.items()}
     windows = [window_of(answer) for _, answer in answers.values()]
@@ -127,10 +129,12 @@ def _picture(
     lanes = [Lane("truth", TRUTH_COLOR, true, boxes, weight=5)]
     for (label, (color, answer)), window in zip(answers.items(), windows, strict=True):
         weight = 1 if color == BASELINE_COLOR else 3
-        lanes.append(Lane(label, color, window, _boxes(record, answer, frames), weight))
-    drawn = draw_strip(record, pictures, lanes)
+        # Boxes that are not asked for are not shown: nothing says whether they are right.
+        drawn = {} if judged.viou is None else _boxes(record, answer, frames)
+        lanes.append(Lane(label, color, window, drawn, weight))
     said = ", ".join(f"{lane.name} {lane.said}" for lane in lanes)
-    return Picture(name, drawn, f"{len(pictures)} frames for: {record.query}. Windows: {said}.", wide=True)
+    alt = f"{len(pictures)} frames for: {record.query} - windows: {said}"
+    return Picture(name, draw_strip(record, pictures, lanes), alt, wide=True)
 
 
 def _boxes(
