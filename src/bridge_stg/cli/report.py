@@ -11,7 +11,7 @@ import typer
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="predictions.jsonl, or NAME=predictions.jsonl; the first leads."),
+        typer.Argument(metavar="RUN", help="predictions.jsonl, or NAME=predictions.jsonl; the first leads."),
     ],
     truth: Annotated[Path, typer.Option(help="truth.jsonl: one true answer per line.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html, report.md and images/.")],
