@@ -21,16 +21,15 @@ from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.training.configuration import DataConfig, override
 from bridge_stg.training.recipes import recipe
-from bridge_stg.training.shapes_clips import (
-    _retold,
-    _scans,
-    _seen,
-    _window_answer,
-    _words,
-    build_batch,
-    sample_times,
-    step_settings,
+from bridge_stg.training.shapes_branches import (
+    retold_branches,
+    scan_branches,
+    scan_words,
+    seen_in_pairs,
+    window_answer,
 )
+from bridge_stg.training.shapes_clips import build_batch, step_settings
+from bridge_stg.training.shapes_frames import sample_times
 from bridge_stg.training.small_model import small_config, small_tokenizer
 from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
 from bridge_stg.video.sampling import sample_video
@@ -158,7 +157,7 @@ LEFT = Question("vtg", "what moves left?", "interrogative", 0, TimeSpan(1.2, 3.1
 
 
 def test_an_answer_says_who_and_what_and_of_every_pair_whether_it_is_seen_and_then_when() -> None:
-    answer = _window_answer(one_mover(), LEFT, np.random.default_rng(0), SLOTS)
+    answer = window_answer(one_mover(), LEFT, np.random.default_rng(0), SLOTS)
     scan, seen, window = answer.split(". ", 2)
     assert scan == "The red circle moves left: 0 before 1 left 2 left 3 after 4 after"
     assert seen == "It happens from 1 to 2"
@@ -166,7 +165,7 @@ def test_an_answer_says_who_and_what_and_of_every_pair_whether_it_is_seen_and_th
 
 
 def test_an_action_that_fills_no_pair_is_seen_at_the_second_it_begins() -> None:
-    answer = _window_answer(one_mover(), LEFT, np.random.default_rng(0), SLOTS[[0, 3]])
+    answer = window_answer(one_mover(), LEFT, np.random.default_rng(0), SLOTS[[0, 3]])
     assert answer.startswith("The red circle moves left: 0 before 3 before. It happens from 1 to 1. ")
 
 
@@ -182,14 +181,14 @@ def test_an_action_that_fills_no_pair_is_seen_at_the_second_it_begins() -> None:
     ],
 )
 def test_the_words_of_a_scan(seen: list[int], read: list[str] | None, words: str) -> None:
-    assert _words("moves left", [bool(here) for here in seen], read) == words.split()
+    assert scan_words("moves left", [bool(here) for here in seen], read) == words.split()
 
 
 def test_what_is_out_of_sight_is_not_seen() -> None:
     scene = one_mover()
-    assert _seen(scene, LEFT, SLOTS) == [False, True, True, False, False]
+    assert seen_in_pairs(scene, LEFT, SLOTS) == [False, True, True, False, False]
     gone = dataclasses.replace(scene, objects=(dataclasses.replace(scene.objects[0], x=-1.0),))
-    assert _seen(gone, LEFT, SLOTS) == [False] * 5
+    assert seen_in_pairs(gone, LEFT, SLOTS) == [False] * 5
 
 
 def test_a_scan_is_read_with_random_words_and_learned_with_the_true_ones(processor: BridgeSTGProcessor) -> None:
@@ -198,7 +197,7 @@ def test_a_scan_is_read_with_random_words_and_learned_with_the_true_ones(process
     slots = np.stack([np.arange(6.0), np.arange(6.0) + 0.5], axis=1)
     read = []
     for seed in range(20):
-        (branch,) = _scans([LEFT], scene, slots, 1, processor, np.random.default_rng(seed))
+        (branch,) = scan_branches([LEFT], scene, slots, 1, processor, np.random.default_rng(seed))
         text = processor.tokenizer.decode(branch.ids)
         said = processor.tokenizer.decode([label for label in branch.labels if label != IGNORE])
         assert "The red circle moves left: 0 " in text
@@ -212,7 +211,7 @@ def test_a_scan_is_read_with_random_words_and_learned_with_the_true_ones(process
 
 
 def test_a_retold_scan_is_read_and_only_its_window_learned(processor: BridgeSTGProcessor) -> None:
-    branches = _retold(4, processor, np.random.default_rng(2))
+    branches = retold_branches(4, processor, np.random.default_rng(2))
     assert len(branches) == 4
     for branch in branches:
         assert branch.attach == 0

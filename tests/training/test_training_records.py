@@ -34,6 +34,7 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import CLIP, IGNORE
 from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.training.bad_clips import BadClips
+from bridge_stg.training.clips import TrainingClip
 from bridge_stg.training.configuration import ClipMix, DataConfig, RecordsConfig, SourceConfig
 from bridge_stg.training.recipes import TABLE_1, recipe
 from bridge_stg.training.record_clips import (
@@ -47,7 +48,8 @@ from bridge_stg.training.record_source import (
     open_records,
     token_budget,
 )
-from bridge_stg.training.shapes_clips import TrainingClip, draw, sample_times, video_clip
+from bridge_stg.training.shapes_clips import video_clip
+from bridge_stg.training.shapes_frames import draw, sample_times
 from bridge_stg.training.small_model import small_config, small_tokenizer
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.write import VideoWriter

@@ -9,7 +9,7 @@ from bridge_stg.data.shapes.motion import boxes
 from bridge_stg.data.shapes.objects import SceneSettings
 from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.training.shapes_clips import sample_times
+from bridge_stg.training.shapes_frames import sample_times
 from bridge_stg.training.vision_cells import ACTION_NAMES, COLOUR_NAMES, SHAPE_NAMES, UNKNOWN, label_cells
 
 ROWS, COLUMNS = 4, 5

@@ -23,8 +23,8 @@ from bridge_stg.prompting.templates import (
     WINDOW_WORDINGS_WITH_FRAMES,
     window_text,
 )
+from bridge_stg.training.clips import Rows, TrainingClip, collate_clips
 from bridge_stg.training.configuration import DataConfig
-from bridge_stg.training.shapes_clips import Rows, TrainingClip, collate_clips
 from bridge_stg.types import SampledVideo, TimeSpan
 from bridge_stg.video.sampling import sample_video
 

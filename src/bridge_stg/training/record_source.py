@@ -14,9 +14,9 @@ from bridge_stg.data.records import TruthRecord, read_truth
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.bad_clips import BadClips
+from bridge_stg.training.clips import TrainingClip
 from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceConfig, TrainConfig
 from bridge_stg.training.record_clips import collate_records, record_clip
-from bridge_stg.training.shapes_clips import TrainingClip
 
 MOST_REPLACEMENTS = 20
 

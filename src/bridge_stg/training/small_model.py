@@ -16,7 +16,7 @@ from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.small_tokenizer import DET_TOKEN, build_small_tokenizer
 from bridge_stg.prompting.templates import LOCATED, PROMPTS, WINDOW_WORDINGS, WINDOW_WORDINGS_WITH_FRAMES
-from bridge_stg.training.shapes_clips import MOMENT, NAMED
+from bridge_stg.training.shapes_branches import MOMENT, NAMED
 
 CORPUS_SCENES = 200
 # Squares of 24 pixels (patch 12, merge 2). Every stage reads frames at this size.

@@ -22,7 +22,8 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.configuration import DataConfig
-from bridge_stg.training.shapes_clips import draw, sample_times, step_settings
+from bridge_stg.training.shapes_clips import step_settings
+from bridge_stg.training.shapes_frames import draw, sample_times
 
 UNKNOWN = -100
 COLOUR_NAMES = (*COLOURS, "none")

@@ -1,0 +1,207 @@
+"""What is asked about a generated clip and what is answered, each as a branch of its token tree."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.data.shapes.motion import boxes
+from bridge_stg.data.shapes.objects import Scene
+from bridge_stg.data.shapes.questions import Question, captions, questions
+from bridge_stg.data.shapes.world import make_scene
+from bridge_stg.geometry.spans import frame_pairs, pair_times
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.temporal_alignment import ClipLayout
+from bridge_stg.model.token_layout import IGNORE, Branch
+from bridge_stg.prompting.templates import WINDOW_WORDINGS, choices_text, scan_text, seen_text, window_text
+from bridge_stg.prompting.timestamps import timestamp_text
+from bridge_stg.training.shapes_frames import sample_times
+
+MOMENT = "What happens at this time? {time}"
+# Says who is meant before <det>, so that the bridging queries can read it.
+NAMED = "Here is the {name}."
+BEFORE, AFTER = "before", "after"
+
+
+def caption_branches(
+    scene: Scene,
+    times: NDArray[np.float64],
+    layout: ClipLayout,
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> list[Branch]:
+    """What every object does in one frame pair, attached right after the pair."""
+    pairs = frame_pairs(len(times))
+    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])  # a repeated frame shows no motion
+    texts = {
+        int(pair): captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]])) for pair in whole
+    }
+    # Objects rest most of the time; pairs in which something happens are drawn more often.
+    busy = np.array(
+        [1.0 + 3.0 * sum(not text.endswith("rests") for text in texts[int(pair)]) for pair in whole]
+    )
+    drawn = rng.choice(whole, size=min(count, len(whole)), replace=False, p=busy / busy.sum())
+    return [
+        processor.caption_branch(caption_text(texts[int(pair)]), layout, int(pair)) for pair in np.sort(drawn)
+    ]
+
+
+def moment_branches(
+    scene: Scene,
+    times: NDArray[np.float64],
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> list[Branch]:
+    """What every object does at a given time, asked after the clip."""
+    pairs, stamps = frame_pairs(len(times)), pair_times(times)
+    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
+    found = []
+    for pair in rng.permutation(whole)[:count]:
+        text = caption_text(captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]])))
+        question = MOMENT.format(time=timestamp_text(float(stamps[pair])))
+        found.append(processor.branch("vqa", question, text, locates=False))
+    return found
+
+
+def scan_branches(
+    asked: list[Question],
+    scene: Scene,
+    slots: NDArray[np.float64],
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> list[Branch]:
+    """Who is meant, and whether the action is to be seen in every second, each to be judged from the clip.
+
+    The model reads random words where it has to say the true ones, because a scan is easily continued from the
+    words before, and then nothing is learned from the clip (docs/log.md).
+    """
+    found = []
+    for question in spread(asked, "vtg", count):
+        assert question.object_index is not None
+        assert question.kind is not None
+        name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
+        seen = seen_in_pairs(scene, question, slots)
+        words = (BEFORE, question.kind.split()[-1], AFTER)
+        read = [words[place] for place in rng.integers(3, size=len(seen))]
+        true = scan_words(question.kind, seen, read)
+        wrong = [words[words.index(word) - 1] for word in true]
+        said, differs, shown = (
+            processor.branch("vtg", question.query, _scan(name, question.kind, seconds, scan), locates=False)
+            for scan in (true, wrong, read)
+        )
+        # The name and the words are learned; the seconds between them are known beforehand.
+        differ = [ours != theirs for ours, theirs in zip(said.ids, differs.ids, strict=True)]
+        labels = tuple(
+            label if word or index < differ.index(True) else IGNORE
+            for index, (label, word) in enumerate(zip(said.labels, differ, strict=True))
+        )
+        found.append(Branch(ids=shown.ids, labels=labels))
+    return found
+
+
+def _scan(name: str, kind: str, seconds: list[int], words: list[str]) -> str:
+    return scan_text(name, kind, list(zip(seconds, words, strict=True)))
+
+
+def seen_in_pairs(scene: Scene, question: Question, slots: NDArray[np.float64]) -> list[bool]:
+    """Whether the action asked about fills more than half of each slot (P, 2) of time and is in the frame."""
+    assert question.object_index is not None
+    item = scene.objects[question.object_index]
+    _, visible = boxes(scene, slots.mean(axis=1))
+    return [
+        bool(shown) and item.doing(first, last) == question.kind
+        for (first, last), shown in zip(slots.tolist(), visible[question.object_index], strict=True)
+    ]
+
+
+def scan_words(kind: str, seen: list[bool], read: list[str] | None = None) -> list[str]:
+    """The word of each second; "after" once the action was named in ``read``, by default the words themselves.
+
+    The action's own word instead of a yes: it is what the model sees and what it is asked for, and the sum of
+    both evidences is all that it takes to say it.
+    """
+    words: list[str] = []
+    named = False
+    for number, shown in enumerate(seen):
+        words.append(kind.split()[-1] if shown else AFTER if named else BEFORE)
+        named |= (words if read is None else read)[number] == kind.split()[-1]
+    return words
+
+
+def window_branches(
+    asked: list[Question],
+    scene: Scene,
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+    slots: NDArray[np.float64],
+) -> list[Branch]:
+    """Temporal grounding: a scan and the window."""
+    return [
+        processor.branch("vtg", question.query, window_answer(scene, question, rng, slots), locates=False)
+        for question in spread(asked, "vtg", count)
+    ]
+
+
+def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Generator) -> list[Branch]:
+    """Windows to be read off the scans of another scene, which is not shown: what a window means, in words."""
+    if not count:
+        return []
+    scene = make_scene(int(rng.integers(2**40)))
+    times = sample_times(scene, processor.config.sample_fps)
+    slots = times[frame_pairs(len(times))]
+    found = []
+    for question in spread(questions(scene, rng), "vtg", count):
+        answer = window_answer(scene, question, rng, slots)
+        told = processor.branch("vtg", question.query, answer, locates=False)
+        window = processor.plain_ids(answer[answer.index(".") + 1 :])
+        # The scan cannot be known without the clip; what follows from it can.
+        known = len(told.ids) - len(window) - 1
+        labels = (*(IGNORE,) * known, *told.labels[known:])
+        found.append(Branch(ids=told.ids, labels=labels, attach=0))
+    return found
+
+
+def choice_branches(asked: list[Question], count: int, processor: BridgeSTGProcessor) -> list[Branch]:
+    """Multiple choice: the letter of the answer."""
+    return [
+        processor.branch(
+            "vqa", choices_text(question.query, question.choices), question.choice_letter or "", False
+        )
+        for question in spread(asked, "vqa", count)
+    ]
+
+
+def spread(asked: list[Question], task: str, count: int) -> list[Question]:
+    """Up to ``count`` questions of a task about different events as far as there are any."""
+    pool = [question for question in asked if question.task == task]
+    first: dict[object, Question] = {}
+    for question in pool:
+        first.setdefault((question.object_index, question.window, question.answer), question)
+    chosen = list(first.values())[:count]
+    rest = [question for question in pool if question not in chosen]
+    return chosen + rest[: count - len(chosen)]
+
+
+def window_answer(
+    scene: Scene, question: Question, rng: np.random.Generator, slots: NDArray[np.float64]
+) -> str:
+    """A scan of the frame pairs, whose first and last second are ``slots`` (P, 2), and then the window."""
+    assert question.window is not None
+    assert question.object_index is not None
+    assert question.kind is not None
+    text = window_text(question.window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
+    name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
+    seen = seen_in_pairs(scene, question, slots)
+    scan = _scan(name, question.kind, seconds, scan_words(question.kind, seen))
+    # An action that is over before it fills half of a pair is seen at the second it begins.
+    shown = [second for second, here in zip(seconds, seen, strict=True) if here] or [int(question.window.start)]
+    return f"{scan} {seen_text(shown[0], shown[-1])} {text}"
+
+
+def caption_text(phrases: list[str]) -> str:
+    """The phrases of a caption as one sentence."""
+    return ", ".join(phrases) if phrases else "nothing"
