@@ -43,7 +43,7 @@ from bridge_stg.training.optimization import (
 )
 from bridge_stg.training.progress import RunLog, TokenGroups
 from bridge_stg.training.stages import build_model, export, underlying, write_checkpoint
-from bridge_stg.training.step_data import Batch, GeneratedClips, StepData, count_step
+from bridge_stg.training.step_data import Batch, StepData, count_step, open_source
 from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
 from bridge_stg.training.validation import MakeJudge, Validation, agreed
 from bridge_stg.training.vision_cells import ProbeOutput
@@ -86,7 +86,7 @@ def train(
     set_seed(config.data.seed)
     model, processor = build_model(config)
     model.train()
-    source = GeneratedClips(config, processor, parts)
+    source = open_source(config, processor, parts, out)
     data = StepData(
         source,
         config.optim.steps,

@@ -6,6 +6,7 @@ loss is a sum divided by a count of the whole step, so the gradient does not dep
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from bridge_stg.errors import InputError
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.record_source import AnnotatedClips
 from bridge_stg.training.shapes_clips import build_batch, clip_seeds
 from bridge_stg.training.vision_cells import UNKNOWN, build_cells, cell_seeds
 
@@ -61,6 +63,23 @@ class GeneratedClips:
     def names(self, step: int, share: slice) -> list[str]:
         seeds = cell_seeds(self.config, step) if self.cells else clip_seeds(self.config, step, self.steps)
         return [f"clip {seed}" for seed in seeds[share]]
+
+
+def open_source(
+    config: TrainConfig, processor: BridgeSTGProcessor, parts: int = 1, run_folder: Path | None = None
+) -> StepSource:
+    """Annotated videos if the configuration names some, else generated clips.
+
+    Args:
+        parts: a step is split into; processes times accumulate.
+        run_folder: where unusable clips are written down.
+
+    Raises:
+        InputError: a step cannot be split into so many parts, or a source cannot be read.
+    """
+    if config.data.records is not None:
+        return AnnotatedClips(config, processor, parts, run_folder)
+    return GeneratedClips(config, processor, parts)
 
 
 class StepData(Dataset[list[Batch]]):
