@@ -4,8 +4,9 @@
 
 Records with random tubes are generated and written; then the store is opened a first time (which unpacks it
 into a cache), a second time, and by ``--workers`` processes at once, each of which reads ``--reads`` random
-records. ``private`` is the memory that only this process holds; ``resident`` counts shared mapped pages too,
-which the system takes back when it needs them.
+records. Memory is taken while all of them have the store open: ``own`` is what only this process can use,
+``cost`` adds its share of the mapped pages, which all processes read from the same memory, and ``resident``
+counts those in full. Mapped pages are a cache of the file: the system takes them back when it needs them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ import numpy as np
 import psutil
 
 from bridge_stg.data.records import TruthRecord
-from bridge_stg.data.store import RecordStore, write_store
+from bridge_stg.data.store import GROUP_ROWS, RecordStore, write_store
+
+# Where the processes of one measurement wait for each other; filled when a process starts.
+_meet: list[Any] = []
 
 
 def main() -> None:
@@ -49,7 +53,10 @@ def main() -> None:
         # Fresh processes, as a data loader on every platform starts them.
         jobs = [(str(store), str(cache), arguments.reads, seed) for seed in range(arguments.workers)]
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
+        together = context.Barrier(arguments.workers)
+        with ProcessPoolExecutor(
+            arguments.workers, mp_context=context, initializer=meet_at, initargs=(together,)
+        ) as pool:
             report["workers"] = list(pool.map(read_some, *zip(*jobs, strict=True)))
     if arguments.json:
         print(json.dumps(report, indent=2))
@@ -61,20 +68,23 @@ def main() -> None:
     print(f"first open {report['first_open_s']:.2f} s, every further one {report['open_s']:.2f} s")
     for number, worker in enumerate(report["workers"]):
         print(
-            f"worker {number}: open {worker['open_s']:.2f} s, {worker['reads_per_s']:,.0f} records/s, private "
-            f"{worker['private_mb']:.0f} MB (imports alone {worker['imports_mb']:.0f}), resident "
-            f"{worker['resident_mb']:.0f} MB"
+            f"worker {number}: open {worker['open_s']:.2f} s, {worker['reads_per_s']:,.0f} records/s, own "
+            f"{worker['own_mb']:.0f} MB (imports alone {worker['imports_mb']:.0f}), "
+            f"cost {worker['cost_mb']:.0f} MB, resident {worker['resident_mb']:.0f} MB"
         )
 
 
 def generated(records: int, boxes: int) -> Iterator[TruthRecord]:
     """Records as of a large data set: sentences of 60 letters, tubes of half to one and a half ``boxes``."""
     rng = np.random.default_rng(0)
-    for number in range(records):
-        length = int(rng.integers(boxes // 2, boxes + boxes // 2 + 1))
-        start = int(rng.integers(0, 600))
+    # Drawn once and used in turn: more of them than the store compresses together, so that it cannot profit.
+    tubes = []
+    for length in rng.integers(boxes // 2, boxes + boxes // 2 + 1, 2 * GROUP_ROWS).tolist():
         low = rng.integers(0, 200, (length, 2)) + rng.random((length, 2))
-        corners = np.round(np.concatenate([low, low + rng.integers(5, 200, (length, 2))], axis=1), 2).tolist()
+        corners = np.concatenate([low, low + rng.integers(5, 200, (length, 2))], axis=1).round(2).tolist()
+        tubes.append([tuple(box) for box in corners])
+    for number in range(records):
+        tube, start = tubes[number % len(tubes)], int(rng.integers(0, 600))
         yield TruthRecord(
             id=f"generated/train/{number}/caption0",
             task="stvg",
@@ -85,8 +95,8 @@ def generated(records: int, boxes: int) -> Iterator[TruthRecord]:
             width=640,
             height=480,
             query=f"the adult in the coat number {number} walks towards the child beside the table.",
-            window=(start, start + length),
-            boxes={start + offset: tuple(box) for offset, box in enumerate(corners)},
+            window=(start, start + len(tube)),
+            boxes=dict(enumerate(tube, start)),
             split="train",
             source="generated",
             category="adult",
@@ -94,12 +104,17 @@ def generated(records: int, boxes: int) -> Iterator[TruthRecord]:
         )
 
 
+def meet_at(barrier: Any) -> None:
+    _meet.append(barrier)
+
+
 def read_some(store: str, cache: str, reads: int, seed: int) -> dict[str, float]:
     """Open the store and read random records of it; what that took and what this process then holds."""
     import datasets  # noqa: F401 - its own memory is measured apart
 
     process = psutil.Process()
-    imports = process.memory_full_info().uss
+    before = process.memory_info()
+    imports = before.rss - before.shared
     started = time.perf_counter()
     records = RecordStore(store, cache)
     opened = time.perf_counter() - started
@@ -108,12 +123,15 @@ def read_some(store: str, cache: str, reads: int, seed: int) -> dict[str, float]
     for index in order.tolist():
         assert records[index].boxes
     seconds = time.perf_counter() - started
+    _meet[0].wait()
     held = process.memory_full_info()
+    _meet[0].wait()
     return {
         "open_s": opened,
         "reads_per_s": reads / seconds,
         "imports_mb": imports / 1e6,
-        "private_mb": held.uss / 1e6,
+        "own_mb": (held.rss - held.shared) / 1e6,
+        "cost_mb": held.pss / 1e6,
         "resident_mb": held.rss / 1e6,
     }
 
