@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from dataclasses import replace
@@ -111,6 +112,16 @@ def test_questions_of_one_clip_go_together() -> None:
         ("b.mp4", None, ["c"]),
     ]
     assert [clip.span for clip in found] == [None, TimeSpan(0.4, 3.6), None]
+
+
+def test_an_object_to_track_is_asked_for_with_its_first_box() -> None:
+    """A data set that names only the class of the object gives the box in its annotation."""
+    held = dataclasses.replace(record("a", "vot"), query="panda", boxes={0: (16.0, 12.0, 32.0, 24.0)})
+    (found,) = group_questions([held], "vot")
+    sides = [
+        round(1000 * side) for side in (16 / held.width, 12 / held.height, 32 / held.width, 24 / held.height)
+    ]
+    assert found.queries == [f"panda at {sides}"]
 
 
 def test_the_frame_of_a_rec_question() -> None:

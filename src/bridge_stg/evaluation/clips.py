@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from bridge_stg.data.question_text import question_text
 from bridge_stg.data.records import Task, TruthRecord
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.spans import frame_time, frames_to_span
-from bridge_stg.prompting.templates import choices_text
 from bridge_stg.types import TimeSpan
 
 
@@ -42,11 +42,12 @@ class ClipQuestions:
 
     @property
     def queries(self) -> list[str]:
-        """What the model is asked, in the words of the record, with its choices if it has any."""
-        return [
-            choices_text(record.query, record.choices) if record.choices else record.query
-            for record in self.records
-        ]
+        """What the model is asked: the words it was trained with.
+
+        Raises:
+            DataError: an object to track has no box to begin with.
+        """
+        return [question_text(record) for record in self.records]
 
 
 def choose_task(records: Sequence[TruthRecord], wanted: Task | None, path: Path) -> Task:
