@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -84,22 +85,26 @@ def test_the_machine_is_measured() -> None:
     del held
 
 
-def test_the_benchmark_prints_what_it_promises() -> None:
-    words = ["--scale", "shapes", "--steps", "1", "--warm-up", "1", "--clips", "1", "--json"]
-    command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
+def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """What ``python benchmarks/training.py ... --json`` prints, in this process."""
+    monkeypatch.setattr(sys, "argv", ["training.py", *words, "--json"])
+    runpy.run_path(str(ROOT / "benchmarks" / "training.py"), run_name="__main__")
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_benchmark_prints_what_it_promises(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = benchmark(monkeypatch, capsys, "--steps", "1", "--warm-up", "1", "--clips", "1")
     for name in ("samples_per_second", "tokens_per_second", "mfu", "peak_memory_gb", "operations_per_sample"):
         assert found[name] > 0
     assert found["mfu"] < 1
 
 
-def test_the_8b_is_counted_without_its_weights() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), "--scale", "8b", "--count", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout)
+def test_the_8b_is_counted_without_its_weights(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = benchmark(monkeypatch, capsys, "--scale", "8b", "--count")
     assert found["parameters"] > 8_767_123_696
     # 2 passes of 2 operations for each of the 6.9 billion weights of the language layers, and more.
     assert found["operations_per_sample"] > 4 * 6.9e9 * found["tokens_per_sample"]

@@ -55,8 +55,7 @@ def train(
 
     torch.set_num_threads(threads or choose_threads())
     with _Progress() as progress:
-        checkpoint = run(config, folder, progress.say, judge=Judge, on_step=progress.update)
-        progress.say(f"wrote {checkpoint}")
+        run(config, folder, progress.say, judge=Judge, on_step=progress.update)
 
 
 def read_configuration(path: Path, settings: list[str] | None = None) -> TrainConfig:

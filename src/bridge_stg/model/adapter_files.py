@@ -56,7 +56,13 @@ def save_adapters(
         save_file(tensors, folder / file, metadata={"format": "pt"})
     processor.save_pretrained(folder)
     rank, alpha = lora_size(model)
-    about = {"schema": SCHEMA, "base": base, "fingerprint": fingerprint(model), "rank": rank, "alpha": alpha}
+    about = {
+        "schema": SCHEMA,
+        "base": base,
+        "fingerprint": fingerprint(model, state),
+        "rank": rank,
+        "alpha": alpha,
+    }
     (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -125,8 +131,11 @@ def is_adapter_folder(folder: str | Path) -> bool:
 
 
 @torch.no_grad()
-def fingerprint(model: BridgeSTGForVideoGrounding) -> str:
+def fingerprint(model: BridgeSTGForVideoGrounding, state: dict[str, Tensor] | None = None) -> str:
     """A hash of Qwen3-VL's norms and biases: two bases that differ in training differ in these.
+
+    Args:
+        state: all weights by name where the model itself holds only a share of them.
 
     Of bfloat16 values, so that it does not depend on the precision the base was loaded in.
     """
@@ -134,7 +143,7 @@ def fingerprint(model: BridgeSTGForVideoGrounding) -> str:
     for name, parameter in sorted(model.mllm.named_parameters()):
         if parameter.ndim == 1:
             # Names differ once the projections are wrapped; norms and biases keep their order and their values.
-            value = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
+            value = parameter if state is None else state[f"mllm.{name}"]
             digest.update(value.detach().cpu().bfloat16().view(torch.int16).numpy().tobytes())
             digest.update(name.replace(".base_layer", "").encode())
     return digest.hexdigest()

@@ -173,6 +173,7 @@ def train(
     if main:
         export(accelerator.unwrap_model(model), processor, config, out, state)
     accelerator.wait_for_everyone()
+    say(f"wrote {out / 'checkpoint'}")
     accelerator.end_training()
     return out / "checkpoint"
 
