@@ -25,11 +25,16 @@ def build(
         bool, typer.Option("--annotations-only", help="Do not look for videos and pictures.")
     ] = False,
     fps: Annotated[
-        float | None, typer.Option(help="Frames per second of frames without a rate (revos); default 2.")
+        float | None,
+        typer.Option(help="Frames per second where no rate is known (revos: 2 if left out; custom)."),
     ] = None,
     one_based_boxes: Annotated[
-        bool, typer.Option("--one-based-boxes", help="Subtract 1 from pixel coordinates (got10k).")
+        bool, typer.Option("--one-based-boxes", help="Subtract 1 from pixel coordinates (got10k, mot files).")
     ] = False,
+    annotation_format: Annotated[
+        str | None,
+        typer.Option("--format", help="custom: jsonl, csv, cvat, mot or labelstudio; default: what is there."),
+    ] = None,
     truth: Annotated[
         bool, typer.Option("--truth", help="Also write truth.jsonl, for predict and score.")
     ] = False,
@@ -50,6 +55,7 @@ def build(
             frame_rate=fps,
             one_based_boxes=one_based_boxes,
             truth=truth,
+            annotation_format=annotation_format,
             progress=lambda text, done, total: bar.update(
                 task, description=text, completed=done, total=total or None
             ),

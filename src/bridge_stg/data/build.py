@@ -96,6 +96,7 @@ def build(
     frame_rate: float | None = None,
     one_based_boxes: bool = False,
     truth: bool = False,
+    annotation_format: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> BuildReport:
     """Read data set ``name`` from ``root`` and write it to ``out``, which appears when everything is in it.
@@ -107,7 +108,7 @@ def build(
         split: one of the data set's; None is all of them.
         max_skipped: the largest share of items that may be left out for being unusable.
         annotations_only: do not look for videos and pictures.
-        frame_rate, one_based_boxes, progress: see :class:`Request`.
+        frame_rate, one_based_boxes, annotation_format, progress: see :class:`Request`.
         truth: write ``truth.jsonl`` too.
 
     Raises:
@@ -116,9 +117,13 @@ def build(
         InputError: an option that does not fit, or ``out`` cannot be used.
     """
     source = _source(name, split, annotations_only, frame_rate, one_based_boxes)
+    if annotation_format is not None and annotation_format not in source.formats:
+        known = ", ".join(source.formats) or f"leave it out, {name} has one of its own"
+        raise InputError(f"no format {annotation_format!r} of {name}; there are: {known}")
     if not 0 <= max_skipped <= 1:
         raise InputError(f"--max-skipped must be a share from 0 to 1, got {max_skipped}")
-    request = Request(DataFolder(root), "", not annotations_only, frame_rate, one_based_boxes)
+    folder = DataFolder(root)
+    request = Request(folder, "", not annotations_only, frame_rate, one_based_boxes, annotation_format)
     if progress is not None:
         request = replace(request, progress=progress)
     unfinished = _unfinished(out, root)

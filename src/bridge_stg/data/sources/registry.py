@@ -9,6 +9,7 @@ from functools import partial
 from bridge_stg.data.sources import (
     charades_sta,
     clevrer,
+    custom,
     got10k,
     hcstvg,
     nextqa,
@@ -27,7 +28,8 @@ class Source:
 
     ``read`` gives one outcome per annotated item of a split, in an order that depends on the files alone.
     ``without_truth`` says of other splits why they cannot be built. ``needs_videos`` says what only the videos
-    know, for data sets that cannot be built from annotations.
+    know, for data sets that cannot be built from annotations. ``formats`` are those of which a user has written
+    one.
     """
 
     read: Callable[[Request], Iterator[Outcome]]
@@ -36,6 +38,7 @@ class Source:
     needs_videos: str = ""
     takes_frame_rate: bool = False
     takes_one_based_boxes: bool = False
+    formats: tuple[str, ...] = ()
 
 
 SOURCES: dict[str, Source] = {
@@ -53,4 +56,11 @@ SOURCES: dict[str, Source] = {
     "clevrer": Source(clevrer.read, clevrer.SPLITS, clevrer.HIDDEN),
     "video-mme": Source(video_mme.read, video_mme.SPLITS, needs_videos="how long and how fast its videos are"),
     "revos": Source(revos.read, revos.SPLITS, takes_frame_rate=True),
+    "custom": Source(
+        custom.read,
+        custom.SPLITS,
+        takes_frame_rate=True,
+        takes_one_based_boxes=True,
+        formats=tuple(custom.FORMATS),
+    ),
 }
