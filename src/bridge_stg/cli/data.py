@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from bridge_stg.cli.data_build import build
+from bridge_stg.cli.data_doctor import doctor
 
 app = typer.Typer(add_completion=False)
 app.command()(build)
+app.command()(doctor)
 
 
 @app.callback()
