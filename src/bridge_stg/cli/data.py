@@ -9,10 +9,12 @@ import typer
 
 from bridge_stg.cli.data_build import build
 from bridge_stg.cli.data_doctor import doctor
+from bridge_stg.cli.data_export import export
 
 app = typer.Typer(add_completion=False)
 app.command()(build)
 app.command()(doctor)
+app.command()(export)
 
 
 @app.callback()

@@ -21,6 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ground": ("bridge_stg.cli.ground:ground", "Find sentences in a video: when, and where in each frame."),
     "train": ("bridge_stg.cli.train:train", "Train a model from a recipe or a configuration file."),
     "merge": ("bridge_stg.cli.merge:merge", "Merge what LoRA tuning learned into one checkpoint folder."),
+    "export": (
+        "bridge_stg.cli.export:export",
+        "Write what ground found for CVAT, Label Studio, MOTChallenge or COCO.",
+    ),
     "data": ("bridge_stg.cli.data:app", "Make and inspect data sets."),
     "predict": ("bridge_stg.cli.predict:predict", "Answer every question of a benchmark."),
     "score": ("bridge_stg.cli.score:score", "Score predictions against the truth."),
@@ -37,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 EXIT_FAILURE = 1
 EXIT_BAD_INPUT = 2
+LONGEST_LINE = 1000
 
 
 class LazyGroup(TyperGroup):
@@ -105,7 +110,9 @@ def _report(problem: Exception) -> int:
             f"{type(problem).__name__}: {problem} (run again with --debug for details)",
             EXIT_FAILURE,
         )
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    line = " ".join(message.split())
+    # A name out of a broken file can be of any length.
+    print("error: " + (line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + " ..."), file=sys.stderr)
     return code
 
 
