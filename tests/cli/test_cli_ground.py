@@ -462,6 +462,8 @@ def test_predict_on_a_device_that_is_not_there(benchmark: Path, small_checkpoint
         (["shapes", "--set", "optim.steps=0"], "optim.steps"),
         (["shapes", "--threads", "0"], "--threads"),
         (["shapes", "--set", "base=/nowhere"], "is not a folder"),
+        (["shapes", "--data", "/nowhere"], "leave out --data"),
+        (["lora-2b-1x24gb", "--data", "/nowhere"], "base 'checkpoints/bridge-stg-2b' is not a folder"),
     ],
 )
 def test_train_refuses(words: list[str], part: str, tmp_path: Path) -> None:

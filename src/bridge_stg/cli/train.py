@@ -25,6 +25,9 @@ def train(
         str, typer.Argument(help="A recipe's name, or a configuration in a .yaml or .json file.")
     ],
     out: Annotated[Path | None, typer.Option(help="The run's folder; default: runs/<name>.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The folder of the annotated data sets: data.records.root.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change one value: --set optim.lr=5e-5; may be repeated.")
     ] = None,
@@ -35,6 +38,7 @@ def train(
     Several processes: accelerate launch --num_processes 8 -m bridge_stg.cli.main train RECIPE
     """
     from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
+    from bridge_stg.errors import InputError
     from bridge_stg.training.configuration import override
     from bridge_stg.training.recipes import recipe as named
 
@@ -43,6 +47,10 @@ def train(
         config = read_configuration(path, settings)
     else:
         config = override(named(recipe), settings or [])
+    if data is not None:
+        if config.data.records is None:
+            raise InputError(f"{recipe}: trains on generated clips; leave out --data")
+        config = override(config, [f"data.records.root={data}"])
     folder = out or Path("runs") / config.name
     check_writable(folder)
 

@@ -119,5 +119,8 @@ def write_checkpoint(
 
 def _folder(base: str | None) -> str:
     if base is None or not Path(base).is_dir():
-        raise InputError(f"base {base!r} is not a folder; run the recipe of the stage before first")
+        raise InputError(
+            f"base {base!r} is not a folder; it is what the recipe of the stage before writes, "
+            "or what assemble() saved (docs/training_data.md)"
+        )
     return base
