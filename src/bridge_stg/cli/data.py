@@ -10,11 +10,15 @@ import typer
 from bridge_stg.cli.data_build import build
 from bridge_stg.cli.data_doctor import doctor
 from bridge_stg.cli.data_export import export
+from bridge_stg.cli.data_extract_frames import extract_frames
+from bridge_stg.cli.data_synthesize import synthesize
 
 app = typer.Typer(add_completion=False)
 app.command()(build)
 app.command()(doctor)
+app.command("extract-frames")(extract_frames)
 app.command()(export)
+app.command()(synthesize)
 
 
 @app.callback()

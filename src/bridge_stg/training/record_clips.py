@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge_stg.data.cached_sampling import cached_or_sampled
 from bridge_stg.data.frame_selection import select_frames
 from bridge_stg.data.question_text import question_text
 from bridge_stg.data.records import TruthRecord
@@ -26,7 +27,6 @@ from bridge_stg.prompting.templates import (
 from bridge_stg.training.clips import Rows, TrainingClip, collate_clips
 from bridge_stg.training.configuration import DataConfig
 from bridge_stg.types import SampledVideo, TimeSpan
-from bridge_stg.video.sampling import sample_video
 
 LOCATED_TASKS = ("stvg", "vot", "rec")
 # A video may be this much wider or narrower than annotated before its boxes are taken for another video's.
@@ -81,12 +81,12 @@ def read_clip(record: TruthRecord, path: Path, processor: BridgeSTGProcessor) ->
         frame = next(iter(record.boxes), record.clip[0])
         moment = 0.0 if record.media == "image" else frame_time(frame, record.fps)
         span = TimeSpan(moment, moment)
-        video = sample_video(path, rate, size, span, times)
+        video = cached_or_sampled(path, rate, size, span, times)
         extent = span
     else:
         extent = frames_to_span(*record.clip, record.fps)
         whole = record.clip == (0, record.frame_count)
-        video = sample_video(path, rate, size, None if whole else extent, times)
+        video = cached_or_sampled(path, rate, size, None if whole else extent, times)
         if video.info.duration < extent.end - 1 / rate:
             raise DataError(
                 f"{path}: lasts {video.info.duration:.1f} s, the clip of record {record.id!r} ends at "
