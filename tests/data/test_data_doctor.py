@@ -265,6 +265,8 @@ def test_what_is_kept_is_never_taken_for_something_else(folder: Path) -> None:
         examine(lines(folder, record("q")), folder / "out")
     with pytest.raises(DataError, match=r"neither store\.json nor truth\.jsonl"):
         examine(folder / "out", folder / "out2")
+    with pytest.raises(DataError, match=r"neither store\.json nor truth\.jsonl"):
+        examine(folder / "a.mp4", folder / "out2")
     with pytest.raises(InputError, match="no such folder"):
         examine(folder, folder / "out2", videos=folder / "nothing")
 

@@ -93,7 +93,7 @@ class RecordFolder:
             self._store = RecordStore(place)
             return
         self._truth = place if place.is_file() else place / "truth.jsonl"
-        if not self._truth.is_file():
+        if self._truth.suffix != ".jsonl" or not self._truth.is_file():
             raise DataError(
                 f"{place}: holds neither store.json nor truth.jsonl; give a folder made by "
                 "bridge-stg data build"
