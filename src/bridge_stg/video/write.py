@@ -30,12 +30,15 @@ class VideoWriter:
         path: ends in ``.mp4``; missing folders are made.
         width, height: pixels of the frames to come.
         fps: exact frames per second; for a variable rate, the average.
+        reproducible: the same frames give the same bytes, for some more time and larger files.
 
     Raises:
         InputError: the path is not an .mp4 or cannot be written.
     """
 
-    def __init__(self, path: str | Path, width: int, height: int, fps: Fraction) -> None:
+    def __init__(
+        self, path: str | Path, width: int, height: int, fps: Fraction, reproducible: bool = False
+    ) -> None:
         self.path = Path(path)
         self.width, self.height, self.fps = width, height, Fraction(fps)
         if self.path.suffix.lower() != ".mp4":
@@ -56,15 +59,19 @@ class VideoWriter:
         self._container = av.open(
             f"file:{self._partial}", "w", format="mp4", options={"movflags": "+faststart"}
         )
-        self._stream = self._container.add_stream(
-            "libx264", rate=self.fps, options={"crf": "20", "preset": "veryfast"}
-        )
+        options = {"crf": "20", "preset": "veryfast"}
+        if reproducible:
+            # The encoder's look ahead gave other bytes in some of many runs, even with one thread.
+            options |= {"bf": "0", "mbtree": "0", "rc-lookahead": "0"}
+        self._stream = self._container.add_stream("libx264", rate=self.fps, options=options)
         self._stream.width, self._stream.height = width + width % 2, height + height % 2
         self._stream.pix_fmt = "yuv420p"
         self._stream.time_base = Fraction(1, self._timescale)
         context = self._stream.codec_context
         context.time_base = Fraction(1, self._timescale)
         context.flags |= CodecFlags.frame_duration
+        if reproducible:
+            context.thread_count = 1
         # Untagged HD video is read as BT.709 and small video as BT.601 by different players: say which it is.
         context.colorspace = Colorspace.ITU709
         context.color_primaries = ColorPrimaries.BT709

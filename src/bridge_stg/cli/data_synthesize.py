@@ -1,0 +1,88 @@
+"""``bridge-stg data synthesize``: tubes that fill a video become events with a beginning and an end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bridge_stg.data.records import TruthRecord
+
+Located = tuple[list["TruthRecord"], "Callable[[TruthRecord], Path]"]
+
+
+def synthesize(
+    out: Annotated[Path, typer.Option(help="New folder for the videos and their records.")],
+    revos: Annotated[Path | None, typer.Option(help="Folder of ReVOS as downloaded.")] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(help="Instead of --revos: a folder that data build wrote, or a truth.jsonl."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same data.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many samples.")] = None,
+    split: Annotated[str, typer.Option(help="ReVOS: train or valid.")] = "train",
+    fps: Annotated[float, typer.Option(help="ReVOS: frames per second of its lists of frames.")] = 2.0,
+) -> None:
+    """Insert clips of other videos before and after annotated ones, as the paper's self-collected set does."""
+    from bridge_stg.cli.prepare import check_writable, progress_bar
+    from bridge_stg.data.synthesis import synthesize as run
+    from bridge_stg.errors import InputError
+
+    if (revos is None) == (records is None):
+        raise InputError("give either --revos or --records")
+    if not 0 < fps < 1000:
+        raise InputError(f"--fps must be a positive number of frames per second, got {fps}")
+    check_writable(out.parent)
+    with progress_bar() as bar:
+        task = bar.add_task("reading", total=None)
+        given, locate = _of_revos(revos, split, fps) if revos is not None else _of_records(records or Path())
+        bar.update(task, description="writing videos")
+        report = run(
+            given,
+            locate,
+            out,
+            seed=seed,
+            limit=limit,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for reason, count in report.dropped.most_common():
+        print(f"dropped {count:,}: {reason}")
+    if report.not_reached:
+        print(f"not reached {report.not_reached:,}: --limit {limit}")
+    print(f"{report.kept:,} of {report.read:,} records became samples in {out}")
+
+
+def _of_revos(root: Path, split: str, fps: float) -> Located:
+    """The usable sentences; how many others there are is printed, for they are no records."""
+    from bridge_stg.data.sources import revos
+    from bridge_stg.data.sources.folder import DataFolder
+    from bridge_stg.data.sources.request import Request
+    from bridge_stg.errors import InputError
+
+    if split not in revos.SPLITS:
+        raise InputError(f"revos has no split {split!r}; there are: {', '.join(revos.SPLITS)}")
+    found: list[TruthRecord] = []
+    reasons: Counter[str] = Counter()
+    for outcome in revos.read(Request(DataFolder(root), split, frame_rate=fps)):
+        if outcome.record is not None:
+            found.append(outcome.record)
+        elif outcome.unusable is not None:
+            reasons[outcome.unusable.reason] += 1
+    for reason, count in reasons.most_common():
+        print(f"not used {count:,}: {reason}")
+    return found, lambda record: root / record.video
+
+
+def _of_records(place: Path) -> Located:
+    from bridge_stg.data.export import read_records
+    from bridge_stg.data.store import RecordStore
+
+    found = read_records(place)
+    if isinstance(found, RecordStore):
+        return list(found), found.path
+    folder = place.parent if place.is_file() else place
+    return list(found), lambda record: folder / record.video
