@@ -9,7 +9,6 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge_stg.data.records import Task
@@ -17,6 +16,7 @@ from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.model.answering import MAX_ANSWER_TOKENS, answer, bridge_answers, read_clip
 from bridge_stg.model.cost import ClipCost, StageClock
+from bridge_stg.model.locating import locate_frames
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.placement import check_device, choose_threads
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -26,8 +26,7 @@ from bridge_stg.video.images import is_still_image
 from bridge_stg.video.sampling import sample_video
 
 SHIPPED = ("shapes",)
-# What bounds memory: frames in QGSL at a time, and sentences that each hold a copy of the clip's cache.
-FRAMES_PER_CHUNK = 16
+# What bounds memory: every sentence of a chunk holds a copy of the clip's cache.
 SENTENCES_PER_CHUNK = 8
 Progress = Callable[[str], None]
 # Tasks whose answer has boxes; the window of vot and rec is all of the clip, whatever the model says.
@@ -288,47 +287,15 @@ class VideoGrounder:
         located = {index: span for index, span in enumerate(spans) if span is not None}
         if box_fps is None:
             wanted = {index: sampled_in_span(sampled.times, span) for index, span in located.items()}
-            tubes = self._tubes(sampled, wanted, bridge)
+            tubes = locate_frames(self.model, self.processor, sampled, wanted, bridge)
         else:
             tubes = {}
             for index, span in located.items():
                 dense = self.sample(video, fps=box_fps, span=span, times=times)
                 # The frame on screen when the window opens may have appeared before it.
-                tubes |= self._tubes(dense, {index: sampled_in_span(dense.times, span)}, bridge)
+                frames = {index: sampled_in_span(dense.times, span)}
+                tubes |= locate_frames(self.model, self.processor, dense, frames, bridge)
         return [tubes.get(index) for index in range(len(spans))]
-
-    def _tubes(
-        self, sampled: SampledVideo, wanted: dict[int, NDArray[np.int64]], bridge: Tensor
-    ) -> dict[int, Tube]:
-        """Boxes of sentence ``index`` on the sampled frames ``wanted[index]``, at least one each."""
-        localizer, device = self.model.localizer, self.model.device
-        # (sampled frame, its box in source pixels, its score), frame by frame.
-        found: dict[int, list[tuple[int, NDArray[np.float64], float]]] = {index: [] for index in wanted}
-        union = np.unique(np.concatenate(list(wanted.values()))) if wanted else np.array([], dtype=np.int64)
-        scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
-        for begin in range(0, len(union), FRAMES_PER_CHUNK):
-            chunk = union[begin : begin + FRAMES_PER_CHUNK]
-            pixels = self.processor.spatial_frames(sampled.frames[chunk]).to(device, self.model.dtype)
-            features = localizer.encode(pixels, None)
-            for index, frames in wanted.items():
-                rows = np.flatnonzero(np.isin(chunk, frames))
-                if len(rows) == 0:
-                    continue
-                place = torch.from_numpy(rows).to(device)
-                output = localizer.locate(features, place, bridge[index].expand(len(rows), -1, -1), None, None)
-                boxes, scores = output.best()
-                for row, box, score in zip(rows, boxes.cpu().double().numpy(), scores.tolist(), strict=True):
-                    found[index].append((int(chunk[row]), box * scale, float(score)))
-        tubes = {}
-        for index, rows_found in found.items():
-            frames = np.array([frame for frame, _, _ in rows_found], dtype=np.int64)
-            tubes[index] = Tube(
-                times=sampled.times[frames],
-                frames=sampled.source_frames[frames],
-                boxes=np.stack([box for _, box, _ in rows_found]),
-                scores=np.array([score for _, _, score in rows_found]),
-            )
-        return tubes
 
 
 def read_window(text: str, duration: float) -> tuple[Status, TimeSpan | None]:

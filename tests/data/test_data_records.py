@@ -50,7 +50,11 @@ def test_a_record_survives_writing_and_reading(tmp_path: Path) -> None:
         ({"boxes": {"20": [1, 2, 3]}}, "box of frame 20 must be 4 numbers"),
         ({"boxes": {"20": [1, 2, 3, "4"]}}, "box of frame 20 must be 4 numbers"),
         ({"boxes": {"20": [1, 2, 3, float("nan")]}}, "must be 4 finite numbers"),
+        ({"boxes": {"20": [1, 2, 3, 1e300]}}, "must be 4 finite numbers within 1e"),
         ({"boxes": {"20": [3, 2, 1, 4]}}, "negative size"),
+        ({"fps": 1e300}, "fps must be positive, 1e-06 to 1e"),
+        ({"fps": 1e-300}, "fps must be positive, 1e-06 to 1e"),
+        ({"frame_count": 10**12}, "can be 100000000 at most"),
         ({"window": [1]}, "window must be two frame numbers"),
         ({"window": [1, 2, 3]}, "window must be two frame numbers"),
         ({"window": [1.5, 2]}, "window must be two frame numbers"),
@@ -97,4 +101,18 @@ def test_a_line_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "truth.jsonl", LINE)
     path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
     with pytest.raises(DataError, match=r"truth\.jsonl:2: not a JSON line"):
+        read_truth(path)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "truth.jsonl", LINE)
+    plain = read_truth(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_truth(path) == plain
+
+
+def test_brackets_without_end_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "truth.jsonl"
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"truth\.jsonl:1: not a JSON line"):
         read_truth(path)

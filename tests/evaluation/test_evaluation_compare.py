@@ -149,6 +149,12 @@ def test_the_order_of_the_queries_does_not_matter(place: Path) -> None:
         ({"m": [1, float("nan"), 3]}, {}, r"b\.json: a value of its queries is not a number"),
         ({"m": [1, 2, 3]}, {"queries": {"weight": [1, 0, 1]}}, "a weight is not positive"),
         ({"m": [1, 2, 3]}, {"queries": {"m": "abc"}}, r"b\.json: missing or malformed field"),
+        ({"m": [1, 2, 3]}, {"queries": {"weight": [1, float("inf"), 1]}}, "a weight is not positive, or not"),
+        ({"m": [1, 2, 3]}, {"queries": {"id": ["q0", ["q1"], "q2"]}}, "must be lists of texts"),
+        ({"m": [1, 2, 3]}, {"queries": {"m": ["1", "2", "3"]}}, "must be lists of numbers"),
+        ({"m": [1, 2, 3]}, {"n": float("inf")}, r"b\.json: missing or malformed field"),
+        ({"m": [1, 2, 3]}, {"metrics": {"m": 2.5}}, r"m is 2\.5, but its column has mean 2\.0000"),
+        ({"m": [1, 2, 3]}, {"metrics": {"m": float("nan")}}, r"m is nan, but its column has mean 2\.0000"),
         ({"m": [1, 2, 3]}, {"metrics": {"other": 1}}, r"b\.json: missing or malformed field: 'other'"),
     ],
 )

@@ -187,6 +187,16 @@ def test_a_place_that_cannot_be_written_is_named(files: tuple[Path, Path], tmp_p
             [answer_line("half", boxes=[{"time": 2.0, "box": [1, 2, 3, 10**400]}])],
             r"prediction 'half': .*too large",
         ),
+        ([answer_line("half", 0.0, 1e308)], "prediction 'half': a window reaches beyond 1e"),
+        ([answer_line("half", -1e300, 4.0)], "prediction 'half': a window reaches beyond 1e"),
+        (
+            [answer_line("half", windows=[{"start": 2, "end": 4, "score": 10**400}])],
+            r"prediction 'half': .*too large",
+        ),
+        (
+            [answer_line("half", boxes=[{"time": 1e308, "box": BOX}])],
+            r"prediction 'half': a box or its time is not a finite number within 1e",
+        ),
         ([answer_line("half") | {"id": 7}], r"answers\.jsonl:1: prediction 7: .*id must be text, got '7'"),
         ([answer_line("half") | {"text": None}], r"prediction 'half': .*text must be text, got 'None'"),
         ([answer_line("half") | {"choice": 2}], r"prediction 'half': .*choice must be text, got '2'"),
@@ -227,7 +237,10 @@ def test_a_truncated_line_is_named(files: tuple[Path, Path]) -> None:
         ({"boxes": {"20": [1, 2, float("nan"), 4]}}, "record 'bad': box of frame 20 must be 4 finite numbers"),
         ({"boxes": {"20": BOX, "21": [30, 10, 10, 30]}}, "record 'bad': box of frame 21 has negative size"),
         ({"boxes": {"20": BOX, "020": BOX}}, "record 'bad': .*every frame number written once"),
-        ({"boxes": {"20": [1, 2, 3, 10**400]}}, "record 'bad': .*too large"),
+        (
+            {"boxes": {"20": [1, 2, 3, 10**400]}},
+            r"record 'bad': box of frame 20 must be 4 finite numbers within 1e\+09",
+        ),
         ({"task": "vqa", "choices": ["x", "y"], "choice": "C"}, r"choice 'C' is not the letter of .*\(A, B\)"),
         ({"task": "vqa", "choice": "A"}, "choice 'A' is not the letter of one of its 0 choices"),
         ({"choices": [1, 2]}, "choices must be a list of texts"),
@@ -373,7 +386,7 @@ def test_an_unknown_task_names_the_known_ones(files: tuple[Path, Path]) -> None:
     words = ["score", "--truth", str(files[0]), "--predictions", str(files[1]), "--task", "x"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 2
-    assert done.output == "error: unknown task 'x'; choose one of stvg, vtg, vot, rec, vqa\n"
+    assert done.output == "error: no task 'x'; there is: stvg, vtg, vot, rec, vqa\n"
 
 
 def test_the_columns_of_the_queries_average_to_the_metrics(files: tuple[Path, Path]) -> None:
@@ -424,3 +437,10 @@ def test_ten_thousand_long_tubes_in_half_a_minute(tmp_path: Path) -> None:
     scores = score_files(*paths, protocol="stcat").scores
     assert time.process_time() - start < 30
     assert scores.metrics["m_tIoU"] == pytest.approx(50)
+
+
+def test_a_set_beside_cannot_hide_behind_a_constant(files: tuple[Path, Path]) -> None:
+    truth, answers = files
+    for name in ("best constant answer", "whole clip, centre box"):
+        with pytest.raises(InputError, match=f"--beside: {name!r} is the name of a constant answer"):
+            score_files(truth, answers, beside={name: answers})

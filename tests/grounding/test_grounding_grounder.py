@@ -17,6 +17,7 @@ from PIL import Image
 from bridge_stg import grounder as module
 from bridge_stg.errors import CheckpointError, InputError, VideoError
 from bridge_stg.grounder import VideoGrounder, checkpoint_folder, read_window
+from bridge_stg.model import locating
 from bridge_stg.types import GroundingResult, TimeSpan
 from bridge_stg.video.sampling import sample_video
 
@@ -93,7 +94,7 @@ def test_chunks_do_not_change_results(
     frames: int,
     sentences: int,
 ) -> None:
-    monkeypatch.setattr(module, "FRAMES_PER_CHUNK", frames)
+    monkeypatch.setattr(locating, "FRAMES_PER_CHUNK", frames)
     monkeypatch.setattr(module, "SENTENCES_PER_CHUNK", sentences)
     for one, other in zip(grounder.ground(clip, QUERIES), results, strict=True):
         same(one, other)

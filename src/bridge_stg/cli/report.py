@@ -44,8 +44,9 @@ def report(
 ) -> None:
     """Show what a run gets right and wrong: scores, slices, kinds of error, and film strips, on one page."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
+    from bridge_stg.data.output_files import check_output
+    from bridge_stg.data.records import parse_task
     from bridge_stg.errors import InputError
-    from bridge_stg.evaluation.benchmarks import SHAPES
     from bridge_stg.evaluation.report.build import ReportPlan, make_report, write_report
     from bridge_stg.evaluation.report.runs import parse_runs
 
@@ -57,11 +58,14 @@ def report(
         tuple(parse_runs(runs, oracle or [])),
         truth.parent if videos is None else videos,
         protocol,
-        SHAPES.task_for(task),
+        None if task is None else parse_task(task),
         benchmark,
         worst,
         best,
     )
+    read = [truth, *(path for run in plan.runs for path in (run.predictions, run.oracle))]
+    for page in ("report.html", "report.md"):
+        check_output(out / page, read)
     with progress_bar() as progress:
         strips = progress.add_task("film strips", total=None)
         made = make_report(plan, lambda done, total: progress.update(strips, completed=done, total=total))

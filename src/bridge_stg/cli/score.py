@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.data.records import Task
     from bridge_stg.evaluation.score import ScoreReport, Scores
 
 
@@ -37,13 +36,17 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print scores.json and nothing else.")] = False,
 ) -> None:
     """Score predictions against the truth, by the protocol of the task, with 95% intervals."""
+    from bridge_stg.data.output_files import check_output
+    from bridge_stg.data.records import parse_task
     from bridge_stg.errors import InputError
     from bridge_stg.evaluation.score import score_files, write_scores
 
     others = {path.stem: path for path in beside or []}
     if len(others) < len(beside or []):
         raise InputError("--beside: two files have the same name; rename one, the name is its row in the table")
-    chosen = None if task is None else _task(task)
+    chosen = None if task is None else parse_task(task)
+    if out is not None:
+        check_output(out, [truth, predictions, *others.values()])
     report = score_files(truth, predictions, protocol, others, chosen)
     if out is not None:
         write_scores(out, report)
@@ -51,18 +54,6 @@ def score(
         print(report.to_text(), end="")
     else:
         _print_table(report)
-
-
-def _task(name: str) -> Task:
-    from typing import get_args
-
-    from bridge_stg.data.records import Task
-    from bridge_stg.errors import InputError
-
-    for known in get_args(Task):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"unknown task {name!r}; choose one of {', '.join(get_args(Task))}")
 
 
 def _print_table(report: ScoreReport) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.records import is_number_rows, read_jsonl
+from bridge_stg.data.records import LARGEST, is_number_rows, read_jsonl
 from bridge_stg.errors import DataError
 from bridge_stg.types import TimeSpan
 
@@ -59,8 +59,12 @@ class PredictionRecord:
             raise DataError(f"{name}: a score is not a finite number; leave it out or write one")
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,):
             raise DataError(f"{name}: {count} times need ({count}, 4) boxes, got {self.boxes.shape}")
-        if not (np.isfinite(self.times).all() and np.isfinite(self.boxes).all()):
-            raise DataError(f"{name}: a box or its time is not a finite number; leave such boxes out")
+        if not all(max(abs(span.start), abs(span.end)) <= LARGEST for span, _ in self.windows):
+            raise DataError(f"{name}: a window reaches beyond {LARGEST:g} seconds; leave such windows out")
+        if not ((np.abs(self.times) <= LARGEST).all() and (np.abs(self.boxes) <= LARGEST).all()):
+            raise DataError(
+                f"{name}: a box or its time is not a finite number within {LARGEST:g}; leave such boxes out"
+            )
         if count > 1 and not (np.diff(self.times) > 0).all():
             raise DataError(f"{name}: box times must increase; sort them and give each time one box")
         flipped = np.flatnonzero((self.boxes[:, 2:] < self.boxes[:, :2]).any(axis=1))
@@ -104,8 +108,8 @@ class PredictionRecord:
             if choice is not None:
                 _expect_text("choice", choice)
             windows = _objects(line, "windows")
-            starts, ends = _column(windows, "start"), _column(windows, "end")
-            confidences = _column(windows, "score", 1.0)
+            starts, ends = map(float, _column(windows, "start")), map(float, _column(windows, "end"))
+            confidences = map(float, _column(windows, "score", 1.0))
             boxes = _objects(line, "boxes")
             corners = [box["box"] for box in boxes]
             if not is_number_rows(corners):

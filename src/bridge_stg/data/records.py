@@ -7,22 +7,26 @@ Windows are half-open source frame indices, boxes xyxy pixels of the source fram
 from __future__ import annotations
 
 import json
-import math
 import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, InputError
 
 Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
 QueryType = Literal["declarative", "interrogative"]
 Media = Literal["video", "frames", "image"]
 Box = tuple[float, float, float, float]
+# No video has more frames, pixels on a side, or frames per second; beyond them sums lose their meaning.
+MOST_FRAMES = 10**8
+FPS_RANGE = (1e-6, 1e6)
+# Seconds and pixels, in either direction.
+LARGEST = 1e9
 OPTIONAL_TEXT = (
     "choice",
     "split",
@@ -33,6 +37,14 @@ OPTIONAL_TEXT = (
     "subtitles",
     "provenance",
 )
+
+
+def parse_task(name: str) -> Task:
+    """``name`` as a task; InputError naming the known ones otherwise."""
+    for known in get_args(Task):
+        if name == known:
+            return cast("Task", known)
+    raise InputError(f"no task {name!r}; there is: {', '.join(get_args(Task))}")
 
 
 @dataclass(frozen=True)
@@ -84,10 +96,14 @@ class TruthRecord:
             )
         if self.media not in get_args(Media):
             raise DataError(f"record {self.id!r}: media must be one of {get_args(Media)}, got {self.media!r}")
-        if not 0 < self.fps < math.inf:
-            raise DataError(f"record {self.id!r}: fps must be positive, got {self.fps}")
+        if not FPS_RANGE[0] <= self.fps <= FPS_RANGE[1]:
+            raise DataError(
+                f"record {self.id!r}: fps must be positive, {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, got {self.fps}"
+            )
         if min(self.frame_count, self.width, self.height) < 1:
             raise DataError(f"record {self.id!r}: frame_count, width and height must be positive")
+        if max(self.frame_count, self.width, self.height) > MOST_FRAMES:
+            raise DataError(f"record {self.id!r}: frame_count, width and height can be {MOST_FRAMES} at most")
         if not 0 <= self.clip[0] < self.clip[1] <= self.frame_count:
             raise DataError(
                 f"record {self.id!r}: clip {list(self.clip)} must be half-open frames "
@@ -100,7 +116,7 @@ class TruthRecord:
             )
         if self.task in ("stvg", "vtg") and self.window is None:
             raise DataError(f"record {self.id!r}: task {self.task} needs a window")
-        if self.seconds is not None and not 0 <= self.seconds[0] < self.seconds[1] < math.inf:
+        if self.seconds is not None and not 0 <= self.seconds[0] < self.seconds[1] <= LARGEST:
             raise DataError(f"record {self.id!r}: seconds must be a start before an end, got {self.seconds}")
         if self.labels and len(self.labels) != len(self.choices):
             raise DataError(
@@ -127,8 +143,11 @@ class TruthRecord:
                 raise DataError(
                     f"record {self.id!r}: box of frame {frame} is not within [0, {self.frame_count})"
                 )
-            if len(box) != 4 or not all(math.isfinite(value) for value in box):
-                raise DataError(f"record {self.id!r}: box of frame {frame} must be 4 finite numbers, got {box}")
+            if len(box) != 4 or not all(abs(value) <= LARGEST for value in box):
+                raise DataError(
+                    f"record {self.id!r}: box of frame {frame} must be 4 finite numbers "
+                    f"within {LARGEST:g}, got {str(box)[:80]}"
+                )
             if box[2] < box[0] or box[3] < box[1]:
                 raise DataError(f"record {self.id!r}: box of frame {frame} has negative size: {box}")
 
@@ -259,7 +278,7 @@ def _are_boxes(boxes: dict[int, Box], frame_count: int) -> bool:
         min(boxes) >= 0
         and max(boxes) < frame_count
         and corners.shape == (len(boxes), 4)
-        and np.isfinite(corners).all()
+        and (np.abs(corners) <= LARGEST).all()
         and (corners[:, 2:] >= corners[:, :2]).all()
     )
 
@@ -277,12 +296,13 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not text.strip():
                 continue
             try:
-                value = json.loads(text.decode("utf-8"))
+                # Some editors begin a file with a mark that says it is UTF-8.
+                value = json.loads(text.decode("utf-8-sig" if number == 1 else "utf-8"))
             except json.JSONDecodeError as problem:
                 # Its own text says "line 1", which beside the number of the line would mislead.
                 reason = f"{problem.msg} (column {problem.colno})"
                 raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {reason}") from problem
-            except ValueError as problem:
+            except (ValueError, RecursionError) as problem:
                 raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {problem}") from problem
             if not isinstance(value, dict):
                 raise DataError(f"{path}:{number}: expected a JSON object, got {type(value).__name__}")

@@ -10,9 +10,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast, get_args
 
-from bridge_stg.data.records import Task
+from bridge_stg.data.records import Task, parse_task
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
 from bridge_stg.prompting.templates import PROMPTS
@@ -64,11 +63,10 @@ class Benchmark:
         Raises:
             InputError: it is none of the five, or the benchmark is about another.
         """
-        if wanted is not None and wanted not in get_args(Task):
-            raise InputError(f"no task {wanted!r}; there is: {', '.join(get_args(Task))}")
-        if self.task is not None and wanted not in (None, self.task):
+        task = self.task if wanted is None else parse_task(wanted)
+        if self.task is not None and task != self.task:
             raise InputError(f"--benchmark {self.name} is about {self.task}, not {wanted}; leave --task out")
-        return cast("Task | None", wanted or self.task)
+        return task
 
 
 _STVG = ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5")

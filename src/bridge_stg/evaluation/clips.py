@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from bridge_stg.data.question_text import question_text
-from bridge_stg.data.records import Task, TruthRecord
+from bridge_stg.data.records import Task, TruthRecord, parse_task
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.spans import frame_time, frames_to_span
 from bridge_stg.types import TimeSpan
@@ -59,9 +58,7 @@ def choose_task(records: Sequence[TruthRecord], wanted: Task | None, path: Path)
     counts = Counter(record.task for record in records)
     held = ", ".join(f"{count} {task}" for task, count in sorted(counts.items()))
     if wanted is not None:
-        if wanted not in get_args(Task):
-            raise InputError(f"no task {wanted!r}; there is: {', '.join(get_args(Task))}")
-        if wanted not in counts:
+        if parse_task(wanted) not in counts:
             raise InputError(f"{path}: holds no {wanted} question, but {held}; give another --task")
         return wanted
     if "stvg" in counts:

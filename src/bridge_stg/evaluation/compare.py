@@ -8,7 +8,6 @@ interval of a single run. A difference is called real when its 95% interval excl
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.errors import DataError, InputError
+from bridge_stg.data.output_files import write_whole
+from bridge_stg.errors import DataError
 from bridge_stg.evaluation.score import SCORES_SCHEMA, QueryTable
 from bridge_stg.metrics.bootstrap import clustered_interval
 
@@ -161,10 +161,10 @@ def _same_queries(first: ScoresFile, second: ScoresFile) -> list[int]:
 def read_scores(path: Path) -> ScoresFile:
     """A ``scores.json`` with its table of queries; DataError when it is something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror}); give a scores.json") from problem
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise DataError(f"{path}: not a JSON file (truncated?): {problem}") from problem
     if not isinstance(content, dict) or content.get("schema") != SCORES_SCHEMA:
         raise DataError(f"{path}: is not a scores.json ({SCORES_SCHEMA}); write one with score --out")
@@ -174,8 +174,8 @@ def read_scores(path: Path) -> ScoresFile:
         metrics = {str(name): float(value) for name, value in content["metrics"].items()}
         columns = content["queries"]
         queries = QueryTable(
-            tuple(columns["id"]),
-            tuple(columns["video"]),
+            _texts(columns["id"]),
+            _texts(columns["video"]),
             _numbers(columns["weight"]),
             np.stack([_numbers(columns[name]) for name in metrics], axis=1),
         )
@@ -190,13 +190,21 @@ def read_scores(path: Path) -> ScoresFile:
             metrics=metrics,
             queries=queries,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
         raise DataError(f"{path}: missing or malformed field: {problem}") from problem
     _check_table(found)
     return found
 
 
+def _texts(values: Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(values, list) or not set(map(type, values)) <= {str}:
+        raise ValueError("the ids and videos of its queries must be lists of texts")
+    return tuple(values)
+
+
 def _numbers(values: Sequence[float]) -> NDArray[np.float64]:
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
+        raise ValueError("the columns of its queries must be lists of numbers")
     return np.array(values, dtype=np.float64)
 
 
@@ -208,15 +216,19 @@ def _check_table(found: ScoresFile) -> None:
     if len(set(queries.ids)) < found.n:
         repeated = Counter(queries.ids).most_common(1)[0][0]
         raise DataError(f"{found.path}: query {repeated!r} is there twice")
-    if not np.isfinite(queries.values).all() or not (queries.weights > 0).all():
-        raise DataError(f"{found.path}: a value of its queries is not a number, or a weight is not positive")
+    if not np.isfinite(queries.values).all():
+        raise DataError(f"{found.path}: a value of its queries is not a number")
+    if not ((queries.weights > 0) & np.isfinite(queries.weights)).all():
+        raise DataError(f"{found.path}: a weight is not positive, or not a number")
+    means = queries.weights @ queries.values / queries.weights.sum()
+    for name, mean in zip(found.metrics, means.tolist(), strict=True):
+        # Columns and metrics are written with four decimals.
+        if not abs(mean - found.metrics[name]) <= 1e-3:
+            raise DataError(
+                f"{found.path}: {name} is {found.metrics[name]}, but its column has mean {mean:.4f}"
+            )
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write the comparison; it appears whole or not at all. InputError when the place is not writable."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(comparison.to_json(), indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); choose another --out") from problem
+    write_whole(path, json.dumps(comparison.to_json(), indent=2) + "\n")

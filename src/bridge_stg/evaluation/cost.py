@@ -7,7 +7,6 @@ entry of its own; a run that goes on adds to those before it.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bridge_stg.data.output_files import write_whole
 from bridge_stg.errors import InputError
 from bridge_stg.model.cost import ClipCost
 
@@ -100,11 +100,11 @@ def read_cost(path: Path) -> list[RunCost]:
         return []
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        return [RunCost(**entry) for entry in value["runs"]]
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise InputError(
-            f"{path}: is not a cost file ({problem}); move it away, or begin anew with --restart"
-        ) from problem
+        runs = [RunCost(**entry) for entry in value["runs"]]
+        summarize_cost(runs)  # only numbers can be added up
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise InputError(f"{path}: is not a cost file ({problem}); move it away") from problem
+    return runs
 
 
 def summarize_cost(runs: Sequence[RunCost]) -> dict[str, Any]:
@@ -136,12 +136,7 @@ def summarize_cost(runs: Sequence[RunCost]) -> dict[str, Any]:
 
 def write_cost(path: Path, runs: Sequence[RunCost]) -> None:
     """Write a cost file; it appears whole or not at all. InputError when the place is not writable."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(summarize_cost(runs), indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
+    write_whole(path, json.dumps(summarize_cost(runs), indent=2) + "\n")
 
 
 def _added(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from bridge_stg.data.output_files import check_output
 from bridge_stg.data.records import Task, read_truth
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.clips import ClipQuestions, choose_task, group_questions
 from bridge_stg.evaluation.cost import RunCost, cost_path, read_cost, write_cost
 from bridge_stg.evaluation.methods import Method, MethodName, ask
+from bridge_stg.evaluation.one_writer import State, fingerprint, only_writer
 from bridge_stg.evaluation.resume import (
     Kept,
     RunRecord,
     begin,
+    check_replaceable,
     check_same_run,
     put_in_order,
     read_all,
@@ -37,7 +41,7 @@ ALONE = Share()
 class Plan:
     """A run whose input was looked at and whose output may be written; see ``plan_run``.
 
-    ``cost`` is what the answers that are kept took.
+    ``cost`` is what the answers that are kept took, ``seen`` the state of the files when they were looked at.
     """
 
     task: Task
@@ -46,6 +50,7 @@ class Plan:
     kept: Kept
     run: RunRecord
     cost: tuple[RunCost, ...] = ()
+    seen: State = ()
 
     @property
     def ids(self) -> list[str]:
@@ -101,13 +106,16 @@ def plan_run(
     clips = group_questions(records, chosen)
     run = run_record(method, checkpoint, truth, train_truth, chosen, box_fps, oracle_window)
     ids = {record.id for clip in clips for record in clip.records}
+    check_output(out, [truth, train_truth])
+    seen = fingerprint(out)
     if restart:
+        check_replaceable(out)
         stale = parts_of(out)
-        return Plan(chosen, clips, out, Kept({}, clean=False, parts=tuple(stale)), run)
+        return Plan(chosen, clips, out, Kept({}, clean=False, parts=tuple(stale)), run, seen=seen)
     kept = read_all(out)
     check_same_run(out, kept, run, ids)
     spent = [entry for path in (out, *parts_of(out)) for entry in read_cost(cost_path(path))]
-    return Plan(chosen, clips, out, kept, run, tuple(spent) if kept.lines else ())
+    return Plan(chosen, clips, out, kept, run, tuple(spent) if kept.lines else (), seen)
 
 
 def _check_options(
@@ -164,23 +172,25 @@ def predict(
         What the whole file holds now; None in processes other than the main one.
 
     Raises:
-        InputError: ``out`` cannot be written.
+        InputError: ``out`` cannot be written, or another run writes it.
     """
     pending = plan.pending(limit)
     mine = set(share.of(sorted({clip.video for clip in pending})))
     own = [clip for clip in pending if clip.video in mine]
     share.wait()  # all have read what lies there, before it is changed
-    if share.is_main:
-        _begin(plan)
-    share.wait()
-    if share.is_main or own:
-        earlier = list(plan.cost) if share.processes == 1 else []
-        _answer(method, plan, videos, own, part_path(plan.out, share), cost, earlier, on_clip)
-    share.wait()
-    if not share.is_main:
-        return None
-    _join_costs(plan)
-    return put_in_order(plan.out, plan.ids)
+    with ExitStack() as until_done:
+        if share.is_main:
+            until_done.enter_context(only_writer(plan.out, plan.seen))
+            _begin(plan)
+        share.wait()
+        if share.is_main or own:
+            earlier = list(plan.cost) if share.processes == 1 else []
+            _answer(method, plan, videos, own, part_path(plan.out, share), cost, earlier, on_clip)
+        share.wait()
+        if not share.is_main:
+            return None
+        _join_costs(plan)
+        return put_in_order(plan.out, plan.ids)
 
 
 def _begin(plan: Plan) -> None:

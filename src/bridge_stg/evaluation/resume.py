@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import bridge_stg
+from bridge_stg.data.output_files import write_whole
 from bridge_stg.data.predictions import PredictionRecord
 from bridge_stg.data.records import Task
 from bridge_stg.errors import CheckpointError, DataError, InputError
@@ -76,6 +76,7 @@ def run_record(
 
     Raises:
         CheckpointError: no such checkpoint, or its folder holds no weights.
+        InputError: a truth that cannot be read.
     """
     return RunRecord(
         method=method,
@@ -143,7 +144,7 @@ def read_kept(out: Path) -> Kept:
             if not isinstance(value, dict):
                 raise DataError(f"expected a JSON object, got {type(value).__name__}")
             record = PredictionRecord.from_json(value)
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             raise InputError(
                 f"{out}: is not a predictions file (line {number}: {problem}); give another --out"
             ) from problem
@@ -153,6 +154,25 @@ def read_kept(out: Path) -> Kept:
         if record.status == "failed":
             failed.add(record.id)
     return Kept(lines, frozenset(failed), clean=not tail)
+
+
+def check_replaceable(out: Path) -> None:
+    """See that what lies at ``out`` is a predictions file, whole or damaged, before it is begun anew.
+
+    Raises:
+        InputError: it is something else, such as the truth or a video.
+    """
+    if record_path(out).exists() or not out.exists():
+        return
+    try:
+        with out.open("rb") as handle:
+            first = handle.readline()
+        if first:
+            PredictionRecord.from_json(json.loads(first.decode("utf-8")))
+    except OSError as problem:
+        raise InputError(f"{out}: cannot be read ({problem.strerror}); give another --out") from problem
+    except (ValueError, AttributeError, TypeError, RecursionError) as problem:
+        raise InputError(f"{out}: is not a predictions file; give another --out") from problem
 
 
 def check_same_run(out: Path, kept: Kept, run: RunRecord, ids: set[str]) -> None:
@@ -169,7 +189,7 @@ def check_same_run(out: Path, kept: Kept, run: RunRecord, ids: set[str]) -> None
         before = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{out}: nothing says how it was made ({path.name} is missing); {cure}") from None
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise InputError(f"{path}: cannot be read ({problem}); {cure}") from problem
     values = asdict(run)
     known = before if isinstance(before, dict) else {}
@@ -187,9 +207,9 @@ def begin(out: Path, kept: Kept, run: RunRecord) -> None:
     Raises:
         InputError: a file cannot be written.
     """
-    _replace(record_path(out), (json.dumps(asdict(run), indent=2) + "\n").encode())
+    write_whole(record_path(out), (json.dumps(asdict(run), indent=2) + "\n").encode())
     if kept.failed or not kept.clean or not kept.lines:
-        _replace(out, b"".join(kept.answered.values()))
+        write_whole(out, b"".join(kept.answered.values()))
     remove(kept.parts)
 
 
@@ -201,7 +221,7 @@ def put_in_order(out: Path, ids: Sequence[str]) -> Kept:
     place = {name: number for number, name in enumerate(ids)}
     names = sorted(kept.lines, key=lambda name: place[name])
     if kept.parts or names != list(kept.lines):
-        _replace(out, b"".join(kept.lines[name] for name in names))
+        write_whole(out, b"".join(kept.lines[name] for name in names))
     remove(kept.parts)
     return kept
 
@@ -212,20 +232,10 @@ def remove(paths: Sequence[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
-
-
 def _is_json(text: bytes) -> bool:
     try:
         json.loads(text.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -241,10 +251,15 @@ def _hash_of_weights(checkpoint: str) -> str:
 
 
 def _hash(files: Sequence[Path]) -> str:
-    """SHA-256 over the bytes of files in a row."""
+    """SHA-256 over the bytes of files in a row; InputError if one cannot be read."""
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
+        try:
+            with path.open("rb") as handle:
+                while block := handle.read(1 << 20):
+                    digest.update(block)
+        except OSError as problem:
+            raise InputError(
+                f"{path}: cannot be read ({problem.strerror}); give the path of a file"
+            ) from problem
     return digest.hexdigest()

@@ -8,7 +8,6 @@ not belong together.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge_stg.data.output_files import write_whole
 from bridge_stg.data.predictions import PredictionRecord, place_of, read_predictions
 from bridge_stg.data.records import Task, TruthRecord, read_truth
 from bridge_stg.data.shapes.baselines import best_constant, whole_clip_centre_box
@@ -238,7 +238,7 @@ def score_files(
         beside: name -> another ``predictions.jsonl`` over the same truth.
 
     Raises:
-        InputError: a protocol that is unknown or not of the task.
+        InputError: a protocol that is unknown or not of the task, or a name in ``beside`` that is taken.
         DataError: a file or record that cannot be used; the message names it.
     """
     check_protocol(protocol)
@@ -251,6 +251,8 @@ def score_files(
     scores = scored(predictions_path, task)
     others = {name: scored(path, scores.task) for name, path in (beside or {}).items()}
     for name, constant in constant_baselines(truth, scores.task).items():
+        if name in others:
+            raise InputError(f"--beside: {name!r} is the name of a constant answer; rename the file")
         others[name] = score(truth, constant, protocol, task=scores.task)
     return ScoreReport(scores, others)
 
@@ -271,12 +273,7 @@ def constant_baselines(truth: Sequence[TruthRecord], task: Task) -> dict[str, di
 
 def write_scores(path: Path, report: ScoreReport) -> None:
     """Write ``scores.json``; it appears whole or not at all. InputError when the place is not writable."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(report.to_text(), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); choose another --out") from problem
+    write_whole(path, report.to_text())
 
 
 def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -253,3 +253,24 @@ def test_runs_of_two_tasks_do_not_share_a_page(data: dict[str, Path], tmp_path: 
     )  # fmt: skip
     assert done.exit_code == 2
     assert f"right answers questions of task stvg, other of {other.task}" in done.output
+
+
+def test_pictures_that_are_not_ours_stay(data: dict[str, Path]) -> None:
+    images = data["out"] / "images"
+    images.mkdir(parents=True)
+    for name in ("best-1.jpg", "best-day.jpg"):
+        (images / name).write_text("mine")
+    words = (data["right"], "--truth", data["truth"], "--out", data["out"], "--worst", 0, "--best", 0)
+    # Nothing here was written by a report yet; after that, best-1.jpg is the name of a picture of ours.
+    for kept in (["best-1.jpg", "best-day.jpg"], ["best-day.jpg"]):
+        assert run(*words).exit_code == 0
+        assert sorted(path.name for path in images.glob("*.jpg")) == kept
+
+
+def test_a_cost_file_that_cannot_be_added_up(data: dict[str, Path]) -> None:
+    cost = data["right"].with_name(data["right"].name + ".cost.json")
+    cost.write_text('{"runs": [{"device": 1, "versions": 2, "clips": "x"}]}')
+    done = run(data["right"], "--truth", data["truth"], "--out", data["out"])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"error: {cost}: is not a cost file (")
+    assert not data["out"].exists()

@@ -6,12 +6,13 @@ the same metrics room.
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import bridge_stg
+from bridge_stg.data.output_files import check_output, write_whole
 from bridge_stg.data.predictions import PredictionRecord, read_predictions
 from bridge_stg.data.records import Task, TruthRecord, read_truth
 from bridge_stg.errors import DataError, InputError
@@ -28,6 +29,8 @@ from bridge_stg.evaluation.report.runs import RunFiles, file_hash, read_made_by
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
 from bridge_stg.evaluation.score import Scores, constant_baselines, score
 from bridge_stg.evaluation.task_scores import check_protocol, task_to_score
+
+_OWN_PICTURE = re.compile(r"plot-[\w-]+\.png|(best|worst)-\d+\.jpg")
 
 
 @dataclass(frozen=True)
@@ -104,26 +107,27 @@ def make_report(plan: ReportPlan, on_case: Callable[[int, int], None] | None = N
 def write_report(out: Path, document: Document) -> list[Path]:
     """Write ``report.html``, ``report.md`` and the pictures of the latter; returns the two pages.
 
-    Pictures of an earlier report that this one does not have are removed.
+    Pictures of an earlier report that this one does not have are removed; other files stay.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder or a page cannot be written.
     """
     images = out / IMAGES
     pages = {out / "report.html": to_html(document), out / "report.md": to_markdown(document)}
+    for page in pages:
+        check_output(page)
     try:
         images.mkdir(parents=True, exist_ok=True)
-        for pattern in ("plot-*.png", "best-*.jpg", "worst-*.jpg"):
-            for old in images.glob(pattern):
-                old.unlink()
+        if any(page.exists() for page in pages):  # else they are somebody's own
+            for old in images.iterdir():
+                if _OWN_PICTURE.fullmatch(old.name):
+                    old.unlink()
         for picture in document.pictures:
             (images / picture.name).write_bytes(picture.content)
-        for path, content in pages.items():
-            partial = path.with_name(path.name + ".partial")
-            partial.write_text(content, encoding="utf-8", newline="\n")
-            os.replace(partial, path)
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+    for path, content in pages.items():
+        write_whole(path, content)
     return list(pages)
 
 
