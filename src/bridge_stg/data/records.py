@@ -98,7 +98,8 @@ class TruthRecord:
             raise DataError(f"record {self.id!r}: media must be one of {get_args(Media)}, got {self.media!r}")
         if not FPS_RANGE[0] <= self.fps <= FPS_RANGE[1]:
             raise DataError(
-                f"record {self.id!r}: fps must be positive, {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, got {self.fps}"
+                f"record {self.id!r}: fps must be positive, {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, "
+                f"got {self.fps}"
             )
         if min(self.frame_count, self.width, self.height) < 1:
             raise DataError(f"record {self.id!r}: frame_count, width and height must be positive")
