@@ -6,8 +6,8 @@ STAMP := .venv/.installed
 SOURCES := src tests benchmarks docs
 
 # The demo clip is drawn from this seed; the query is one of the questions in its truth.jsonl.
-DEMO_SEED ?= 1
-DEMO_QUERY ?= an object that blinks below the green triangle
+DEMO_SEED ?= 15
+DEMO_QUERY ?= which red shape spins?
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow lint format types docs bench clean
