@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge_stg.data.question_text import asked_part
 from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.frames import fit_frame_size
@@ -99,7 +100,7 @@ def group_by_clip(
         if split is not None and of_split != split:
             continue
         image = task == "rec"
-        part = _asked_frame(records[number]) if image and clip[1] - clip[0] > 1 else (clip[0], clip[1])
+        part = asked_part(records[number]) if image and clip[1] - clip[0] > 1 else (clip[0], clip[1])
         by_clip.setdefault((video, part, fps, media, image, width, height), []).append(number)
     if not by_clip:
         held = "records" if split is None else f"records of split {split!r}"
@@ -264,13 +265,3 @@ def _outlines(records: Sequence[TruthRecord]) -> Iterator[tuple[Any, ...]]:
     if column is not None:
         return zip(*(column(name) for name in names), strict=True)
     return (tuple(getattr(record, name) for name in names) for record in records)
-
-
-def _asked_frame(record: TruthRecord) -> tuple[int, int]:
-    if len(record.boxes) == 1:
-        frame = next(iter(record.boxes))
-        return frame, frame + 1
-    raise DataError(
-        f"record {record.id!r}: a rec question is about one frame, but {len(record.boxes)} frames have a box "
-        f"and the clip is {list(record.clip)}; annotate one frame, or make it the clip"
-    )

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge_stg.data.question_text import question_text
+from bridge_stg.data.question_text import asked_part, question_text
 from bridge_stg.data.records import Task, TruthRecord, parse_task
-from bridge_stg.errors import DataError, InputError
+from bridge_stg.errors import InputError
 from bridge_stg.geometry.spans import frame_time, frames_to_span
 from bridge_stg.types import TimeSpan
 
@@ -77,7 +77,7 @@ def group_questions(records: Sequence[TruthRecord], task: Task) -> tuple[ClipQue
     groups: dict[tuple[str, tuple[int, int], float, str], list[TruthRecord]] = {}
     for record in records:
         if record.task == task:
-            key = (record.video, _part(record), record.fps, record.media)
+            key = (record.video, asked_part(record), record.fps, record.media)
             groups.setdefault(key, []).append(record)
     found = []
     for (video, frames, _, _), members in sorted(groups.items(), key=lambda item: item[0]):
@@ -85,17 +85,3 @@ def group_questions(records: Sequence[TruthRecord], task: Task) -> tuple[ClipQue
         whole = task != "rec" and frames == (0, members[0].frame_count)
         found.append(ClipQuestions(task, video, None if whole else frames, tuple(members)))
     return tuple(found)
-
-
-def _part(record: TruthRecord) -> tuple[int, int]:
-    if record.task != "rec":
-        return record.clip
-    if len(record.boxes) == 1:
-        frame = next(iter(record.boxes))
-        return frame, frame + 1
-    if record.clip[1] - record.clip[0] == 1:
-        return record.clip
-    raise DataError(
-        f"record {record.id!r}: a rec question is about one frame, but {len(record.boxes)} frames have a box "
-        f"and the clip is {list(record.clip)}; annotate one frame, or make it the clip"
-    )
