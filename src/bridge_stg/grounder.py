@@ -18,7 +18,7 @@ from bridge_stg.model.answering import MAX_ANSWER_TOKENS, answer, bridge_answers
 from bridge_stg.model.cost import ClipCost, StageClock
 from bridge_stg.model.locating import locate_frames
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.model.placement import check_device, choose_threads
+from bridge_stg.model.placement import hub_options, prepare_device
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
@@ -98,16 +98,8 @@ class VideoGrounder:
             InputError: torch cannot use that device.
         """
         folder = checkpoint_folder(name)
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        check_device(device)
-        if device == "cpu":
-            torch.set_num_threads(threads or choose_threads())
-        if dtype is None:
-            dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        # Not given is not handed on: the hub then takes the main branch and the stored token.
-        given = {"revision": revision, "token": token}
-        hub = {key: value for key, value in given.items() if value is not None}
+        device, dtype = prepare_device(device, dtype, threads)
+        hub = hub_options(revision, token)
         processor = BridgeSTGProcessor.from_pretrained(folder, **hub)
         model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype, **hub)
         # The library leaves the language model inside as it was stored. Buffers keep their precision.

@@ -22,7 +22,7 @@ from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.grounder import SHIPPED, Progress, checkpoint_folder
 from bridge_stg.model.cost import StageClock
 from bridge_stg.model.frames import fit_frame_size, patchify
-from bridge_stg.model.placement import check_device, choose_threads
+from bridge_stg.model.placement import hub_options, prepare_device
 from bridge_stg.model.stock_chat import StockChat
 from bridge_stg.model.stock_model import WHAT_TO_GIVE, load_stock_model
 from bridge_stg.model.vision_attention import batch_equal_pairs
@@ -122,16 +122,8 @@ class ZeroShotGrounder:
         if name in SHIPPED:
             raise CheckpointError(f"{name!r} is a Bridge-STG checkpoint; {WHAT_TO_GIVE}")
         folder = checkpoint_folder(name)
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        check_device(device)
-        if device == "cpu":
-            torch.set_num_threads(threads or choose_threads())
-        if dtype is None:
-            dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        # Not given is not handed on: the hub then takes the main branch and the stored token.
-        given = {"revision": revision, "token": token}
-        hub = {key: value for key, value in given.items() if value is not None}
+        device, dtype = prepare_device(device, dtype, threads)
+        hub = hub_options(revision, token)
         model, tokenizer, template = load_stock_model(folder, dtype, **hub)
         return cls(model.to(device), tokenizer, name, template)
 

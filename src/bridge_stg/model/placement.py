@@ -1,13 +1,40 @@
-"""Where a model runs: the device, and how many threads on a CPU."""
+"""Where a model comes from and runs: the hub, the device, and how many threads on a CPU."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bridge_stg.errors import InputError
+
+
+def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple[str, Any]:
+    """The device and dtype to load a model with; on a CPU it also sets torch's threads.
+
+    Args:
+        device: None for a GPU if there is one.
+        dtype: None for float32 on a CPU and bfloat16 elsewhere.
+        threads: None for the free cores.
+
+    Raises:
+        InputError: torch cannot use that device.
+    """
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_device(device)
+    if device == "cpu":
+        torch.set_num_threads(threads or choose_threads())
+    if dtype is None:
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    return device, dtype
+
+
+def hub_options(revision: str | None, token: str | bool | None) -> dict[str, Any]:
+    """What is handed on to the hub: without the rest it takes the main branch and the stored token."""
+    return {key: value for key, value in (("revision", revision), ("token", token)) if value is not None}
 
 
 def check_device(device: str) -> None:
