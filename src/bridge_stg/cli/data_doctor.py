@@ -23,6 +23,10 @@ def doctor(
     videos: Annotated[
         Path | None, typer.Option(help="What the paths of videos are relative to, if not as the folder says.")
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of another split: its videos in DIR are leaks. May be given several times."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for doctor.html and doctor.json; DIR/doctor by default.")
     ] = None,
@@ -52,6 +56,7 @@ def doctor(
             videos,
             workers or os.cpu_count() or 1,
             samples,
+            tuple(against or ()),
             lambda done, total: bar.update(opening, completed=done, total=total),
         )
         drawing = bar.add_task("drawing samples", total=len(diagnosis.samples))
@@ -95,6 +100,11 @@ def _print(diagnosis: Diagnosis, out: Path) -> None:
         console.print(table)
     notes, looks = diagnosis.annotations, diagnosis.looks
     kept = f" ({looks.kept:,} of them before)" if looks.kept else ""
+    for other in diagnosis.against:
+        gone = f", {other.missing:,} of them missing" if other.missing else ""
+        bad = f", {other.unusable:,} lines that are no records" if other.unusable else ""
+        said = f"{other.folder}: {other.videos:,} videos{gone}{bad}; {other.shared:,} are here too"
+        console.print(said, highlight=False, soft_wrap=True, markup=False)
     for line in (
         f"{notes.records:,} records, {notes.unusable:,} lines that are none",
         f"{len(notes.videos):,} videos: {len(looks.by_path):,} opened{kept}, {len(looks.missing):,} missing",

@@ -15,6 +15,7 @@ import bridge_stg
 from bridge_stg.data.doctor.annotations import Annotations, BadLine, RecordFolder, read_annotations
 from bridge_stg.data.doctor.comparison import compare
 from bridge_stg.data.doctor.findings import KINDS, SEVERITIES, Finding, Severity
+from bridge_stg.data.doctor.leakage import Against, check_against, compare_with
 from bridge_stg.data.doctor.videos import Looks, look_at_videos
 from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import InputError
@@ -33,7 +34,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found. ``left_out`` is how many items ``data build`` could not use (None: not built by it)."""
+    """What was found.
+
+    ``left_out`` is how many items ``data build`` could not use (None: not built by it); ``against`` are the
+    folders in which its videos must not be.
+    """
 
     folder: Path
     annotations: Annotations
@@ -41,6 +46,7 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     samples: tuple[Sample, ...]
     left_out: int | None
+    against: tuple[Against, ...] = ()
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -69,6 +75,7 @@ class Diagnosis:
             "videos": len(notes.videos),
             "videos_opened": len(self.looks.by_path),
             "videos_missing": len(self.looks.missing),
+            "against": [other.to_json() for other in self.against],
             "counts": {severity: self.count(severity) for severity in SEVERITIES},
             "kinds": self.kinds,
             "findings": [finding.to_json() for finding in self.findings],
@@ -81,6 +88,7 @@ def examine(
     videos: Path | None = None,
     workers: int = 1,
     samples: int = 24,
+    against: tuple[Path, ...] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
     """Check the records of a folder and every video they name.
@@ -91,6 +99,7 @@ def examine(
         videos: what the paths of the records are relative to; None as the folder says.
         workers: processes that open videos.
         samples: records to show.
+        against: folders of other splits; videos that are there too are leaks.
         progress: told (videos done, videos in all).
 
     Raises:
@@ -100,14 +109,18 @@ def examine(
     if videos is not None and not videos.is_dir():
         raise InputError(f"{videos}: no such folder; give --videos the folder that paths are relative to")
     folder = RecordFolder(place, videos)
+    check_against(place, against)
     annotations = read_annotations(folder)
     looks = look_at_videos(annotations.videos, out, workers, progress)
+    others = tuple(compare_with(annotations.videos, other) for other in against)
+    leaks = [finding for other in others for finding in other.findings]
     findings = sorted(
-        [*annotations.findings, *compare(annotations.videos, looks)],
+        [*annotations.findings, *compare(annotations.videos, looks), *leaks],
         key=lambda finding: list(KINDS).index(finding.kind),
     )
     shown = _samples(folder, annotations, findings, samples)
-    return Diagnosis(folder.folder, annotations, looks, tuple(findings), shown, _left_out(folder.folder))
+    left_out = _left_out(folder.folder)
+    return Diagnosis(folder.folder, annotations, looks, tuple(findings), shown, left_out, others)
 
 
 def _samples(

@@ -31,7 +31,7 @@ KINDS: dict[str, Kind] = {
     "damaged video": Kind("error", "frames in the middle or at the end cannot be decoded"),
     "clip after the end": Kind("error", "the file ends before an annotated clip does"),
     "shape differs": Kind("error", "the video has another shape than its boxes were drawn on"),
-    "leak": Kind("error", "a video of the train split is in another split too"),
+    "leak": Kind("error", "a video of train is in another split too, or in a folder of --against"),
     "split overlap": Kind("warning", "a video is in two splits, none of which is train"),
     "window beyond clip": Kind("warning", "the event begins before the clip or ends after it"),
     "box beyond edge": Kind("warning", "a box sticks out of the image by more than a pixel"),
@@ -43,8 +43,10 @@ KINDS: dict[str, Kind] = {
     "size differs": Kind("warning", "the video has the right shape in another size"),
     "frame count differs": Kind("warning", "the video has more or fewer frames than annotated"),
     "duration differs": Kind("warning", "the video is longer or shorter, or its clock runs differently"),
+    "not compared": Kind("warning", "a folder of --against has a video of that name; a file is missing"),
     "rotated container": Kind("note", "the file is stored turned; it is read as it is shown"),
     "copied video": Kind("note", "the same content under two names, in one split"),
+    "same name": Kind("note", "a folder of --against has a video of that name with other content"),
 }
 
 

@@ -81,7 +81,7 @@ def look_at_videos(
         InputError: ``out/videos.jsonl`` is another file or cannot be written.
     """
     before = _read_looks(out / "videos.jsonl", out)
-    states = {path: _state(Path(path)) for path in videos}
+    states = {path: state_of(Path(path)) for path in videos}
     present = {path: state for path, state in states.items() if state is not None}
     found = {
         path: before[path]
@@ -122,7 +122,7 @@ def _look(job: _Job) -> Look:
     try:
         content = _content(path)
         # Pictures have no clock of their own; one per second does to open them.
-        times = [float(number) for number in range(len(_pictures(path)))] if path.is_dir() else None
+        times = [float(number) for number in range(len(pictures_in(path)))] if path.is_dir() else None
         source = open_source(path, times)
         last = len(source.times) - 1
         wanted = sorted({0, last // 2, last})
@@ -162,14 +162,15 @@ def _turned(source: VideoFile) -> str:
     return "mirrored" if turn.flip_rows or turn.flip_columns else ""
 
 
-def _pictures(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder by name."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _content(path: Path) -> str:
     """Hash of the first MiB of a file, or of the pictures of a folder in a row; empty for no bytes."""
     digest, left = hashlib.sha256(), HASHED_BYTES
-    for file in _pictures(path) if path.is_dir() else [path]:
+    for file in pictures_in(path) if path.is_dir() else [path]:
         with file.open("rb") as handle:
             block = handle.read(left)
         digest.update(block)
@@ -179,11 +180,11 @@ def _content(path: Path) -> str:
     return digest.hexdigest() if left < HASHED_BYTES else ""
 
 
-def _state(path: Path) -> tuple[int, int] | None:
+def state_of(path: Path) -> tuple[int, int] | None:
     """Size in bytes and time of change; of a folder the number of its pictures. None when it is not there."""
     try:
         about = path.stat()
-        return (len(_pictures(path)) if path.is_dir() else about.st_size), about.st_mtime_ns
+        return (len(pictures_in(path)) if path.is_dir() else about.st_size), about.st_mtime_ns
     except OSError:
         return None
 

@@ -57,6 +57,10 @@ def _head(diagnosis: Diagnosis) -> list[Block]:
     ]
     if diagnosis.left_out is not None:
         facts.append(Fact("left out when built", f"{diagnosis.left_out:,}", "reasons in skipped.jsonl"))
+    for other in diagnosis.against:
+        missing = f", {other.missing:,} of them missing" if other.missing else ""
+        about = f"of {other.videos:,} videos there{missing}"
+        facts.append(Fact(f"also in {other.folder.absolute().name}", f"{other.shared:,}", about))
     name = diagnosis.folder.absolute().name
     return [
         Heading(1, f"Data doctor: {name}"),
