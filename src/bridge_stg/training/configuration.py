@@ -188,9 +188,10 @@ class TrainConfig(_Strict):
     """One run.
 
     ``stage`` "vision" teaches a small vision tower to name what each visual token shows; "pretrain" trains all
-    of a small Qwen3-VL on tokens, starting from the vision tower of ``base``; "bridge" is Bridge-STG tuning on
-    ``base``, a folder of the second. ``tune`` says what moves in the language tower: "lora" as in section 4.1,
-    or "full"; the vision tower never moves in the bridge stage.
+    of a small Qwen3-VL on tokens, starting from the vision tower of ``base``; "detector" gives it a QGSL and
+    teaches that to see; "bridge" is Bridge-STG tuning on ``base``, a folder of one of the last two. ``tune``
+    says what moves in the language tower: "lora" as in section 4.1, or "full"; the vision tower never moves in
+    the bridge stage.
 
     precision: "bf16" computes in bfloat16 where autocast does; weights and optimizer stay as they were loaded.
     gradient_checkpointing: compute the layers that carry gradients a second time instead of keeping what they
@@ -199,7 +200,7 @@ class TrainConfig(_Strict):
     """
 
     name: str
-    stage: Literal["vision", "pretrain", "bridge"]
+    stage: Literal["vision", "pretrain", "detector", "bridge"]
     base: str | None = None
     tune: Literal["lora", "full"] = "full"
     data: DataConfig

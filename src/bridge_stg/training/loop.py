@@ -43,7 +43,14 @@ from bridge_stg.training.optimization import (
 )
 from bridge_stg.training.progress import RunLog, TokenGroups
 from bridge_stg.training.stages import build_model, export, underlying, write_checkpoint
-from bridge_stg.training.step_data import Batch, StepData, count_step, open_source
+from bridge_stg.training.step_data import (
+    Batch,
+    StepData,
+    count_step,
+    open_source,
+    samples,
+    shows_motion,
+)
 from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
 from bridge_stg.training.validation import MakeJudge, Validation, agreed
 from bridge_stg.training.vision_cells import ProbeOutput
@@ -237,13 +244,10 @@ class Worker:
         losses: list[Tensor] = []
         notes: Notes = {}
         for number, batch in enumerate(batches, start=1):
-            log.tally("samples", len(batch["video_grid_thw"]))
-            log.tally(
-                "tokens",
-                int((batch["input_ids"] != self.operations.pad_id).sum()) if "input_ids" in batch else 0,
-            )
+            log.tally("samples", samples(batch))
+            log.tally("tokens", self.operations.tokens(batch))
             log.tally("flops", self.operations(batch))
-            kind = "video" if bool((batch["video_grid_thw"][:, 0] > 1).any()) else "image"
+            kind = "video" if shows_motion(batch) else "image"
             batch = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.items()}
             last = number == len(batches)
             with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
@@ -267,10 +271,8 @@ def note(
     """Losses by name and token accuracy by group, of images apart from videos: (sum, count) each."""
     notes: Notes = {}
     if isinstance(output, ProbeOutput):
-        assert output.loss is not None
-        share = count_share(batch["cells"][:, 0], counts["num_cells"][0])
-        notes["cells"] = (output.loss.detach(), share)
-        for name, (right, asked) in (output.correct or {}).items():
+        notes["cells"] = (output.loss.detach(), output.share)
+        for name, (right, asked) in output.correct.items():
             notes[f"cells/accuracy_{name}"] = (right, asked)
         return notes
     if output.token_loss is not None and output.logits is not None:
@@ -288,11 +290,6 @@ def note(
             value: Tensor = getattr(output.spatial_losses, term.name)
             notes[f"{kind}/{term.name}"] = (value.detach() * whole, own)
     return notes
-
-
-def count_share(cells: Tensor, whole: Tensor) -> Tensor:
-    """The share of a step's cells that a batch has, so that shares of its loss add up to one loss."""
-    return (cells >= 0).sum() / whole.clamp(min=1)
 
 
 def suspects(data: StepData, step: int, losses: list[Tensor]) -> list[str]:

@@ -61,12 +61,31 @@ def shapes_pretrain() -> TrainConfig:
     )
 
 
+def shapes_detector() -> TrainConfig:
+    """Stage 2: QGSL learns to see single frames, as a pretrained detector does."""
+    return TrainConfig(
+        name="shapes-detector",
+        stage="detector",
+        base="runs/shapes-pretrain/checkpoint",
+        data=DataConfig(
+            seed=3,
+            clips_per_step=12,
+            image_share=0.0,
+            curriculum=(Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=10.0),),
+            mix=ClipMix(),
+            image_mix=ClipMix(),
+        ),
+        optim=OptimConfig(lr=1e-3, warmup_ratio=0.02, final_ratio=0.1, steps=4000),
+        weights=WeightsConfig(box=5.0),
+    )
+
+
 def shapes() -> TrainConfig:
-    """Stage 2: Bridge-STG tuning as in section 4.1, in miniature, on the folder that stage 1 wrote."""
+    """Stage 3: Bridge-STG tuning as in section 4.1, in miniature, on the folder that stage 2 wrote."""
     return TrainConfig(
         name="shapes",
         stage="bridge",
-        base="runs/shapes-pretrain/checkpoint",
+        base="runs/shapes-detector/checkpoint",
         data=DataConfig(
             seed=1,
             clips_per_step=6,
@@ -191,6 +210,7 @@ def lora_2b_1x24gb() -> TrainConfig:
 RECIPES: dict[str, Callable[[], TrainConfig]] = {
     "shapes-vision": shapes_vision,
     "shapes-pretrain": shapes_pretrain,
+    "shapes-detector": shapes_detector,
     "shapes": shapes,
     "paper-8xh100": paper_8xh100,
     "lora-8b-1x80gb": lora_8b_1x80gb,

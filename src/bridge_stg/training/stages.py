@@ -17,6 +17,7 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.checkpoints import replace_folder
 from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.detector_frames import FrameProbe
 from bridge_stg.training.small_model import (
     MAX_TOKENS_PER_FRAME,
     small_config,
@@ -32,7 +33,7 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
     Raises:
         InputError: the base checkpoint is missing.
     """
-    if config.stage != "bridge":
+    if config.stage in ("vision", "pretrain"):
         tokenizer = small_tokenizer()
         model_config = small_config(tokenizer)
         model = BridgeSTGForVideoGrounding(model_config)
@@ -57,8 +58,15 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
     else:
         spatial = small_spatial_config()
         model, processor, _ = assemble(folder, None, spatial, max_tokens_per_frame=MAX_TOKENS_PER_FRAME)
+    if config.stage == "detector":
+        model.requires_grad_(False)
+        localizer = model.localizer
+        for part in (localizer.backbone, localizer.encoder, localizer.selector, localizer.candidate_box):
+            part.requires_grad_(True)
     # On no path of a backbone, and loading a checkpoint makes every parameter trainable.
     model.localizer.backbone.swin.swin.layernorm.requires_grad_(False)
+    if config.stage == "detector":
+        return FrameProbe(model), processor
     model.mllm.requires_grad_(False)
     if config.tune == "lora":
         add_lora(model)
@@ -69,8 +77,8 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
 
 
 def underlying(model: nn.Module) -> BridgeSTGForVideoGrounding:
-    """The model itself, without the probe of the vision stage."""
-    whole = model.model if isinstance(model, CellProbe) else model
+    """The model itself, without the probes of the stages that teach to see."""
+    whole = model.model if isinstance(model, (CellProbe, FrameProbe)) else model
     assert isinstance(whole, BridgeSTGForVideoGrounding)
     return whole
 
@@ -99,17 +107,18 @@ def write_checkpoint(
 ) -> None:
     """What a stage hands over, into an empty folder.
 
-    An ordinary Qwen3-VL after "vision" and "pretrain", a whole Bridge-STG after "bridge" in full; after LoRA
-    tuning only what was learned (``bridge_stg.model.adapter_files``), and the base stays where it is.
+    An ordinary Qwen3-VL after "vision" and "pretrain", a whole Bridge-STG after "detector" and after "bridge"
+    in full; after LoRA tuning only what was learned (``bridge_stg.model.adapter_files``), and the base stays
+    where it is.
 
     Args:
         state: all weights by name where the model itself holds only a share of them (FSDP2).
     """
     whole = underlying(model)
-    if config.stage != "bridge":
+    if config.stage in ("vision", "pretrain"):
         whole.mllm.save_pretrained(folder)
         processor.tokenizer.save_pretrained(folder)
-    elif config.tune == "lora":
+    elif config.stage == "bridge" and config.tune == "lora":
         assert config.base is not None  # build_model has seen to it
         save_adapters(whole, processor, config.base, folder, state)
     else:

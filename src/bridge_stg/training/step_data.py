@@ -18,9 +18,10 @@ from bridge_stg.errors import InputError
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.detector_frames import build_frames
 from bridge_stg.training.record_source import AnnotatedClips
 from bridge_stg.training.shapes_clips import build_batch, clip_seeds
-from bridge_stg.training.vision_cells import UNKNOWN, build_cells, cell_seeds
+from bridge_stg.training.vision_cells import UNKNOWN, build_cells, scene_seeds
 
 Batch = dict[str, Tensor]
 
@@ -46,7 +47,7 @@ class GeneratedClips:
 
     def __init__(self, config: TrainConfig, processor: BridgeSTGProcessor, parts: int = 1) -> None:
         self.config, self.steps, self.processor = config.data, config.optim.steps, processor
-        self.cells = config.stage == "vision"
+        self.stage = config.stage
         fewest = config.data.clips_per_step
         if config.data.image_share > 0:
             fewest = min(fewest, config.data.images_per_step)
@@ -57,11 +58,14 @@ class GeneratedClips:
             )
 
     def batch(self, step: int, share: slice) -> Batch:
-        build = build_cells if self.cells else build_batch
+        build = {"vision": build_cells, "detector": build_frames}.get(self.stage, build_batch)
         return build(self.config, step, self.steps, self.processor, share)
 
     def names(self, step: int, share: slice) -> list[str]:
-        seeds = cell_seeds(self.config, step) if self.cells else clip_seeds(self.config, step, self.steps)
+        if self.stage in ("vision", "detector"):
+            seeds = scene_seeds(self.config, step)
+        else:
+            seeds = clip_seeds(self.config, step, self.steps)
         return [f"clip {seed}" for seed in seeds[share]]
 
 
@@ -104,10 +108,23 @@ class StepData(Dataset[list[Batch]]):
         return self.source.names(step, self.shares[part])
 
 
+def samples(batch: Batch) -> int:
+    """Clips, or frames where there are no clips."""
+    return len(batch["video_grid_thw"] if "video_grid_thw" in batch else batch["spatial_pixel_values"])
+
+
+def shows_motion(batch: Batch) -> bool:
+    """Whether any of its clips is more than a single image."""
+    return "video_grid_thw" in batch and bool((batch["video_grid_thw"][:, 0] > 1).any())
+
+
 def count(batch: Batch) -> Batch:
     """What the losses of a batch are divided by, as arguments of the model's forward."""
     if "cells" in batch:
         return {"num_cells": (batch["cells"] != UNKNOWN).sum(0)}
+    if "object_names" in batch:
+        names = batch["object_names"]
+        return {"num_objects": (names[..., 0] != UNKNOWN).sum(), "num_frames": torch.tensor(len(names))}
     has_target = batch.get("has_target", torch.zeros(0, dtype=torch.bool))
     return {
         "num_tokens": (batch["labels"] != IGNORE).sum(),

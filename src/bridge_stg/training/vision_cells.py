@@ -8,7 +8,7 @@ tower too little gradient to find motion in the time a laptop has (docs/log.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -31,12 +31,16 @@ ACTION_NAMES = (*ACTIONS, "rests")
 SHAPE_NAMES = tuple(SHAPES)
 
 
+@final
 @dataclass
 class ProbeOutput:
-    """``loss`` and, per question, how many cells were named right out of how many."""
+    """``loss``; per question how many cells were named right out of how many; and ``share``, the part of the
+    step's loss that this is.
+    """
 
-    loss: Tensor | None = None
-    correct: dict[str, tuple[int, int]] | None = None
+    loss: Tensor
+    correct: dict[str, tuple[int, int]]
+    share: Tensor
 
 
 class CellProbe(nn.Module):
@@ -88,11 +92,11 @@ class CellProbe(nn.Module):
                         truth != len(COLOUR_NAMES) - 1 if name == "colour" else truth >= 0
                     )
                     correct[name] = (int((logits.argmax(-1) == truth)[asked].sum()), int(asked.sum()))
-        return ProbeOutput(loss, correct)
+        return ProbeOutput(loss, correct, (cells[:, 0] != UNKNOWN).sum() / num_cells[0])
 
 
-def cell_seeds(config: DataConfig, step: int) -> NDArray[np.int64]:
-    """The clips of a step."""
+def scene_seeds(config: DataConfig, step: int) -> NDArray[np.int64]:
+    """The scenes of a step of the stages that teach to see."""
     return np.random.default_rng([config.seed, step, 5]).integers(2**40, size=config.clips_per_step)
 
 
@@ -101,7 +105,7 @@ def build_cells(
 ) -> dict[str, Tensor]:
     """Patches and cell labels of one step, or of its clips ``share``; a pure function of (seed, step)."""
     _, settings = step_settings(config, step, steps)
-    seeds = cell_seeds(config, step)[share]
+    seeds = scene_seeds(config, step)[share]
     patches, grids, cells = [], [], []
     for seed in seeds:
         rng = np.random.default_rng([int(seed), 6])

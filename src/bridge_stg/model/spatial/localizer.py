@@ -77,6 +77,10 @@ class SpatialLocalizer(nn.Module):
         size = (int(pixel_values.shape[-2]), int(pixel_values.shape[-1]))
         return self.encoder(maps, self.backbone.strides, size, pixel_mask)
 
+    def first_boxes(self, content: Tensor, anchors: Tensor) -> Tensor:
+        """What candidates (..., C) make of their ``anchors`` (..., 4) in [0, 1]: float32 logits of cxcywh."""
+        return torch.logit(anchors) + self.candidate_box(content).float()
+
     def locate(
         self,
         features: SpatialFeatures,
@@ -97,8 +101,7 @@ class SpatialLocalizer(nn.Module):
         tokens = self.bridge_norm(self.bridge_proj(bridge))
         anchor = tokens.mean(dim=1)
         chosen = self.selector(features, frame_index, anchor, self.training or targets is not None, generator)
-        offset = self.candidate_box(chosen.content).float()
-        candidate = torch.logit(chosen.anchors) + offset
+        candidate = self.first_boxes(chosen.content, chosen.anchors)
         encoder_logits = self.candidate_object(chosen.content, anchor)
 
         # (n, R, K, ...) -> (R, n * K, ...)

@@ -46,6 +46,16 @@ class QuerySelector(nn.Module):
         self.projections = nn.ModuleList([nn.Linear(config.d_model, config.d_model) for _ in range(selecting)])
         self.norms = nn.ModuleList([nn.LayerNorm(config.d_model) for _ in range(selecting)])
 
+    def candidates(self, features: SpatialFeatures) -> Tensor:
+        """LayerNorm(W_l E^l) of the layers that are chosen from, (n, U, N, C)."""
+        layers = features.layers[-len(self.projections) :]
+        return torch.stack(
+            [
+                norm(linear(item))
+                for norm, linear, item in zip(self.norms, self.projections, layers, strict=True)
+            ]
+        )
+
     def forward(
         self,
         features: SpatialFeatures,
@@ -56,13 +66,7 @@ class QuerySelector(nn.Module):
     ) -> SelectedQueries:
         """Select for R rows; ``anchor`` (R, C) is the mean projected bridging query of each row."""
         grid = features.grid
-        layers = features.layers[-len(self.projections) :]
-        tokens = torch.stack(
-            [
-                norm(linear(item))
-                for norm, linear, item in zip(self.norms, self.projections, layers, strict=True)
-            ]
-        )
+        tokens = self.candidates(features)
         with torch.autocast(tokens.device.type, enabled=False):
             cosine = row_cosine(tokens, anchor, frame_index)
         selectable = grid.selectable
