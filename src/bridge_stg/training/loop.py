@@ -271,6 +271,7 @@ def note(
     """Losses by name and token accuracy by group, of images apart from videos: (sum, count) each."""
     notes: Notes = {}
     if isinstance(output, ProbeOutput):
+        assert output.loss is not None  # a ModelOutput may be anything to a type checker
         notes["cells"] = (output.loss.detach(), output.share)
         for name, (right, asked) in output.correct.items():
             notes[f"cells/accuracy_{name}"] = (right, asked)

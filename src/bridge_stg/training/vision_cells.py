@@ -8,7 +8,7 @@ tower too little gradient to find motion in the time a laptop has (docs/log.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ ACTION_NAMES = (*ACTIONS, "rests")
 SHAPE_NAMES = tuple(SHAPES)
 
 
-@final
 @dataclass
 class ProbeOutput:
     """``loss``; per question how many cells were named right out of how many; and ``share``, the part of the
