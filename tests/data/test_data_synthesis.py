@@ -20,8 +20,9 @@ from bridge_stg.cli import main
 from bridge_stg.data.records import TruthRecord, read_truth, write_truth
 from bridge_stg.data.sources.outcome import Unusable
 from bridge_stg.data.store import RecordStore
-from bridge_stg.data.synthesis import cover, synthesize
+from bridge_stg.data.synthesis import synthesize
 from bridge_stg.data.synthesis_plan import Donors, Insert, Plan, make_plan, synthetic_record
+from bridge_stg.data.synthesis_video import cover
 from bridge_stg.errors import DataError
 from bridge_stg.video.decode import open_source
 from bridge_stg.video.write import VideoWriter
@@ -136,9 +137,9 @@ def test_a_foreign_clip_runs_at_its_own_speed(folder: Path, tmp_path: Path, seed
 
 
 def test_the_same_seed_makes_the_same_and_another_does_not(folder: Path, tmp_path: Path) -> None:
-    names = ("truth.jsonl", "inserts.jsonl", "skipped.jsonl", "counts.json", "videos/000000.mp4")
     for out in ("a", "b"):
-        made(folder, tmp_path / out, seed=3)
+        one, _, _ = made(folder, tmp_path / out, seed=3)
+    names = ("truth.jsonl", "inserts.jsonl", "skipped.jsonl", "counts.json", one.video)
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     others = set()
@@ -171,9 +172,10 @@ def test_what_is_dropped_is_counted(folder: Path, tmp_path: Path) -> None:
     kept = {one.id for one in RecordStore(tmp_path / "out", cache=tmp_path / "cache")}
     assert "synthetic/just" in kept
     assert report.kept + report.dropped.total() == report.read == 9
-    assert sorted(path.name for path in (tmp_path / "out" / "videos").iterdir()) == [
-        f"{number:06d}.mp4" for number in range(report.kept)
-    ]
+    named = {one.video for one in read_truth(tmp_path / "out" / "truth.jsonl")}
+    found = {f"videos/{path.name}" for path in (tmp_path / "out" / "videos").iterdir()}
+    assert found == named
+    assert len(found) == report.kept
 
 
 def test_nothing_to_insert_is_an_error_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,9 @@ def synthesize(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same data.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="Stop after this many samples.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that make videos; one per core by default.")
+    ] = None,
     split: Annotated[str, typer.Option(help="ReVOS: train or valid.")] = "train",
     fps: Annotated[float, typer.Option(help="ReVOS: frames per second of its lists of frames.")] = 2.0,
 ) -> None:
@@ -47,8 +51,11 @@ def synthesize(
             out,
             seed=seed,
             limit=limit,
+            workers=workers or os.cpu_count() or 1,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if report.resumed:
+        print(f"{report.resumed:,} videos were there from an earlier run")
     for reason, count in report.dropped.most_common():
         print(f"dropped {count:,}: {reason}")
     if report.not_reached:
