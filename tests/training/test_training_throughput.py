@@ -85,10 +85,15 @@ def test_the_machine_is_measured() -> None:
     del held
 
 
-def benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    """What ``python benchmarks/training.py ... --json`` prints, in this process."""
-    monkeypatch.setattr(sys, "argv", ["training.py", *words, "--json"])
-    runpy.run_path(str(ROOT / "benchmarks" / "training.py"), run_name="__main__")
+def benchmark(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *words: str,
+    script: str = "training.py",
+) -> Any:
+    """What ``python benchmarks/SCRIPT ... --json`` prints, in this process."""
+    monkeypatch.setattr(sys, "argv", [script, *words, "--json"])
+    runpy.run_path(str(ROOT / "benchmarks" / script), run_name="__main__")
     return json.loads(capsys.readouterr().out)
 
 
@@ -108,3 +113,14 @@ def test_the_8b_is_counted_without_its_weights(
     assert found["parameters"] > 8_767_123_696
     # 2 passes of 2 operations for each of the 6.9 billion weights of the language layers, and more.
     assert found["operations_per_sample"] > 4 * 6.9e9 * found["tokens_per_sample"]
+
+
+def test_a_shared_clip_costs_less_at_equal_loss(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--clips", "1", "--seconds", "4", "--located", "3", "--rounds", "1")
+    found = benchmark(monkeypatch, capsys, *words, script="training_pair.py")
+    assert found["samples per step"] == 3
+    assert found["loss, shared"] == pytest.approx(found["loss, straightforward"], rel=1e-4)
+    # Twice as many on a quiet machine; this only sees that sharing is no loss.
+    assert found["times as many, median of rounds"] > 1

@@ -1,0 +1,200 @@
+"""What sharing a clip among its sentences saves: the training step beside a straightforward one, at equal loss.
+
+    python benchmarks/training_pair.py
+    python benchmarks/training_pair.py --clips 4 --located 4 --rounds 7
+
+The straightforward step gives every sentence a sequence of its own with the clip in front, encodes every frame
+once per sentence that looks at it, attends to frame pairs one by one as Qwen3-VL's own code does, and makes
+logits for the whole sequence. Both steps have the same clips, sentences and weights, and their losses must
+agree. A sample is one sentence about one clip. Times are the median of rounds in which both take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionAttention
+
+from bridge_stg.losses.objective import LossWeights, spatial_loss
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.token_layout import CLIP, IGNORE, TokenTree
+from bridge_stg.model.vision_attention import batch_equal_pairs
+from bridge_stg.training.clips import Rows, TrainingClip, collate_clips
+from bridge_stg.training.configuration import override
+from bridge_stg.training.recipes import recipe
+from bridge_stg.training.shapes_clips import clip_seeds, step_settings, video_clip
+from bridge_stg.training.small_model import small_config, small_tokenizer
+
+Batch = dict[str, Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=4, help="per step")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of a clip")
+    parser.add_argument("--located", type=int, default=4, help="sentences per clip; VidSTG has about 4")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    report = measure(arguments)
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+        return
+    for name, value in report.items():
+        print(f"{name:42} {value:,.4g}")
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, float]:
+    """Both steps in turns."""
+    torch.manual_seed(0)
+    tokenizer = small_tokenizer()
+    config = small_config(tokenizer)
+    model = BridgeSTGForVideoGrounding(config).train()
+    model.mllm.model.visual.requires_grad_(False)
+    processor = BridgeSTGProcessor(tokenizer, config)
+    clips = draw_clips(arguments, processor)
+    apart = [sentence for clip in clips for sentence in split(clip)]
+    shared_batch, plain_batch = (collate_clips(part, processor.pad_id) for part in (clips, apart))
+    plain_batch |= one_frame_per_row(apart)
+
+    def shared() -> Tensor:
+        batch_equal_pairs(model.mllm.model.visual)
+        loss = model(**shared_batch, weights=LossWeights.ovdino()).loss
+        loss.backward()
+        return loss
+
+    def plain() -> Tensor:
+        attend_pair_by_pair(model)
+        loss = straightforward_loss(model, plain_batch)
+        loss.backward()
+        return loss
+
+    losses, seconds = {}, {}
+    for step in (plain, shared):  # Warm-up, and what both compute.
+        losses[step.__name__], _ = timed(model, step)
+        seconds[step.__name__] = []
+    difference = abs(losses["plain"] - losses["shared"]) / losses["plain"]
+    if difference > 1e-4:
+        raise SystemExit(f"the losses differ by {difference:.2g}: {losses}; this compares nothing")
+    for _ in range(arguments.rounds):
+        for step in (plain, shared):
+            seconds[step.__name__].append(timed(model, step)[1])
+    median = {name: statistics.median(found) for name, found in seconds.items()}
+    ratios = [plain / shared for plain, shared in zip(seconds["plain"], seconds["shared"], strict=True)]
+    return {
+        "samples per step": len(apart),
+        "loss, straightforward": losses["plain"],
+        "loss, shared": losses["shared"],
+        "samples per second, straightforward": len(apart) / median["plain"],
+        "samples per second, shared": len(apart) / median["shared"],
+        "times as many, median of rounds": statistics.median(ratios),
+        "times as many, smallest": min(ratios),
+        "times as many, largest": max(ratios),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def timed(model: BridgeSTGForVideoGrounding, step: Callable[[], Tensor]) -> tuple[float, float]:
+    """Loss and seconds of one forward and backward pass; the noise of denoising is always the same."""
+    torch.manual_seed(1)
+    model.zero_grad()
+    started = time.perf_counter()
+    loss = float(step().detach())
+    return loss, time.perf_counter() - started
+
+
+def draw_clips(arguments: argparse.Namespace, processor: BridgeSTGProcessor) -> list[TrainingClip]:
+    """Generated clips with sentences that ask when and where, with the paper's 8 + 2 frames each."""
+    settings = [
+        f"data.clips_per_step={arguments.clips}",
+        "data.num_positive=8",
+        "data.num_negative=2",
+        "data.image_share=0",
+        f"data.min_duration={arguments.seconds}",
+    ]
+    values = override(recipe("shapes"), settings).model_dump()
+    values["data"]["curriculum"] = [
+        {"until": 1.0, "min_objects": 3, "max_objects": 5, "max_duration": arguments.seconds + 1e-3}
+    ]
+    values["data"]["mix"] = {"located": arguments.located}
+    data = type(recipe("shapes")).model_validate(values).data
+    _, scene = step_settings(data, 0, 1)
+    return [video_clip(int(seed), scene, data.mix, data, processor) for seed in clip_seeds(data, 0, 1)]
+
+
+def split(clip: TrainingClip) -> list[TrainingClip]:
+    """A clip for each of its sentences."""
+    assert clip.spatial_frames is not None
+    found = []
+    for sentence in range(clip.rows.sentences):
+        kept = (clip.tree.branch == CLIP) | (clip.tree.branch == sentence)
+        tree = TokenTree(**{part.name: getattr(clip.tree, part.name)[..., kept] for part in fields(TokenTree)})
+        rows = Rows(sentences=1)
+        for frame, owner, target, has_target in zip(
+            clip.rows.frame, clip.rows.sentence, clip.rows.targets, clip.rows.has_target, strict=True
+        ):
+            if owner == sentence:
+                rows.frame.append(frame)
+                rows.sentence.append(0)
+                rows.targets.append(target)
+                rows.has_target.append(has_target)
+        found.append(TrainingClip(tree, clip.patches, clip.grid, rows, clip.spatial_frames))
+    return found
+
+
+def one_frame_per_row(clips: list[TrainingClip]) -> Batch:
+    """QGSL's frames, each as often as a sentence looks at it."""
+    frames = [clip.spatial_frames[clip.rows.frame] for clip in clips if clip.spatial_frames is not None]
+    pixels = torch.cat(frames)
+    return {"spatial_pixel_values": pixels, "row_frame": torch.arange(len(pixels))}
+
+
+def attend_pair_by_pair(model: BridgeSTGForVideoGrounding) -> None:
+    """Give Qwen3-VL's vision attention its own forward back."""
+    for module in model.mllm.model.visual.modules():
+        if isinstance(module, Qwen3VLVisionAttention):
+            module.__dict__.pop("forward", None)
+
+
+def straightforward_loss(model: BridgeSTGForVideoGrounding, batch: Batch) -> Tensor:
+    """Eq. 7 with logits for every token and no mask but the causal one: padding is on the right."""
+    batch = dict(batch)
+    labels = batch.pop("labels")
+    hidden = model.read(
+        batch["input_ids"],
+        batch["position_ids"],
+        None,
+        batch["pixel_values_videos"],
+        batch["video_grid_thw"],
+        batch["slot_mask"],
+    )
+    logits: Any = model.mllm.lm_head(hidden)
+    token = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE, reduction="mean"
+    )
+    bridge = model.bridge(hidden[batch["bridge_mask"]].unflatten(0, (-1, model.bridge.tokens_per_sentence)))
+    targets, has_target = batch["targets"], batch["has_target"]
+    spatial = model.localizer(
+        batch["spatial_pixel_values"],
+        None,
+        batch["row_frame"],
+        bridge[batch["row_sentence"]],
+        targets,
+        has_target,
+    )
+    weights = LossWeights.ovdino()
+    located = spatial_loss(spatial, targets, has_target, weights, has_target.sum(), len(targets))
+    return weights.token * token + weights.spatial * located.total
+
+
+if __name__ == "__main__":
+    main()
