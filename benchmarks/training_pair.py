@@ -69,16 +69,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     def shared() -> Tensor:
         batch_equal_pairs(model.mllm.model.visual)
         loss = model(**shared_batch, weights=LossWeights.ovdino()).loss
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss
 
     def plain() -> Tensor:
         attend_pair_by_pair(model)
         loss = straightforward_loss(model, plain_batch)
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss
 
-    losses, seconds = {}, {}
+    losses: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {}
     for step in (plain, shared):  # Warm-up, and what both compute.
         losses[step.__name__], _ = timed(model, step)
         seconds[step.__name__] = []
