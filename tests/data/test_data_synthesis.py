@@ -195,6 +195,20 @@ def test_donors_show_something_else() -> None:
         donors.choose(replace(base, category="cat"), random.Random(0))
 
 
+def test_donors_are_of_the_same_split() -> None:
+    train, both, test = (
+        [
+            record("donor", 99, id=f"{name}/{split}", video=f"{name}.mp4", query=name, split=split)
+            for split in splits
+        ]
+        for name, splits in (("a", ["train"]), ("b", ["train", "test"]), ("c", ["test"]))
+    )
+    donors = Donors([*train, *both, *test])
+    for split, video in (("train", "a.mp4"), ("test", "c.mp4")):
+        base = record("base", 30, split=split)
+        assert {donors.choose(base, random.Random(seed)).video for seed in range(20)} == {video}
+
+
 @given(st.integers(0, 5), st.integers(6, 30), st.integers(0, 50), st.integers(0, 50))
 def test_only_the_clip_is_used(start: int, end: int, before: int, after: int) -> None:
     donor = record("donor", 99)

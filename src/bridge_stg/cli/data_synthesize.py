@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -45,15 +46,19 @@ def synthesize(
         task = bar.add_task("reading", total=None)
         given, locate = _of_revos(revos, split, fps) if revos is not None else _of_records(records or Path())
         bar.update(task, description="writing videos")
-        report = run(
-            given,
-            locate,
-            out,
-            seed=seed,
-            limit=limit,
-            workers=workers or os.cpu_count() or 1,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        try:
+            report = run(
+                given,
+                locate,
+                out,
+                seed=seed,
+                limit=limit,
+                workers=workers or os.cpu_count() or 1,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on with what is finished", file=sys.stderr)
+            raise
     if report.resumed:
         print(f"{report.resumed:,} videos were there from an earlier run")
     for reason, count in report.dropped.most_common():

@@ -59,13 +59,15 @@ class Donors:
     def __init__(self, records: Iterable[TruthRecord]) -> None:
         self._videos: dict[str, TruthRecord] = {}
         self._about: dict[str, set[str]] = defaultdict(set)
+        self._splits: dict[str, set[str | None]] = defaultdict(set)
         for record in records:
             self._videos.setdefault(record.video, record)
             self._about[record.video] |= _subjects(record)
+            self._splits[record.video].add(record.split)
         self._names = sorted(self._videos)
 
     def choose(self, record: TruthRecord, draw: random.Random) -> TruthRecord:
-        """A video of which nothing says that it shows the same.
+        """A video of the same split of which nothing says that it shows the same.
 
         Raises:
             Unusable: there is none.
@@ -75,6 +77,8 @@ class Donors:
             name
             for name in self._names
             if name != record.video
+            # A piece of a test video in a training sample would be a leak that no name tells.
+            and self._splits[name] == {record.split}
             and not wanted & self._about[name]
             and self._videos[name].frame_count / self._videos[name].fps >= MIN_SPAN_SECONDS
         ]
