@@ -196,14 +196,12 @@ def test_donors_show_something_else() -> None:
 
 
 def test_donors_are_of_the_same_split() -> None:
-    train, both, test = (
-        [
-            record("donor", 99, id=f"{name}/{split}", video=f"{name}.mp4", query=name, split=split)
-            for split in splits
-        ]
-        for name, splits in (("a", ["train"]), ("b", ["train", "test"]), ("c", ["test"]))
+    videos = (("a", ["train"]), ("b", ["train", "test"]), ("c", ["test"]))
+    donors = Donors(
+        record("donor", 99, id=f"{name}/{split}", video=f"{name}.mp4", query=name, split=split)
+        for name, splits in videos
+        for split in splits
     )
-    donors = Donors([*train, *both, *test])
     for split, video in (("train", "a.mp4"), ("test", "c.mp4")):
         base = record("base", 30, split=split)
         assert {donors.choose(base, random.Random(seed)).video for seed in range(20)} == {video}
