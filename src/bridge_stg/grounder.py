@@ -102,9 +102,6 @@ class VideoGrounder:
         hub = hub_options(revision, token)
         processor = BridgeSTGProcessor.from_pretrained(folder, **hub)
         model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype, **hub)
-        # The library leaves the language model inside as it was stored. Buffers keep their precision.
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(dtype)
         return cls(model.to(device), processor, name)
 
     @overload

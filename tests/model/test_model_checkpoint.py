@@ -64,6 +64,11 @@ def test_loading_information_can_still_be_had(folder: Path) -> None:
     assert not info["missing_keys"]
 
 
+def test_every_weight_has_the_dtype_that_was_asked_for(folder: Path) -> None:
+    model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
 def refuse(folder: Path, words: str) -> None:
     with pytest.raises(CheckpointError, match=words) as refusal:
         BridgeSTGForVideoGrounding.from_pretrained(folder)

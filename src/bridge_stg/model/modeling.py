@@ -278,6 +278,10 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         ]
         if faults:
             raise CheckpointError(f"{name}: weights do not match the configuration: " + ", ".join(faults))
+        if isinstance(kwargs.get("dtype"), torch.dtype):
+            # The library leaves the language model inside as it was stored. Buffers keep their precision.
+            for parameter in model.parameters():
+                parameter.data = parameter.data.to(kwargs["dtype"])
         return (model, info) if wants_info else model
 
 

@@ -56,7 +56,8 @@ def _load(path: Path) -> NDArray[np.uint8]:
                     f"save them as an mp4 or gif, or as a folder of images with {TIMES_FILE}"
                 )
             # Cameras store the rotation in EXIF, as phones store it in a video's display matrix.
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            # A copy: torch warns of arrays that cannot be written to.
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except VideoError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
