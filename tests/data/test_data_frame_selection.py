@@ -92,3 +92,36 @@ def test_other_seeds_draw_other_frames_and_each_is_drawn() -> None:
     positives = {tuple(item.positive.tolist()) for item in drawn}
     assert len(positives) == 6  # all pairs out of four
     assert {frame for item in drawn for frame in item.negative.tolist()} == {0, 1, 6, 7, 8, 9}
+
+
+def test_sentences_of_one_seed_share_frames() -> None:
+    """The second window holds the first: what it draws there, the first draws too."""
+    times, has_box = np.arange(60) / 2, everywhere(60)
+    together, apart = 0, 0
+    for seed in range(40):
+        one, other = (
+            select_frames(times, has_box, TimeSpan(*span), 8, 2, number)
+            for span, number in (((5.0, 20.0), seed), ((5.0, 25.0), seed))
+        )
+        # Of the longer window, the drawn frames that the shorter one has too are drawn there as well.
+        inside = {frame for frame in other.positive.tolist() if times[frame] < 20.0}
+        assert inside <= set(one.positive.tolist())
+        alone = select_frames(times, has_box, TimeSpan(5.0, 25.0), 8, 2, 1000 + seed)
+        frames = {*one.positive.tolist(), *one.negative.tolist()}
+        together += len(frames | {*other.positive.tolist(), *other.negative.tolist()})
+        apart += len(frames | {*alone.positive.tolist(), *alone.negative.tolist()})
+    same = select_frames(times, has_box, TimeSpan(5.0, 20.0), 8, 2, 3)
+    again = select_frames(times, has_box, TimeSpan(5.0, 20.0), 8, 2, 3)
+    assert same.positive.tolist() == again.positive.tolist()
+    assert together < 0.8 * apart
+
+
+def test_a_draw_is_uniform() -> None:
+    counts = np.zeros(10)
+    for seed in range(4000):
+        chosen = select_frames(TIMES, everywhere(), TimeSpan(1.0, 3.5), 2, 1, seed)
+        counts[chosen.positive] += 1
+        counts[chosen.negative] += 1
+    # Two of five positives, one of five negatives; four standard deviations of a binomial.
+    assert np.abs(counts[2:7] - 1600).max() < 4 * (4000 * 0.4 * 0.6) ** 0.5
+    assert np.abs(counts[[0, 1, 7, 8, 9]] - 800).max() < 4 * (4000 * 0.2 * 0.8) ** 0.5

@@ -29,6 +29,10 @@ def select_frames(
 ) -> SelectedFrames:
     """Draw up to N_p positive and N_n negative frames without replacement; a pure function of its arguments.
 
+    One order of all frames follows from the seed, and the first ones of it are drawn: each sentence of a clip
+    by itself gets a uniform draw, and sentences that are given the same seed share frames where their windows
+    let them. QGSL encodes a frame once for all of them.
+
     Which frames are inside is what inference decides too: a window between two sampled frames is stood for by
     the frame nearest to its middle. Frames inside that lack a box are neither positive nor negative.
 
@@ -41,9 +45,10 @@ def select_frames(
     inside = sampled_in_span(times, window)
     positive = inside[has_box[inside]]
     negative = np.setdiff1d(np.arange(len(times)), inside)
-    rng = np.random.default_rng(seed)
-    return SelectedFrames(_draw(rng, positive, num_positive), _draw(rng, negative, num_negative))
+    place = np.random.default_rng(seed).permutation(len(times))
+    return SelectedFrames(_first(place, positive, num_positive), _first(place, negative, num_negative))
 
 
-def _draw(rng: np.random.Generator, indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    return np.sort(rng.permutation(indices)[:count]).astype(np.int64)
+def _first(place: NDArray[np.int64], indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The ``count`` of ``indices`` that stand first when frame i has the place ``place[i]``."""
+    return np.sort(indices[np.argsort(place[indices])][:count]).astype(np.int64)

@@ -54,12 +54,14 @@ def record_clip(
     layout = processor.clip(grid, None if image else times)
     branches: list[Branch] = []
     rows = Rows()
+    # One for all sentences: what they share of QGSL's frames is encoded once.
+    seed = int(rng.integers(2**31))
     for record in records:
         answer = _answer(record, video, extent, rng)
         locates = record.task in LOCATED_TASKS
         branches.append(processor.branch(record.task, question_text(record), answer, locates))
         if locates:
-            _add_rows(rows, record, video, extent, config, rng)
+            _add_rows(rows, record, video, extent, config, seed)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
     spatial = processor.spatial_frames(video.frames[rows.used_frames()]) if rows.sentences else None
     return TrainingClip(tree, patches, grid, rows, spatial)
@@ -200,7 +202,7 @@ def _add_rows(
     video: SampledVideo,
     extent: TimeSpan,
     config: DataConfig,
-    rng: np.random.Generator,
+    seed: int,
 ) -> None:
     """QGSL's rows of one sentence, at least one of them with a box."""
     box, annotated = tube_at(record, video.times)
@@ -211,9 +213,7 @@ def _add_rows(
         rows.sentences += 1
         return
     window = window_in_clip(record, extent) if record.task == "stvg" else extent
-    chosen = select_frames(
-        video.times, annotated, window, config.num_positive, config.num_negative, int(rng.integers(2**31))
-    )
+    chosen = select_frames(video.times, annotated, window, config.num_positive, config.num_negative, seed)
     positive, negative = chosen.positive, chosen.negative
     if not len(positive) and config.num_positive:
         # An event between two sampled frames: the frame beside it stands for it, as in prediction.
