@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_folders import fitting, save_detector, save_mllm, swin_config
+from tiny_folders import fitting, save_detector, save_mllm, swin_config, without_det
 from tiny_models import make_video, tiny_mllm_config, tiny_spatial_config
 from transformers import (
     PreTrainedModel,
@@ -24,22 +23,7 @@ from bridge_stg.errors import CheckpointError
 from bridge_stg.model.initialization import assemble
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.model.small_tokenizer import DET_TOKEN, SPECIAL_TOKENS
-
-
-def without_det(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A Qwen3-VL tokenizer as published: everything but <det>, which is the last token of the small one."""
-    inner = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
-    state = json.loads(inner.to_str())
-    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] != DET_TOKEN]
-    bare = PreTrainedTokenizerFast(
-        tokenizer_object=type(inner).from_str(json.dumps(state)),
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-    )
-    assert len(bare) == len(tokenizer) - 1
-    assert SPECIAL_TOKENS[-1] == DET_TOKEN
-    return bare
+from bridge_stg.model.small_tokenizer import DET_TOKEN
 
 
 @pytest.mark.parametrize("swin_class", [SwinModel, SwinForImageClassification, SwinBackbone])

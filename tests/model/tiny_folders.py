@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import (
 )
 
 from bridge_stg.model.detector_weights import read_detector, spatial_config
+from bridge_stg.model.small_tokenizer import DET_TOKEN, SPECIAL_TOKENS
 
 KINDS = {
     "mm-grounding-dino": (MMGroundingDinoConfig, MMGroundingDinoForObjectDetection),
@@ -73,6 +75,21 @@ def save_detector(kind: str, folder: Path, levels: int = 4, **changes: Any) -> P
             parameter.add_(0.1 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     return model
+
+
+def without_det(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A Qwen3-VL tokenizer as published: everything but <det>, which is the last token of the small one."""
+    inner = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    state = json.loads(inner.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] != DET_TOKEN]
+    bare = PreTrainedTokenizerFast(
+        tokenizer_object=type(inner).from_str(json.dumps(state)),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+    )
+    assert len(bare) == len(tokenizer) - 1
+    assert SPECIAL_TOKENS[-1] == DET_TOKEN
+    return bare
 
 
 def save_mllm(tokenizer: PreTrainedTokenizerFast, folder: Path, tied: bool = True, spare_rows: int = 0) -> Path:

@@ -34,7 +34,7 @@ def detector(base: Path, steps: int, *more: str) -> TrainConfig:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the stage before writes, with weights that have learned nothing."""
     folder = tmp_path_factory.mktemp("pretrain")
-    model, processor = build_model(recipe("shapes-pretrain").model_copy(update={"base": None}))
+    model, processor, _ = build_model(recipe("shapes-pretrain").model_copy(update={"base": None}))
     assert isinstance(model, BridgeSTGForVideoGrounding)
     model.mllm.save_pretrained(folder)
     processor.tokenizer.save_pretrained(folder)
@@ -73,7 +73,7 @@ def test_labels_are_the_boxes_of_the_scene_from_far_to_near() -> None:
 
 def test_parts_of_a_step_add_up_to_the_step(base: Path) -> None:
     config = detector(base, 2, "data.clips_per_step=5")
-    model, processor = build_model(config)
+    model, processor, _ = build_model(config)
     source = GeneratedClips(config, processor)
     whole = source.batch(0, slice(None))
     counts = count(whole)
@@ -91,7 +91,7 @@ def test_parts_of_a_step_add_up_to_the_step(base: Path) -> None:
 def test_steps_on_the_same_frames_name_them(base: Path) -> None:
     config = detector(base, 2, "data.clips_per_step=1")
     torch.manual_seed(0)
-    model, processor = build_model(config)
+    model, processor, _ = build_model(config)
     batch = GeneratedClips(config, processor).batch(0, slice(None))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     start = None
@@ -107,7 +107,7 @@ def test_steps_on_the_same_frames_name_them(base: Path) -> None:
 
 def test_the_stage_moves_what_sees_and_hands_over_a_whole_model(base: Path, tmp_path: Path) -> None:
     config = detector(base, 2)
-    began, _ = build_model(config)
+    began, _, _ = build_model(config)
     moving = {name for name, p in began.named_parameters() if p.requires_grad}
     parts = {name.removeprefix("model.localizer.").split(".")[0] for name in moving}
     assert parts == {"backbone", "encoder", "selector", "candidate_box", "probes"}
@@ -123,7 +123,7 @@ def test_the_stage_moves_what_sees_and_hands_over_a_whole_model(base: Path, tmp_
 def test_operations_are_those_that_torch_counts(base: Path) -> None:
     """Within 15%, as for the other stages."""
     config = detector(base, 2, "data.clips_per_step=3")
-    model, processor = build_model(config)
+    model, processor, _ = build_model(config)
     batch = GeneratedClips(config, processor).batch(0, slice(None))
     counted = StepOperations(model.model, processor.pad_id)(batch)
     with FlopCounterMode(display=False) as counter:

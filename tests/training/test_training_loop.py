@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -25,7 +26,14 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.training.checkpoints import Position, changed_settings, restore, save_state
 from bridge_stg.training.configuration import override
 from bridge_stg.training.loop import train
-from bridge_stg.training.optimization import cosine_schedule, describe_groups, parameter_groups, take_step
+from bridge_stg.training.optimization import (
+    apply_settings,
+    cosine_schedule,
+    describe_groups,
+    group_settings,
+    parameter_groups,
+    take_step,
+)
 from bridge_stg.training.progress import RunLog
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.stages import build_model
@@ -65,7 +73,7 @@ def tuned(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stopped_and_resumed_pretraining_is_the_same_run(base: Path, tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         train(pretrain(6), tmp_path, stop_at(4))
-    assert json.loads((tmp_path / "state" / "step.json").read_text()) == {"step": 3, "skipped": 0}
+    assert json.loads((tmp_path / "state" / "step.json").read_text()) == {"step": 3, "skipped": 0, "origin": ""}
     assert len(curve(tmp_path)) == 4
     # What learns is stored, and the tied output layer once.
     stored = load_file(tmp_path / "state" / "model.safetensors")
@@ -137,6 +145,62 @@ def test_changed_settings_are_said(base: Path) -> None:
     assert changed_settings(base / "config.json", pretrain(6)) == []
 
 
+def test_changed_rates_hold_from_the_next_step_on(tmp_path: Path) -> None:
+    """Three steps at one rate and length of the run, two at others, by the schedule worked by hand."""
+    fixed = ["optim.warmup_ratio=0", "optim.final_ratio=0"]
+    with pytest.raises(StoppedError):
+        train(override(pretrain(4), ["optim.lr=0.001", *fixed]), tmp_path, stop_at(4))
+    heard: list[str] = []
+    changed = ["optim.lr=0.004", "optim.weight_decay=0.5", "optim.clip_norm=0.01", *fixed]
+    train(override(pretrain(5), changed), tmp_path, heard.append)
+    assert {line for line in heard if line.startswith("changed")} == {
+        "changed since the last start: optim.lr: 0.001 -> 0.004",
+        "changed since the last start: optim.weight_decay: 0.0 -> 0.5",
+        "changed since the last start: optim.clip_norm: 1.0 -> 0.01",
+        "changed since the last start: optim.steps: 4 -> 5",
+    }
+    # One step of warm-up at least; then half a cosine over 3 steps and, from step 3 on, over 4. A line tells
+    # the rate of the step after it.
+    old = [0.001 * 0.5 * (1 + math.cos(math.pi * part / 3)) for part in (0, 1, 2)]
+    new = [0.004 * 0.5 * (1 + math.cos(math.pi * part / 4)) for part in (3, 4)]
+    assert [line["lr"] for line in curve(tmp_path)] == pytest.approx([*old, *new], abs=1e-9)
+
+
+def test_changed_settings_move_weights_by_hand(tmp_path: Path) -> None:
+    """AdamW on its first gradient: w (1 - lr * decay) - lr * sign; the gradient is clipped to the new norm."""
+    weight = torch.nn.Parameter(torch.full((4,), 2.0))
+
+    def optimizer(lr: float, decay: float, clip: float) -> tuple[torch.optim.AdamW, Any]:
+        made = torch.optim.AdamW([{"params": [weight], "lr": lr, "clip": clip}], weight_decay=decay)
+        return made, torch.optim.lr_scheduler.LambdaLR(made, lambda step: 1.0)
+
+    first, schedule = optimizer(0.1, 0.0, 1.0)
+    kept, place = first.state_dict(), schedule.state_dict()
+    second, schedule = optimizer(0.01, 0.25, 0.5)
+    settings = group_settings(second)
+    second.load_state_dict(kept)
+    schedule.load_state_dict(place)
+    assert second.param_groups[0]["lr"] == 0.1  # what a state brings along
+    apply_settings(second, schedule, settings)
+    weight.grad = torch.ones(4)  # its norm is 2
+    seen: list[float] = []
+    second.register_step_pre_hook(lambda *_: seen.append(float(weight.grad.norm())))  # type: ignore[union-attr]
+    take_step(Accelerator(cpu=True), second, schedule, torch.tensor(1.0))
+    assert seen == pytest.approx([0.5], rel=1e-4)
+    assert weight.tolist() == pytest.approx([2.0 * (1 - 0.01 * 0.25) - 0.01] * 4, rel=1e-5)
+    assert schedule.get_last_lr() == [0.01]
+
+
+def test_a_configuration_that_was_cut_off_does_not_stop_a_run(base: Path, tmp_path: Path) -> None:
+    """It is written by renaming; one of an older version, with other fields, is said and not fatal."""
+    whole = (base / "config.json").read_text()
+    for text in (whole[:40], whole.replace('"optim"', '"optimizer"', 1)):
+        (tmp_path / "config.json").write_text(text)
+        (line,) = changed_settings(tmp_path / "config.json", pretrain(6))
+        assert "cannot be compared with" in line
+        assert "\n" not in line
+
+
 def state(folder: Path, name: str, step: int, whole: bool = True) -> None:
     (folder / name).mkdir()
     (folder / name / "of").write_text(str(step))
@@ -184,10 +248,10 @@ def test_killed_while_saving(tmp_path: Path, found: dict[str, int], step: int) -
 @pytest.mark.parametrize(("keep", "left"), [(1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (9, [1, 2, 3, 4])])
 def test_so_many_states_are_kept(tmp_path: Path, keep: int, left: list[int]) -> None:
     for step in (1, 2, 3, 4):
-        save_state(States(), tmp_path, Position(step, skipped=1), keep)  # type: ignore[arg-type]
+        save_state(States(), tmp_path, Position(step, skipped=1, origin="x"), keep)  # type: ignore[arg-type]
     kept = {folder.name: json.loads((folder / "step.json").read_text()) for folder in tmp_path.iterdir()}
     assert sorted(place["step"] for place in kept.values()) == left
-    assert kept["state"] == {"step": 4, "skipped": 1}
+    assert kept["state"] == {"step": 4, "skipped": 1, "origin": "x"}
     assert all(name in ("state", f"state-{place['step']:08d}") for name, place in kept.items())
 
 
@@ -210,7 +274,7 @@ def test_pretraining_writes_an_ordinary_qwen3_vl(base: Path) -> None:
     model, info = Qwen3VLForConditionalGeneration.from_pretrained(base / "checkpoint", output_loading_info=True)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert model.config.model_type == "qwen3_vl"
-    start, _ = build_model(pretrain(6))
+    start, _, _ = build_model(pretrain(6))
     assert isinstance(start, BridgeSTGForVideoGrounding)
     moved = [
         name
@@ -242,7 +306,7 @@ def test_groups_hold_every_trainable_parameter_once(base: Path, stage: str, tune
         config = bridge(base / "checkpoint", 2, f"tune={tune}")
     else:
         config = pretrain(2) if stage == "pretrain" else override(recipe("shapes-vision"), ["optim.steps=2"])
-    model, _ = build_model(config)
+    model, _, _ = build_model(config)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = parameter_groups(model, config)
     listed = [id(parameter) for group in groups for parameter in group["params"]]
@@ -334,7 +398,8 @@ def test_a_step_with_a_broken_clip_is_skipped_and_named(
     assert lines[1]["samples"] == clip
     assert "token" not in " ".join(lines[2])  # no average of a skipped step
     first, second = (tmp_path / name / "model.safetensors" for name in ("state-00000001", "state"))
-    assert json.loads(second.with_name("step.json").read_text()) == {"step": 2, "skipped": 1}
+    place = json.loads(second.with_name("step.json").read_text())
+    assert (place["step"], place["skipped"]) == (2, 1)
     before, after = load_file(first), load_file(second)
     assert all(torch.equal(before[name], value) for name, value in after.items())
     # In a row: the one before the stop and this one.

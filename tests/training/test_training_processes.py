@@ -57,7 +57,7 @@ def split(base: Path, *more: str) -> TrainConfig:
 
 def worker(config: TrainConfig) -> tuple[Worker, nn.Module, GeneratedClips]:
     torch.manual_seed(0)
-    model, processor = build_model(config)
+    model, processor, _ = build_model(config)
     model.train()
     operations = StepOperations(underlying(model), processor.pad_id)
     accelerator = Accelerator(cpu=True)
@@ -178,7 +178,7 @@ def two(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     folder = tmp_path_factory.mktemp("two")
     config = split(small_checkpoint)
     (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
-    _, processor = build_model(config)
+    _, processor, _ = build_model(config)
     # The second clip of a step is the other process's.
     clip = GeneratedClips(config, processor).names(BROKEN, slice(None))[1]
     script = str(Path(__file__).with_name("process_script.py"))

@@ -170,7 +170,14 @@ def _from_base(source: str, config: Any, folder: Path) -> BridgeSTGForVideoGroun
     if isinstance(kind, BridgeSTGConfig):
         model: BridgeSTGForVideoGrounding = BridgeSTGForVideoGrounding.from_pretrained(source)
         return model
-    fields = ("eta_mode", "num_bridge_queries", "sample_fps", "max_tokens_per_frame", "spatial_short_side")
+    fields = (
+        "eta_mode",
+        "num_bridge_queries",
+        "sample_fps",
+        "max_tokens_per_frame",
+        "spatial_short_side",
+        "initializer_range",
+    )
     changes = {name: getattr(config, name) for name in fields}
     model, _, _ = assemble(source, None, config.spatial, **changes)
     return model

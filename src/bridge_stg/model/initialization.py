@@ -61,6 +61,7 @@ def assemble(
     spatial: SpatialConfig | None = None,
     *,
     dtype: torch.dtype = torch.float32,
+    mllm_dtype: torch.dtype | None = None,
     **changes: Any,
 ) -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor, KeyReport]:
     """A Bridge-STG model whose language model is ``mllm`` and whose spatial decoder starts from ``detector``.
@@ -70,17 +71,20 @@ def assemble(
         detector: MM-Grounding-DINO, Grounding-DINO or Swin in transformers format, a folder or hub id; None for
             random weights.
         spatial: QGSL's shape; by default the one that fits the detector.
-        dtype: of all weights.
+        dtype: of all weights. mllm_dtype: of Qwen3-VL's, if that is to be another.
         changes: fields of BridgeSTGConfig.
 
     Raises:
         CheckpointError: a source that cannot be read or does not fit, or a vocabulary without a free row.
     """
-    language, tokenizer, ignored = _read_language_model(mllm, dtype)
+    language, tokenizer, ignored = _read_language_model(mllm, mllm_dtype or dtype)
     det_token_id, is_new_token = _det_token(tokenizer, language, str(mllm))
     source = read_detector(detector, spatial) if detector is not None else None
     if spatial is None and source is not None:
         spatial = spatial_config(source)
+    # The precision that the published file was in says nothing of this model's.
+    for part in (language.config, language.config.text_config, language.config.vision_config):
+        part.dtype = None
     config = BridgeSTGConfig(mllm=language.config, spatial=spatial, det_token_id=det_token_id, **changes)
 
     # The skeleton costs nothing; the language model is the loaded one, not a copy.
@@ -102,7 +106,8 @@ def assemble(
     for name, _ in model.localizer.named_parameters():
         (taken if name in found else new).append(f"localizer.{name}")
     left_out += [f"detector: {key}" for key in unused]
-    model.to(dtype)
+    for part in (model.bridge, model.localizer):
+        part.to(dtype)
     model.eval()
     return model, BridgeSTGProcessor(tokenizer, config), KeyReport(tuple(taken), tuple(new), tuple(left_out))
 

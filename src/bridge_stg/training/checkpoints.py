@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,23 @@ from accelerate import Accelerator, DistributedType
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.training.configuration import TrainConfig
 
 MOVING = "model.safetensors"
+# Settings that decide which weights there are.
+FIXED = ("stage", "tune")
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a run is: ``step`` steps are done, the last ``skipped`` of them without moving the weights."""
+    """Where a run is: ``step`` steps are done, the last ``skipped`` of them without moving the weights.
+    ``origin`` is a hash of what the model was read from; None is not known.
+    """
 
     step: int = 0
     skipped: int = 0
+    origin: str | None = None
 
 
 def save_what_moves(accelerator: Accelerator) -> None:
@@ -48,11 +53,11 @@ def save_what_moves(accelerator: Accelerator) -> None:
         model = accelerator.unwrap_model(models.pop())
         stored = load_file(Path(folder) / MOVING)
         wanted = _moving(model)
-        lost = [name for name in wanted if name not in stored]
+        lost = [name for name in wanted if name not in stored or stored[name].shape != wanted[name].shape]
         if lost:
             raise CheckpointError(
-                f"{folder}: holds no {lost[0]} ({len(lost)} trainable weights are missing); it is the state of "
-                "another configuration, train into another --out"
+                f"{folder}: holds no {lost[0]} of this shape ({len(lost)} trainable weights are missing); it "
+                "is the state of another configuration, train into another --out"
             )
         with torch.no_grad():
             for name, value in wanted.items():
@@ -89,16 +94,29 @@ def save_state(accelerator: Accelerator, out: Path, position: Position, keep: in
     accelerator.wait_for_everyone()
 
 
-def restore(accelerator: Accelerator, out: Path) -> Position:
-    """Load the last complete state; where to go on, the start without one."""
+def restore(accelerator: Accelerator, out: Path, origin: str | None = None) -> Position:
+    """Load the last complete state; where to go on, the start without one.
+
+    Args:
+        origin: of the model as it was built now.
+
+    Raises:
+        InputError: the run started from other weights; what does not learn is not in the state.
+    """
     state = out / "state"
     if accelerator.is_main_process:
         _settle(out)
     accelerator.wait_for_everyone()
     if not (state / "step.json").is_file():
-        return Position()
+        return Position(origin=origin)
+    position = _position(state)
+    if position.origin is not None and position.origin != origin:
+        raise InputError(
+            f"{out}: this run started from other weights than base and detector hold now, and its state fits "
+            "only those; give what it started from (wherever it is now), or train into another --out"
+        )
     accelerator.load_state(str(state))
-    return _position(state)
+    return replace(position, origin=origin)
 
 
 def _settle(out: Path) -> None:
@@ -117,7 +135,7 @@ def _settle(out: Path) -> None:
 
 def _position(state: Path) -> Position:
     content = json.loads((state / "step.json").read_text(encoding="utf-8"))
-    return Position(int(content["step"]), int(content.get("skipped", 0)))
+    return Position(int(content["step"]), int(content.get("skipped", 0)), content.get("origin"))
 
 
 def _remove(state: Path) -> None:
@@ -126,15 +144,41 @@ def _remove(state: Path) -> None:
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
-    """The resolved configuration, which ``bridge-stg train`` takes as it is."""
-    path.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    """The resolved configuration, which ``bridge-stg train`` takes as it is; never seen half written."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
+    os.replace(fresh, path)
+
+
+def refuse_changes(out: Path, config: TrainConfig) -> None:
+    """Stop before anything is loaded when the run in ``out`` cannot go on with ``config``.
+
+    Raises:
+        InputError: the stage or what is tuned changed, or fewer steps are wanted than are done.
+    """
+    found = [out / name / "step.json" for name in ("state", "state.new")]
+    done = max((_position(path.parent).step for path in found if path.is_file()), default=None)
+    if done is None:
+        return
+    wrong = [line for line in changed_settings(out / "config.json", config) if line.split(":")[0] in FIXED]
+    if config.optim.steps < done:
+        wrong.append(f"optim.steps is {config.optim.steps} and {done} are done")
+    if wrong:
+        raise InputError(
+            f"{out}: the run in this folder cannot go on with another: {'; '.join(wrong)}; "
+            "take the old values, or train into another --out"
+        )
 
 
 def changed_settings(path: Path, config: TrainConfig) -> list[str]:
     """``key: old -> new`` for every setting that differs from those in ``path``, a run's config.json."""
-    if not path.is_file():
+    try:
+        stored = TrainConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
         return []
-    stored = TrainConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as problem:
+        reason = " ".join(str(problem).split())[:300]
+        return [f"{path} cannot be compared with: {reason}"]
     old, new = (_flat(one.model_dump(mode="json")) for one in (stored, config))
     keys = dict.fromkeys([*old, *new])
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]

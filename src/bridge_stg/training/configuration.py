@@ -193,7 +193,16 @@ class TrainConfig(_Strict):
     says what moves in the language tower: "lora" as in section 4.1, or "full"; the vision tower never moves in
     the bridge stage.
 
-    precision: "bf16" computes in bfloat16 where autocast does; weights and optimizer stay as they were loaded.
+    base: what the run starts from: a Bridge-STG, or a Qwen3-VL that is given a bridge and a spatial decoder; a
+        folder or hub id.
+    detector: what the spatial decoder of a Qwen3-VL starts from, and takes its shape from: MM-Grounding-DINO,
+        Grounding-DINO or Swin, a folder or hub id.
+    spatial: without a detector, the shape of a spatial decoder with random weights: "paper" is the one of the
+        paper, "small" that of the shapes recipes. A Bridge-STG has its own.
+    max_tokens_per_frame: how many visual tokens a frame may have at most; None: what a Bridge-STG has been
+        given, else the paper's 192.
+    precision: "bf16" computes in bfloat16 where autocast does, and below LoRA holds Qwen3-VL in bfloat16; what
+        learns is float32 in any case.
     gradient_checkpointing: compute the layers that carry gradients a second time instead of keeping what they
         computed.
     keep_states: how many states to go on from are kept, the newest among them.
@@ -202,6 +211,9 @@ class TrainConfig(_Strict):
     name: str
     stage: Literal["vision", "pretrain", "detector", "bridge"]
     base: str | None = None
+    detector: str | None = None
+    spatial: Literal["paper", "small"] | None = None
+    max_tokens_per_frame: int | None = Field(default=None, ge=1)
     tune: Literal["lora", "full"] = "full"
     data: DataConfig
     optim: OptimConfig
@@ -213,10 +225,23 @@ class TrainConfig(_Strict):
     keep_states: int = Field(default=2, ge=1)
     log_every: int = Field(default=20, ge=1)
 
+    @property
+    def half_base(self) -> bool:
+        """Whether the frozen Qwen3-VL is held in bfloat16: nothing of it is written again."""
+        return self.precision == "bf16" and self.stage == "bridge" and self.tune == "lora"
+
     @model_validator(mode="after")
-    def _only_a_bridge_is_validated(self) -> TrainConfig:
+    def _choices_fit_the_stage(self) -> TrainConfig:
+        wrong = []
         if self.validation.wanted and self.stage != "bridge":
-            raise ValueError(f"validation needs a model that grounds; the stage {self.stage!r} trains none")
+            wrong.append(f"validation needs a model that grounds; the stage {self.stage!r} trains none")
+        given = [name for name in ("detector", "spatial", "max_tokens_per_frame") if getattr(self, name)]
+        if self.stage in ("vision", "pretrain") and given:
+            wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
+        if self.detector is not None and self.spatial is not None:
+            wrong.append("the spatial decoder gets its shape from the detector; give detector or spatial")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from bridge_stg.model.modeling import BridgeSTGOutput
 from bridge_stg.training.checkpoints import (
     Position,
     changed_settings,
+    refuse_changes,
     restore,
     save_state,
     save_what_moves,
@@ -35,9 +36,11 @@ from bridge_stg.training.checkpoints import (
 )
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.optimization import (
+    apply_settings,
     cosine_schedule,
     describe_groups,
     enable_checkpointing,
+    group_settings,
     parameter_groups,
     take_step,
 )
@@ -83,15 +86,17 @@ def train(
         "bridge" a Bridge-STG one, or with LoRA what was learned (see ``bridge_stg.model.adapter_files``).
 
     Raises:
-        InputError: the base checkpoint is missing, or the step cannot be split over the processes.
+        InputError: the base is missing, the step cannot be split over the processes, or the run in ``out``
+            began with settings that cannot be changed.
         BridgeSTGError: too many steps in a row without a finite loss; the weights are those before them.
     """
     accelerator = launch(config, out)
     main = accelerator.is_main_process
     say: Callable[[str], None] = report if main else _nothing
     parts = accelerator.num_processes * config.optim.accumulate
+    refuse_changes(out, config)
     set_seed(config.data.seed)
-    model, processor = build_model(config)
+    model, processor, origin = build_model(config, say)
     model.train()
     source = open_source(config, processor, parts, out)
     data = StepData(
@@ -118,7 +123,9 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     accelerator.wait_for_everyone()
     save_what_moves(accelerator)
-    position = restore(accelerator, out)
+    settings = group_settings(optimizer)
+    position = restore(accelerator, out, origin)
+    apply_settings(optimizer, schedule, settings)
     validation = Validation(accelerator, config, out, judge)
     if position.step:
         say(f"going on from step {position.step}")
@@ -142,7 +149,7 @@ def train(
         losses, notes = worker.compute(batches, log)
         move = take_step(accelerator, optimizer, schedule, torch.stack(losses).sum())
         done, skipped = step + 1, 0 if move.finite else position.skipped + 1
-        position = Position(done, skipped)
+        position = Position(done, skipped, origin)
         if move.finite:
             for name, (value, count) in (
                 notes | {name: (norm, 1) for name, norm in move.norms.items()}
@@ -203,9 +210,13 @@ def launch(config: TrainConfig, out: Path) -> Accelerator:
     return accelerator
 
 
-def batches_from(data: StepData, config: TrainConfig, start: int) -> DataLoader[list[Batch]]:
-    """The batches of this process, from step ``start`` on."""
-    return DataLoader(
+def batches_from(data: StepData, config: TrainConfig, start: int) -> Iterator[list[Batch]]:
+    """The batches of this process, from step ``start`` on.
+
+    Raises:
+        BridgeSTGError: what stopped a worker process, as it was raised there.
+    """
+    loader = DataLoader(
         data,
         batch_size=None,
         sampler=range(start, config.optim.steps),
@@ -216,6 +227,10 @@ def batches_from(data: StepData, config: TrainConfig, start: int) -> DataLoader[
         # and the noise of the steps after that would be another one.
         generator=torch.Generator().manual_seed(config.data.seed),
     )
+    for item in loader:
+        if isinstance(item, BridgeSTGError):
+            raise item
+        yield item
 
 
 class Worker:

@@ -48,6 +48,25 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     return groups
 
 
+def group_settings(optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
+    """What the configuration says of each group: the peak of its rate, weight decay, the norm to clip to."""
+    names = ("initial_lr", "weight_decay", "clip")
+    return [{name: group[name] for name in names} for group in optimizer.param_groups]
+
+
+def apply_settings(optimizer: torch.optim.Optimizer, schedule: Any, settings: list[dict[str, float]]) -> None:
+    """Put them in the place of those that a state brought along, which may be of an older configuration.
+
+    The schedule itself is a function of the step and of the configuration; only its peaks are in a state.
+    """
+    inner = getattr(schedule, "scheduler", schedule)
+    for number, (group, wanted) in enumerate(zip(optimizer.param_groups, settings, strict=True)):
+        group.update(wanted)
+        inner.base_lrs[number] = wanted["initial_lr"]
+        group["lr"] = wanted["initial_lr"] * inner.lr_lambdas[number](inner.last_epoch)
+    inner._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
 def describe_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[str]:
     """For people: a line per group with its learning rate and what it holds, and one for what stays."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}

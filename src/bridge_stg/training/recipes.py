@@ -67,6 +67,8 @@ def shapes_detector() -> TrainConfig:
         name="shapes-detector",
         stage="detector",
         base="runs/shapes-pretrain/checkpoint",
+        spatial="small",
+        max_tokens_per_frame=24,
         data=DataConfig(
             seed=3,
             clips_per_step=12,
@@ -86,6 +88,8 @@ def shapes() -> TrainConfig:
         name="shapes",
         stage="bridge",
         base="runs/shapes-detector/checkpoint",
+        spatial="small",
+        max_tokens_per_frame=24,
         data=DataConfig(
             seed=1,
             clips_per_step=6,
@@ -125,20 +129,24 @@ TABLE_1: tuple[SourceConfig, ...] = (
     SourceConfig(name="refcocog", path="refcocog", split="train", weight=40),
 )
 
+# Swin-L and 6 + 6 layers, as the paper has them, with a decoder that attends to words; of the two large ones
+# that which was not trained on RefCOCO.
+DETECTOR = "openmmlab-community/mm_grounding_dino_large_o365v2_oiv6_goldg"
+
 
 def paper_8xh100() -> TrainConfig:
     """Section 4.1 to the letter: 359K samples of Table 1 once, 32 at a time, on eight processes.
 
-    ``base`` is a Bridge-STG folder put together from Qwen3-VL-8B-Instruct and a detector
-    (docs/training_data.md). What the paper does not say: limits on gradient norms, four passes of one clip per
-    process, and layers computed twice, without which clips of a minute and more do not fit. A sample here is a
-    clip with one sentence, as in the paper; ``data.records.sentences_per_clip=4`` with
+    What the paper does not say: which detector (its "Swin-L" fits this one), limits on gradient norms, four
+    passes of one clip per process, and layers computed twice, without which clips of a minute and more do not
+    fit. A sample here is a clip with one sentence, as in the paper; ``data.records.sentences_per_clip=4`` with
     ``data.records.clips_per_step=8`` and ``optim.accumulate=1`` asks up to as many questions on 8 clips.
     """
     return TrainConfig(
         name="paper-8xh100",
         stage="bridge",
-        base="checkpoints/bridge-stg-8b",
+        base="Qwen/Qwen3-VL-8B-Instruct",
+        detector=DETECTOR,
         tune="lora",
         data=DataConfig(
             records=RecordsConfig(
@@ -169,7 +177,8 @@ def lora_8b_1x80gb() -> TrainConfig:
     return TrainConfig(
         name="lora-8b-1x80gb",
         stage="bridge",
-        base="checkpoints/bridge-stg-8b",
+        base="Qwen/Qwen3-VL-8B-Instruct",
+        detector=DETECTOR,
         tune="lora",
         data=DataConfig(
             records=RecordsConfig(
@@ -190,7 +199,8 @@ def lora_2b_1x24gb() -> TrainConfig:
     return TrainConfig(
         name="lora-2b-1x24gb",
         stage="bridge",
-        base="checkpoints/bridge-stg-2b",
+        base="Qwen/Qwen3-VL-2B-Instruct",
+        detector=DETECTOR,
         tune="lora",
         data=DataConfig(
             records=RecordsConfig(

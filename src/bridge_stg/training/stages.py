@@ -3,61 +3,51 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, Qwen3VLForConditionalGeneration
+from transformers import Qwen3VLForConditionalGeneration
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import CheckpointError
 from bridge_stg.model.adapter_files import save_adapters
 from bridge_stg.model.adapters import add_lora
-from bridge_stg.model.configuration import BridgeSTGConfig
-from bridge_stg.model.initialization import assemble
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training.base_model import base_folder, fingerprint_of, read_base
 from bridge_stg.training.checkpoints import replace_folder
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.detector_frames import FrameProbe
-from bridge_stg.training.small_model import (
-    MAX_TOKENS_PER_FRAME,
-    small_config,
-    small_spatial_config,
-    small_tokenizer,
-)
+from bridge_stg.training.small_model import small_config, small_tokenizer
 from bridge_stg.training.vision_cells import CellProbe
 
 
-def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
-    """The model of a stage, with exactly the parameters of that stage trainable.
+class Start(NamedTuple):
+    """A stage's model, and a hash of what it was read from: "" where all of it is new."""
+
+    model: nn.Module
+    processor: BridgeSTGProcessor
+    origin: str
+
+
+def build_model(config: TrainConfig, say: Callable[[str], None] | None = None) -> Start:
+    """The model of a stage, with exactly the parameters of that stage trainable, and those in float32.
+
+    Args:
+        say: is told which keys of the base and its detector were taken, are new or were left out.
 
     Raises:
-        InputError: the base checkpoint is missing.
+        InputError: the base is missing, or is none that the stage can start from.
     """
     if config.stage in ("vision", "pretrain"):
-        tokenizer = small_tokenizer()
-        model_config = small_config(tokenizer)
-        model = BridgeSTGForVideoGrounding(model_config)
-        processor = BridgeSTGProcessor(tokenizer, model_config)
-        model.requires_grad_(False)
-        if config.stage == "vision":
-            model.mllm.model.visual.requires_grad_(True)
-            return CellProbe(model), processor
-        if config.base is not None:
-            vision = Qwen3VLForConditionalGeneration.from_pretrained(_folder(config.base), use_safetensors=True)
-            model.mllm.model.visual.load_state_dict(vision.model.visual.state_dict())
-        model.mllm.requires_grad_(True)
-        # A vision tower that has learned to see stays as it is: the token loss would make it forget
-        # (docs/log.md).
-        model.mllm.model.visual.requires_grad_(config.base is None)
-        return model, processor
-    folder = _folder(config.base)
-    if isinstance(AutoConfig.from_pretrained(folder), BridgeSTGConfig):
-        # A Bridge-STG checkpoint is tuned further; a Qwen3-VL gets a bridge and a spatial decoder first.
-        model = BridgeSTGForVideoGrounding.from_pretrained(folder)
-        processor = BridgeSTGProcessor.from_pretrained(folder)
-    else:
-        spatial = small_spatial_config()
-        model, processor, _ = assemble(folder, None, spatial, max_tokens_per_frame=MAX_TOKENS_PER_FRAME)
+        return _small_model(config)
+    base = read_base(config)
+    if say is not None:
+        say(base.report)
+    model, processor = base.model, base.processor
+    origin = fingerprint_of(model, base.taken)
     if config.stage == "detector":
         model.requires_grad_(False)
         localizer = model.localizer
@@ -65,15 +55,52 @@ def build_model(config: TrainConfig) -> tuple[nn.Module, BridgeSTGProcessor]:
             part.requires_grad_(True)
     # On no path of a backbone, and loading a checkpoint makes every parameter trainable.
     model.localizer.backbone.swin.swin.layernorm.requires_grad_(False)
-    if config.stage == "detector":
-        return FrameProbe(model), processor
-    model.mllm.requires_grad_(False)
-    if config.tune == "lora":
-        add_lora(model)
-    else:
-        model.mllm.model.language_model.requires_grad_(True)
-        model.mllm.lm_head.requires_grad_(True)
-    return model, processor
+    if config.stage == "bridge":
+        model.mllm.requires_grad_(False)
+        if config.tune == "lora":
+            add_lora(model)
+        else:
+            model.mllm.model.language_model.requires_grad_(True)
+            model.mllm.lm_head.requires_grad_(True)
+    _set_precision(model, config)
+    return Start(FrameProbe(model) if config.stage == "detector" else model, processor, origin)
+
+
+def _small_model(config: TrainConfig) -> Start:
+    """The laptop-scale model with random weights, but for the vision tower of ``base``."""
+    tokenizer = small_tokenizer()
+    model_config = small_config(tokenizer)
+    model = BridgeSTGForVideoGrounding(model_config)
+    processor = BridgeSTGProcessor(tokenizer, model_config)
+    model.requires_grad_(False)
+    visual = model.mllm.model.visual
+    if config.stage == "vision":
+        visual.requires_grad_(True)
+        return Start(CellProbe(model), processor, "")
+    origin = ""
+    if config.base is not None:
+        folder = base_folder(config.base)
+        try:
+            seen = Qwen3VLForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
+            visual.load_state_dict(seen.model.visual.state_dict())
+        except Exception as problem:
+            line = " ".join(str(problem).split())[:300]
+            raise CheckpointError(
+                f"base {folder!r} has no vision tower of the small model: {line}"
+            ) from problem
+        origin = fingerprint_of(visual, [name for name, _ in visual.named_parameters()])
+    model.mllm.requires_grad_(True)
+    # A vision tower that has learned to see stays as it is: the token loss would make it forget
+    # (docs/log.md).
+    visual.requires_grad_(config.base is None)
+    return Start(model, processor, origin)
+
+
+def _set_precision(model: BridgeSTGForVideoGrounding, config: TrainConfig) -> None:
+    """What learns in float32, whatever its file says: steps of Adam vanish in bfloat16."""
+    for name, parameter in model.named_parameters():
+        half = config.half_base and name.startswith("mllm.") and not parameter.requires_grad
+        parameter.data = parameter.data.to(torch.bfloat16 if half else torch.float32)
 
 
 def underlying(model: nn.Module) -> BridgeSTGForVideoGrounding:
@@ -120,16 +147,9 @@ def write_checkpoint(
         processor.tokenizer.save_pretrained(folder)
     elif config.stage == "bridge" and config.tune == "lora":
         assert config.base is not None  # build_model has seen to it
-        save_adapters(whole, processor, config.base, folder, state)
+        # Of a folder its whole path: the adapters are to be merged from anywhere.
+        base = str(Path(config.base).absolute()) if Path(config.base).is_dir() else config.base
+        save_adapters(whole, processor, base, folder, state)
     else:
         whole.save_pretrained(folder, state_dict=state)
         processor.save_pretrained(folder)
-
-
-def _folder(base: str | None) -> str:
-    if base is None or not Path(base).is_dir():
-        raise InputError(
-            f"base {base!r} is not a folder; it is what the recipe of the stage before writes, "
-            "or what assemble() saved (docs/training_data.md)"
-        )
-    return base

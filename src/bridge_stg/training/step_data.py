@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.training.configuration import TrainConfig
@@ -86,8 +86,12 @@ def open_source(
     return GeneratedClips(config, processor, parts)
 
 
-class StepData(Dataset[list[Batch]]):
-    """Item ``step``: the batches that process ``rank`` of ``processes`` computes, one after the other."""
+class StepData(Dataset[list[Batch] | BridgeSTGError]):
+    """Item ``step``: the batches that process ``rank`` of ``processes`` computes, one after the other.
+
+    An error that a user can act on is an item too: raised in a worker process of a loader, its one line would
+    arrive inside the text of a traceback.
+    """
 
     def __init__(
         self, source: StepSource, steps: int, accumulate: int = 1, rank: int = 0, processes: int = 1
@@ -100,8 +104,11 @@ class StepData(Dataset[list[Batch]]):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, step: int) -> list[Batch]:
-        return [self.source.batch(step, share) for share in self.shares]
+    def __getitem__(self, step: int) -> list[Batch] | BridgeSTGError:
+        try:
+            return [self.source.batch(step, share) for share in self.shares]
+        except BridgeSTGError as problem:
+            return problem
 
     def names(self, step: int, part: int) -> list[str]:
         """What the samples of one batch are called."""

@@ -110,7 +110,7 @@ class Validation:
         """
         assert self.judge is not None
         # Generators go on where they were: a run with validation is the run without it.
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), self.accelerator.autocast():
             own = self.judge.answer(
                 model, processor, self.accelerator.process_index, self.accelerator.num_processes
             )

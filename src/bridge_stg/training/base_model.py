@@ -1,0 +1,143 @@
+"""What tuning starts from: a Bridge-STG, or a Qwen3-VL that is given a bridge and a spatial decoder."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoConfig
+
+from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.model.adapter_files import is_adapter_folder
+from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.initialization import assemble
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.small_model import small_spatial_config
+
+_SHAPES = {"paper": SpatialConfig, "small": small_spatial_config}
+_HUB_ID = r"[\w.-]+/[\w.-]+"
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A model to tune, nothing frozen yet; ``taken`` names the parameters that were read and not made up, and
+    ``report`` says for people what came from where.
+    """
+
+    model: BridgeSTGForVideoGrounding
+    processor: BridgeSTGProcessor
+    taken: tuple[str, ...]
+    report: str
+
+
+def read_base(config: TrainConfig) -> BaseModel:
+    """The model of ``base`` and ``detector``. What is new is drawn from torch's generator: with one seed, every
+    process gets the same.
+
+    Raises:
+        InputError: no base, neither a Bridge-STG nor a Qwen3-VL, or not told what its spatial decoder is to be.
+        CheckpointError: weights that cannot be read or do not fit.
+    """
+    base, kind = _base_and_kind(config.base)
+    if kind == BridgeSTGConfig.model_type:
+        model = BridgeSTGForVideoGrounding.from_pretrained(base)
+        processor = BridgeSTGProcessor.from_pretrained(base)
+        _refuse_what_it_has(config, model.config)
+        names = tuple(name for name, _ in model.named_parameters())
+        return BaseModel(model, processor, names, f"taken: all {len(names)} keys of {base}")
+    if config.detector is None and config.spatial is None:
+        raise InputError(
+            f"{base}: is a Qwen3-VL, which has no spatial decoder; say what that starts from: "
+            "--set detector=FOLDER_OR_HUB_ID, or random weights with --set spatial=paper or spatial=small"
+        )
+    spatial = _SHAPES[config.spatial]() if config.spatial is not None else None
+    changes: dict[str, Any] = {}
+    if config.max_tokens_per_frame is not None:
+        changes["max_tokens_per_frame"] = config.max_tokens_per_frame
+    # Qwen3-VL is read in the precision it will be held in: in float32 an 8B needs 35 GB in every process.
+    half = torch.bfloat16 if config.half_base else None
+    model, processor, keys = assemble(base, config.detector, spatial, mllm_dtype=half, **changes)
+    return BaseModel(model, processor, keys.taken, keys.text())
+
+
+def fingerprint_of(model: torch.nn.Module, names: Collection[str]) -> str:
+    """A hash of the norms and biases among the parameters ``names``; others of the same shapes have another.
+
+    Of bfloat16 values, so that it does not depend on the precision they are held in; "" without any.
+    """
+    digest, found = hashlib.sha256(), False
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1 and name in names:
+                digest.update(name.encode() + parameter.cpu().bfloat16().view(torch.int16).numpy().tobytes())
+                found = True
+    return digest.hexdigest() if found else ""
+
+
+def base_folder(base: str | None) -> str:
+    """``base`` if it is a folder with a checkpoint.
+
+    Raises:
+        InputError: it is not, and what to give instead.
+    """
+    folder = Path(base or "")
+    if base is None or not folder.is_dir():
+        raise InputError(
+            f"base {base!r} is not a folder; it is what the recipe of the stage before writes "
+            "(runs/<recipe>/checkpoint), or for tuning a hub id of a Qwen3-VL such as Qwen/Qwen3-VL-2B-Instruct"
+        )
+    if (folder / "checkpoint" / "config.json").is_file():
+        raise InputError(f"base {base!r} is the folder of a run; give {folder / 'checkpoint'}")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"base {base!r} holds no config.json; give the folder of a Qwen3-VL or a Bridge-STG")
+    if is_adapter_folder(folder):
+        raise InputError(
+            f"base {base!r} holds what LoRA tuning learned, not a whole model; give what "
+            f"`bridge-stg merge {base} --out FOLDER` writes"
+        )
+    return base
+
+
+def _base_and_kind(base: str | None) -> tuple[str, str]:
+    """``base`` and the kind of its model."""
+    is_hub_id = base is not None and not Path(base).exists() and re.fullmatch(_HUB_ID, base)
+    name = cast(str, base) if is_hub_id else base_folder(base)
+    try:
+        kind = str(AutoConfig.from_pretrained(name).model_type)
+    except Exception as problem:
+        reason = " ".join(str(problem).split())[:300]
+        what = "neither a folder nor a hub id that can be read" if is_hub_id else "no checkpoint of a model"
+        raise CheckpointError(f"base {name!r} is {what}: {reason}") from problem
+    if kind not in (BridgeSTGConfig.model_type, "qwen3_vl"):
+        raise InputError(
+            f"base {name!r} holds a {kind} model; it must be a Qwen3-VL or a Bridge-STG, as a folder or hub id"
+        )
+    return name, kind
+
+
+def _refuse_what_it_has(config: TrainConfig, found: BridgeSTGConfig) -> None:
+    """Choices that a Bridge-STG has made already, unless they are the same."""
+    wrong = []
+    if config.detector is not None:
+        wrong.append("detector=null (its spatial decoder is trained further)")
+    if config.spatial is not None and _fields(_SHAPES[config.spatial]()) != _fields(
+        cast(SpatialConfig, found.spatial)
+    ):
+        wrong.append(f"spatial=null (its spatial decoder has another shape than {config.spatial!r})")
+    if config.max_tokens_per_frame not in (None, found.max_tokens_per_frame):
+        wrong.append(f"max_tokens_per_frame=null (it is {found.max_tokens_per_frame})")
+    if wrong:
+        raise InputError(f"base {config.base!r} is a Bridge-STG already; --set " + ", --set ".join(wrong))
+
+
+def _fields(spatial: SpatialConfig) -> dict[str, object]:
+    """The fields that are its own, lists and tuples alike."""
+    values = {name: getattr(spatial, name) for name in SpatialConfig.__annotations__ if name != "model_type"}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
