@@ -193,7 +193,7 @@ class TruthRecord:
         try:
             values = dict(line)
             for field_name in ("id", "video", "query"):
-                _expect(isinstance(values[field_name], str), field_name, "text", values[field_name])
+                _expect(is_text(values[field_name]), field_name, "text", values[field_name])
             for field_name in ("frame_count", "width", "height"):
                 _expect(_is_whole(values[field_name]), field_name, "a whole number", values[field_name])
             _expect(_is_number(values["fps"]), "fps", "a number", values["fps"])
@@ -203,7 +203,7 @@ class TruthRecord:
             values["boxes"] = _boxes(values.get("boxes", {}))
             choices = values.get("choices", [])
             _expect(isinstance(choices, list), "choices", "a list", choices)
-            _expect(all(isinstance(choice, str) for choice in choices), "choices", "a list of texts", choices)
+            _expect(all(map(is_text, choices)), "choices", "a list of texts", choices)
             values["choices"] = tuple(choices)
             labels = values.get("labels", [])
             fits = isinstance(labels, list) and all(isinstance(label, bool) for label in labels)
@@ -212,7 +212,7 @@ class TruthRecord:
             if values.get("seconds") is not None:
                 values["seconds"] = _second_pair(values["seconds"])
             for field_name in OPTIONAL_TEXT:
-                fits = isinstance(values.get(field_name), str | None)
+                fits = values.get(field_name) is None or is_text(values[field_name])
                 _expect(fits, field_name, "text", values.get(field_name))
             return cls(**values)
         except DataError:
@@ -221,6 +221,17 @@ class TruthRecord:
             raise DataError(f"record {name!r}: field {problem} is missing") from problem
         except (TypeError, ValueError, OverflowError) as problem:
             raise DataError(f"record {name!r}: missing or malformed field: {problem}") from problem
+
+
+def is_text(value: object) -> bool:
+    """A string that can be written down: half of a character, which JSON can hold, can not."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_whole(value: object) -> bool:

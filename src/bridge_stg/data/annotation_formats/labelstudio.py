@@ -54,9 +54,10 @@ def read(path: Path, where: str) -> Iterator[Item]:
         if not isinstance(video, str):
             raise DataError(f"{path}: [{position}].data: names no video")
         for kind in ("annotations", "predictions"):
-            drawn = [
-                one for one in task.get(kind) or [] if isinstance(one, dict) and not one.get("was_cancelled")
-            ]
+            given = task.get(kind) or []
+            if not isinstance(given, list):
+                raise DataError(f"{path}: [{position}].{kind}: must be a list")
+            drawn = [one for one in given if isinstance(one, dict) and not one.get("was_cancelled")]
             for number, one in enumerate(drawn):
                 results = one.get("result")
                 if not isinstance(results, list):
@@ -70,7 +71,8 @@ def _items(results: list[Any], name: str, where: str, video: str) -> Iterator[It
     said: dict[Any, str] = {}
     for result in results:
         if isinstance(result, dict) and result.get("type") == "textarea":
-            text = (result.get("value") or {}).get("text")
+            value = result.get("value")
+            text = value.get("text") if isinstance(value, dict) else None
             said[result.get("id")] = " ".join(map(str, text)) if isinstance(text, list) else str(text or "")
     for number, result in enumerate(results):
         if isinstance(result, dict) and result.get("type") == "videorectangle":

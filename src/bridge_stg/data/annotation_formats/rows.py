@@ -105,6 +105,8 @@ def read_csv(path: Path, where: str) -> Iterator[Item]:
     unknown = sorted(set(header) - set(_COLUMNS))
     if unknown or not {"video", "query"} <= set(header) or len(set(header)) < len(header):
         odd = f"unknown column {unknown[0]!r}" if unknown else "needs each of video and query once"
+        if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+            odd = "values are separated by commas"
         raise DataError(
             f"{path}:1: the first line must name the columns: {odd}; known are {', '.join(_COLUMNS)}"
         )

@@ -67,7 +67,7 @@ def _files(request: Request) -> tuple[str, list[Path]]:
     there = {name: files for name, files in found.items() if files}
     if not there:
         wanted = f"{FORMATS[asked]} for --format {asked}" if asked else ", ".join(FORMATS.values())
-        raise DataError(f"{root}: no annotations in it; expected {wanted}")
+        raise DataError(f"{root}: no annotations in it; expected {wanted}{request.folder.advice()}")
     if len(there) > 1:
         shown = " and ".join(f"{name} ({files[0].name})" for name, files in there.items())
         raise DataError(f"{root}: holds {shown} files; say with --format which are the annotations")
@@ -122,10 +122,12 @@ def _known(
     """
     if request.check_videos and _is_file(item):
         info = facts.of(path)
-        if drawing.width is not None and (drawing.width, drawing.height) != (info.width, info.height):
+        width = info.width if drawing.width is None else drawing.width
+        height = info.height if drawing.height is None else drawing.height
+        if (width, height) != (info.width, info.height):
             raise Unusable(
                 "annotated on frames of another size",
-                f"{drawing.width}x{drawing.height}, the video has {info.width}x{info.height}",
+                f"{width}x{height}, the video has {info.width}x{info.height}",
             )
         if drawing.frame_count is not None and drawing.frame_count != info.frames:
             notes.append(f"the file speaks of {drawing.frame_count} frames, the video has {info.frames}")
@@ -139,7 +141,12 @@ def _known(
         drawing = replace(drawing, frame_count=there)
     if drawing.fps is None:
         drawing = replace(drawing, fps=request.frame_rate)
-    for name, what in (("fps", "the frame rate"), ("frame_count", "the length"), ("width", "the size")):
+    for name, what in (
+        ("fps", "the frame rate"),
+        ("frame_count", "the length"),
+        ("width", "the width"),
+        ("height", "the height"),
+    ):
         if getattr(drawing, name) is None:
             raise Unusable(f"the file does not say {what}", "build with the videos in place, or give --fps")
     return drawing

@@ -41,7 +41,7 @@ class DataFolder:
             if (self.root / candidate).exists():
                 return self.root / candidate
         shown = " or ".join(candidates[:3])
-        raise DataError(f"{self.root}: {what} not found; expected {shown} in it{self._advice()}")
+        raise DataError(f"{self.root}: {what} not found; expected {shown} in it{self.advice()}")
 
     def exists(self, *candidates: str) -> Path | None:
         """The first of ``candidates`` that exists, if one does."""
@@ -50,7 +50,8 @@ class DataFolder:
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
-    def _advice(self) -> str:
+    def advice(self) -> str:
+        """What is there instead, to end an error line with."""
         archives = sorted(path.name for path in self.root.iterdir() if path.name.lower().endswith(_ARCHIVES))
         if archives:
             return f"; {archives[0]} is there: unpack it first"

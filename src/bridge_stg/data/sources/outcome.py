@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from bridge_stg.data.records import TruthRecord
+from bridge_stg.data.records import OPTIONAL_TEXT, TruthRecord, is_text
 from bridge_stg.errors import DataError
 
 Value = TypeVar("Value")
@@ -55,6 +55,7 @@ def attempt(
     counted = tuple(counted)
     try:
         record = make(notes)
+        _check_texts(record)
     except Unusable as problem:
         return Outcome(identity, where, video, counted, unusable=problem)
     except DataError as problem:
@@ -65,6 +66,15 @@ def attempt(
         detail = f"{type(problem).__name__}: {problem}"
         return Outcome(identity, where, video, counted, unusable=Unusable("malformed", detail))
     return Outcome(identity, where, video, counted, record=record, notes=tuple(notes))
+
+
+def _check_texts(record: TruthRecord) -> None:
+    """What a file calls a sentence may be a number, which would end the whole build when it is stored."""
+    texts = {name: getattr(record, name) for name in ("id", "video", "query", *OPTIONAL_TEXT)}
+    texts |= {f"choice {number}": choice for number, choice in enumerate(record.choices)}
+    for name, value in texts.items():
+        if not is_text(value) and (value is not None or name not in OPTIONAL_TEXT):
+            raise Unusable("malformed", f"{name} must be text, got {ascii(value)[:60]}")
 
 
 def take(item: Any, key: str, kind: type[Value]) -> Value:

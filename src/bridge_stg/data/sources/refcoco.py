@@ -61,7 +61,9 @@ def _by_id(coco: dict[str, Any], key: str) -> dict[Any, Any]:
     entries = coco.get(key)
     if not isinstance(entries, list):
         raise DataError(f"instances.json has no list of {key}; download it again")
-    return {entry["id"]: entry for entry in entries if isinstance(entry, dict) and "id" in entry}
+    return {
+        entry["id"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), int)
+    }
 
 
 def _sentences(
