@@ -126,6 +126,11 @@ def build(
     request = Request(folder, "", not annotations_only, frame_rate, one_based_boxes, annotation_format)
     if progress is not None:
         request = replace(request, progress=progress)
+    if source.formats and out.resolve().is_relative_to(root.resolve()):
+        # The next build would take the lists of this one for annotations.
+        raise InputError(
+            f"{out}: is inside {root}, where annotations are read; give a folder outside with --out"
+        )
     unfinished = _unfinished(out, root)
     try:
         splits = (split,) if split else source.splits

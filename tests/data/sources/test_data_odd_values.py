@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.data.records import TruthRecord
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, InputError
 
 TUBE: dict[str, Any] = {"video": "a.mp4", "query": "the car", "boxes": {"2": [1, 2, 11, 12]}}
 HALF_A_CHARACTER = "\ud800"
@@ -85,3 +85,10 @@ def test_a_sentence_that_is_no_object(root: Path) -> None:
     results = [{"id": "r", "type": "textarea", "value": True}, box]
     write(root / "t.json", [{"data": {"video": "a.mp4"}, "annotations": [{"result": results}]}])
     assert built("custom", root).only.query == "car"
+
+
+def test_the_result_may_not_lie_where_annotations_are_looked_for(root: Path) -> None:
+    write(root / "t.jsonl", json.dumps(TUBE))
+    with pytest.raises(InputError, match="give --out a folder outside"):
+        built("custom", root, root / "built" / "mine")
+    assert sorted(path.name for path in root.iterdir()) == ["a.mp4", "t.jsonl"]
