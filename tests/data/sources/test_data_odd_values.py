@@ -89,6 +89,6 @@ def test_a_sentence_that_is_no_object(root: Path) -> None:
 
 def test_the_result_may_not_lie_where_annotations_are_looked_for(root: Path) -> None:
     write(root / "t.jsonl", json.dumps(TUBE))
-    with pytest.raises(InputError, match="give --out a folder outside"):
+    with pytest.raises(InputError, match="give a folder outside with --out"):
         built("custom", root, root / "built" / "mine")
     assert sorted(path.name for path in root.iterdir()) == ["a.mp4", "t.jsonl"]
