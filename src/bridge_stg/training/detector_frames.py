@@ -1,8 +1,10 @@
-"""Stage 2: QGSL learns to see before a sentence asks it for one object.
+"""Stage 2: QGSL learns to see, and to find what is named, before the language model asks it.
 
-The paper's QGSL starts from a detector that has seen millions of boxes; here too. On every token that QGSL may
-choose a linear probe names the colour and shape of the object there, and the head of the first boxes finds that
-object's box. Sentences alone give one box per frame, too little to learn what a colour is (docs/log.md).
+The paper's QGSL starts from OV-DINO, a detector that finds what a text names; here too. On every token that
+QGSL may choose a linear probe names the colour and shape of the object there, and the head of the first boxes
+finds that object's box; and with a learned vector per word in the place of the bridging queries the whole of
+QGSL finds each object of a frame by its name. Sentences alone give one box per frame, too little to learn what
+a colour is (docs/log.md).
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from torch import Tensor, nn
 from bridge_stg.data.shapes.motion import boxes
 from bridge_stg.data.shapes.objects import Scene
 from bridge_stg.data.shapes.world import make_scene
-from bridge_stg.geometry.boxes import xyxy_to_cxcywh
+from bridge_stg.geometry.boxes import cxcywh_to_xyxy, paired_giou, xyxy_to_cxcywh
 from bridge_stg.losses.detection import box_losses
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.objective import LossWeights, spatial_loss
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.spatial.encoder import SpatialFeatures
 from bridge_stg.model.spatial.tokens import TokenGrid
 from bridge_stg.training.configuration import DataConfig
 from bridge_stg.training.shapes_clips import step_settings
@@ -30,16 +33,22 @@ FRAMES_PER_SCENE = 2
 NOTHING = COLOUR_NAMES.index("none")
 # A frame is mostly background, which is soon known.
 BACKGROUND_SHARE = 0.2
+# An object counts as found when its best box overlaps it by more than this.
+HIT = 0.5
 
 
 class FrameProbe(nn.Module):
-    """The part of QGSL that sees frames, with a linear probe on the tokens of each layer it chooses from."""
+    """QGSL with a linear probe on the tokens of each layer it chooses from, and vectors for words."""
 
     def __init__(self, model: BridgeSTGForVideoGrounding) -> None:
         super().__init__()
         self.model = model
         width, answers = model.localizer.config.d_model, len(COLOUR_NAMES) + len(SHAPE_NAMES)
         self.probes = nn.ModuleList(nn.Linear(width, answers) for _ in model.localizer.selector.projections)
+        language_width = model.config.mllm.text_config.hidden_size
+        self.words = nn.ModuleList(
+            nn.Embedding(len(names), language_width) for names in (COLOUR_NAMES, SHAPE_NAMES)
+        )
 
     def forward(
         self,
@@ -50,21 +59,52 @@ class FrameProbe(nn.Module):
         num_objects: Tensor | None = None,
         num_frames: Tensor | int | None = None,
     ) -> ProbeOutput:
-        """Mean over objects of the mean over their tokens, and over layers.
+        """L_spatial of Eq. 8 with every object as a row, and what the probes say.
 
         Args:
             spatial_pixel_values: (U, 3, H, W) frames as QGSL reads them.
             object_boxes: (U, O, 4) xyxy in [0, 1], farther objects first; ``object_names`` (U, O, 2) colour and
                 shape, UNKNOWN for both where a frame has fewer objects.
-            weights: ``box`` and ``giou`` weigh the first boxes.
+            weights: of Eq. 8 and 9; ``box`` and ``giou`` weigh the first boxes of all tokens too.
             num_objects, num_frames: what the sums are divided by, by default the counts of this batch.
         """
         weights = weights or LossWeights()
         there = object_names[..., 0] != UNKNOWN
         objects = (there.sum() if num_objects is None else num_objects).clamp(min=1)
         frames = len(spatial_pixel_values) if num_frames is None else num_frames
+        features = self.model.localizer.encode(spatial_pixel_values)
+        loss, correct = self.seen(features, object_boxes, object_names, there, weights, objects, frames)
+
+        frame = there.nonzero()[:, 0]
+        names = zip(self.words, object_names[there].unbind(-1), strict=True)
+        words = torch.stack([embedding(name) for embedding, name in names], dim=1)  # (R, 2, D)
+        targets = xyxy_to_cxcywh(object_boxes[there])
+        named = self.model.localizer.locate(features, frame, words, targets)
+        present = torch.ones_like(frame, dtype=torch.bool)
+        losses = spatial_loss(named, targets, present, weights, objects, objects)
+        best = named.logits[-1].argmax(-1)
+        overlap, _ = paired_giou(
+            cxcywh_to_xyxy(named.boxes[-1][torch.arange(len(best)), best]), object_boxes[there]
+        )
+        correct["object"] = (int((overlap > HIT).sum()), len(overlap))
+        return ProbeOutput(loss + losses.total, correct, there.sum() / objects)
+
+    def seen(
+        self,
+        features: SpatialFeatures,
+        object_boxes: Tensor,
+        object_names: Tensor,
+        there: Tensor,
+        weights: LossWeights,
+        objects: Tensor,
+        frames: Tensor | int,
+    ) -> tuple[Tensor, dict[str, tuple[int, int]]]:
+        """What tokens say of the objects they lie on.
+
+        The loss is a mean over objects of the mean over their tokens, and over layers; and the answers of the
+        last layer that are right out of how many.
+        """
         localizer = self.model.localizer
-        features = localizer.encode(spatial_pixel_values)
         owner = owners(features.grid, object_boxes, there)  # (U, N)
         owned = owner >= 0
         # Every object counts the same, however many tokens it has.
@@ -90,13 +130,12 @@ class FrameProbe(nn.Module):
             )
             loss = loss + (cells * share).sum() / objects
             loss = loss + BACKGROUND_SHARE * nothing / (owner.shape[1] * frames)
-            # Of the last layer: how its tokens are named.
             correct = {
                 "colour": (int((colours[owned].argmax(-1) == colour).sum()), len(colour)),
                 "shape": (int((shapes[owned].argmax(-1) == shape).sum()), len(shape)),
                 "nothing": (int((empty.argmax(-1) == NOTHING).sum()), len(empty)),
             }
-        return ProbeOutput(loss / len(self.probes), correct, there.sum() / objects)
+        return loss / len(self.probes), correct
 
 
 def owners(grid: TokenGrid, object_boxes: Tensor, there: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ _KINDS = {
     "bridge": "bridge.",
     "vision tower": ".visual.",
     "probes": "probes.",
+    "words": "words.",
     "language tower": "mllm.",
 }
 

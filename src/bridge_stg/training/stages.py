@@ -50,9 +50,7 @@ def build_model(config: TrainConfig, say: Callable[[str], None] | None = None) -
     origin = fingerprint_of(model, base.taken)
     if config.stage == "detector":
         model.requires_grad_(False)
-        localizer = model.localizer
-        for part in (localizer.backbone, localizer.encoder, localizer.selector, localizer.candidate_box):
-            part.requires_grad_(True)
+        model.localizer.requires_grad_(True)
     # On no path of a backbone, and loading a checkpoint makes every parameter trainable.
     model.localizer.backbone.swin.swin.layernorm.requires_grad_(False)
     if config.stage == "bridge":

@@ -77,7 +77,7 @@ class StepOperations:
     def __call__(self, batch: dict[str, Tensor]) -> float:
         """Of forward and backward pass together."""
         if "pixel_values_videos" not in batch:
-            return self._frames(batch)[0]
+            return self._spatial(batch)
         patches = len(batch["pixel_values_videos"])
         grid = batch["video_grid_thw"].double()
         pairs = float((grid[:, 0] * (grid[:, 1] * grid[:, 2]) ** 2).sum())
@@ -96,32 +96,30 @@ class StepOperations:
         """Of the language model, without padding."""
         return int((batch["input_ids"] != self.pad_id).sum()) if "input_ids" in batch else 0
 
-    def _frames(self, batch: dict[str, Tensor]) -> tuple[float, float]:
-        """Of Swin and the encoder, and the tokens that one frame has there."""
+    def _spatial(self, batch: dict[str, Tensor]) -> float:
+        if "spatial_pixel_values" not in batch:
+            return 0.0
+        # A row is a sentence and a frame; while QGSL learns alone, an object of a frame.
+        rows = len(batch["row_frame"]) if "row_frame" in batch else int((batch["object_names"] >= 0).sum()) // 2
         frames, _, height, width = batch["spatial_pixel_values"].shape
 
         def tokens(stride: int) -> float:
             return float(frames * -(-height // stride) * -(-width // stride))
 
-        total, window = 0.0, float(self.config.backbone_window_size) ** 2
+        config = self.config
+        total, window = 0.0, float(config.backbone_window_size) ** 2
         for number, stage in enumerate(self.stages):
-            count = tokens(self.config.backbone_patch_size * 2**number)
-            channels = self.config.backbone_embed_dim * 2**number * self.config.backbone_depths[number]
+            count = tokens(config.backbone_patch_size * 2**number)
+            channels = config.backbone_embed_dim * 2**number * config.backbone_depths[number]
             total += stage.operations(count, count * window * channels)
         levels = [tokens(stride) for stride in self.strides]
         total += sum(part.operations(count) for part, count in zip(self.neck, levels, strict=True))
-        return total + self.encoder.operations(sum(levels)), sum(levels) / max(frames, 1)
-
-    def _spatial(self, batch: dict[str, Tensor]) -> float:
-        if "spatial_pixel_values" not in batch:
-            return 0.0
-        config, rows = self.config, len(batch["row_frame"])
-        seeing, tokens = self._frames(batch)
+        total += self.encoder.operations(sum(levels))
         noised = 2 * config.num_denoising
         layers = config.num_encoder_layers if config.select_layers == "all" else 1
-        queries = layers * min(config.topk, tokens)
+        queries = layers * min(config.topk, sum(levels) / max(frames, 1))
         attended = rows * queries**2 * config.d_model * config.num_decoder_layers
-        return seeing + self.decoder.operations(rows * (queries + noised), attended)
+        return total + self.decoder.operations(rows * (queries + noised), attended)
 
 
 def peak_operations(device: torch.device, precision: str) -> float:
