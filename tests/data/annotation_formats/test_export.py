@@ -132,6 +132,7 @@ def test_label_studio_gets_predictions(tmp_path: Path) -> None:
     [
         (lambda r: r["boxes"][1].update(box=[1, 2, 3]), r"\[0\]\.boxes\[1\]\.box: not a bridge-stg/tube/1"),
         (lambda r: r.update(schema="other/1"), r"\[0\]\.schema"),
+        (lambda r: r["boxes"][0].update(time=1e300), r"\[0\]\.boxes\[0\]\.time"),
         (lambda r: r["video_info"].update(fps="0"), r"\[0\]\.video_info\.fps"),
         (lambda r: r["boxes"][0].update(frame=30), r"\[0\]: boxes whose frames and times do not increase"),
         (lambda r: r["window"].update(start=5.0), r"\[0\]: a window that ends before it starts"),

@@ -239,5 +239,6 @@ def test_names_that_would_leave_or_meet(tmp_path: Path) -> None:
     tube = DrawnTube("q", {0: (0.0, 0.0, 1.0, 1.0)})
     outside = DrawnVideo("/etc/../../x.mp4", Fraction(5), 6, 9, 9, (tube,))
     assert outside.safe_name.as_posix() == "etc/x.mp4"
+    assert DrawnVideo("a/b\0.mp4", Fraction(5), 6, 9, 9, (tube,)).safe_name.as_posix() == "a/b_.mp4"
     with pytest.raises(DataError, match="same file"):
         mot.write([outside, DrawnVideo("etc/x.mp4", Fraction(5), 6, 9, 9, (tube,))], tmp_path)

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bridge_stg.data.annotation_formats.tubes import DrawnTube, DrawnVideo
+from bridge_stg.data.records import LARGEST
 from bridge_stg.data.sources.boxes import clean_boxes
 from bridge_stg.data.sources.outcome import Unusable
 from bridge_stg.errors import DataError
 from bridge_stg.geometry.spans import boxes_at, span_to_frames
 from bridge_stg.types import TUBE_SCHEMA, Status, TimeSpan
 
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 _Count = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
@@ -26,8 +27,8 @@ class _Part(BaseModel):
 
 
 class _Window(_Part):
-    start: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    end: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    start: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+    end: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 
 
 class _VideoInfo(_Part):

@@ -128,7 +128,7 @@ class DrawnVideo:
         'a/b.mp4'
         """
         parts = [part for part in re.split(r"[/\\]+", self.video) if part not in ("", ".", "..")]
-        return PurePosixPath(*[part.replace(":", "_") for part in parts] or ["video"])
+        return PurePosixPath(*[_CONTROL.sub("_", part.replace(":", "_")) for part in parts] or ["video"])
 
 
 def fill(keys: Sequence[Key], frame_count: int) -> dict[int, Box]:
