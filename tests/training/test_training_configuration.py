@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,15 @@ from pydantic import ValidationError
 
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
-from bridge_stg.training.configuration import DataConfig, Lesson, TrainConfig, WeightsConfig, override, resolve
+from bridge_stg.training.configuration import (
+    DataConfig,
+    Lesson,
+    RecordsConfig,
+    TrainConfig,
+    WeightsConfig,
+    override,
+    resolve,
+)
 from bridge_stg.training.recipes import RECIPES, recipe
 
 
@@ -81,6 +90,9 @@ def test_every_problem_is_listed_at_once() -> None:
     ("setting", "word"),
     [
         ("optim.lr=nan", "optim.lr"),
+        ("optim.lr=inf", "optim.lr"),
+        ("optim.clip_norm=inf", "optim.clip_norm"),
+        ("validation.every_minutes=inf", "validation.every_minutes"),
         ("optim.lr=fast", "optim.lr"),
         ("optim.lr=", "optim.lr"),
         ("data.image_share=1.5", "data.image_share"),
@@ -118,3 +130,24 @@ def test_a_curriculum_covers_the_run(ends: tuple[float, ...]) -> None:
 def test_a_lesson_has_its_objects_in_order() -> None:
     with pytest.raises(ValidationError, match="less than"):
         Lesson(until=1.0, min_objects=3, max_objects=2)
+
+
+def test_some_of_the_sources_can_be_chosen_by_name() -> None:
+    config = recipe("paper-8xh100")
+    assert config.data.records is not None
+    assert config.data.records.chosen == config.data.records.sources
+    fewer = override(config, ["data.records.only=got10k, vidstg"]).data.records
+    assert fewer is not None
+    assert [source.name for source in fewer.chosen] == ["vidstg", "got10k"]
+    assert RecordsConfig.model_validate(json.loads(fewer.model_dump_json())) == fewer
+    with pytest.raises(InputError, match=r"only names \['coco'\], there are vidstg, "):
+        override(config, ["data.records.only=vidstg,coco"])
+
+
+def test_what_is_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "here").mkdir(parents=True)
+    config = recipe("lora-2b-1x24gb")
+    assert config.from_hub == [config.base, config.detector]
+    for base in ("/nowhere", "runs/shapes/checkpoint", "owner/here", "./name", "name", "null"):
+        assert override(config, [f"base={base}", "detector=null"]).from_hub == []

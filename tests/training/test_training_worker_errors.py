@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from small_runs import bridge
+from typer.testing import CliRunner
 
+from bridge_stg.cli import main
 from bridge_stg.training.configuration import TrainConfig
 
 
@@ -40,6 +42,35 @@ def start(folder: Path, values: dict[str, Any], *more: str) -> subprocess.Comple
     command += ["--out", str(folder / "run"), "--threads", "1", *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+
+
+def test_data_that_is_missing_is_said_before_anything_is_loaded(shapes_data: Path, tmp_path: Path) -> None:
+    """All of it at once, the held-out folder too."""
+    words = ["train", "paper-8xh100", "--data", str(shapes_data.parent), "--set", "validation.every_steps=5"]
+    words += ["--set", "validation.data=/nowhere", "--set", "base=/nowhere", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(main.app, words)
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    for part in (
+        "holds no vidstg, hcstvg-v1, ",
+        "refcocog; write them",
+        "data.records.only",
+        "/nowhere: holds no",
+    ):
+        assert part in done.stderr
+    # What is there can be trained on: the next thing that is missing is the base.
+    shutil.copytree(shapes_data, tmp_path / "data" / "vidstg")
+    words = ["train", "paper-8xh100", "--data", str(tmp_path / "data"), "--set", "data.records.only=vidstg"]
+    done = CliRunner().invoke(main.app, [*words, "--set", "base=/nowhere", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert "base '/nowhere' is not a folder" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main.app, ["train", str(tmp_path)])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert f"is a folder; give a recipe or a configuration, such as {tmp_path / 'config.json'}" in done.stderr
 
 
 @pytest.mark.parametrize("workers", [0, 2])

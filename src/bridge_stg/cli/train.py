@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -40,11 +41,16 @@ def train(
     from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
     from bridge_stg.errors import InputError
     from bridge_stg.training.configuration import override
+    from bridge_stg.training.recipes import RECIPES
     from bridge_stg.training.recipes import recipe as named
 
     path = Path(recipe)
     if path.suffix.lower() in CONFIGURATION_SUFFIXES:
         config = read_configuration(path, settings)
+    elif recipe not in RECIPES and path.is_dir():
+        raise InputError(
+            f"{recipe}: is a folder; give a recipe or a configuration, such as {path / 'config.json'}"
+        )
     else:
         config = override(named(recipe), settings or [])
     if data is not None:
@@ -56,6 +62,11 @@ def train(
 
     quiet_threads()
     quiet_libraries()
+    if config.from_hub and os.environ.get("LOCAL_RANK", "0") == "0":
+        # Gigabytes are seen to come, once for all processes of a machine.
+        from transformers.utils.logging import enable_progress_bar
+
+        enable_progress_bar()
     import torch
 
     from bridge_stg.model.placement import choose_threads

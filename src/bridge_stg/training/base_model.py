@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.small_model import small_spatial_config
 
 _SHAPES = {"paper": SpatialConfig, "small": small_spatial_config}
-_HUB_ID = r"[\w.-]+/[\w.-]+"
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def read_base(config: TrainConfig) -> BaseModel:
         InputError: no base, neither a Bridge-STG nor a Qwen3-VL, or not told what its spatial decoder is to be.
         CheckpointError: weights that cannot be read or do not fit.
     """
-    base, kind = _base_and_kind(config.base)
+    base, kind = _base_and_kind(config)
     if kind == BridgeSTGConfig.model_type:
         model = BridgeSTGForVideoGrounding.from_pretrained(base)
         processor = BridgeSTGProcessor.from_pretrained(base)
@@ -105,10 +103,10 @@ def base_folder(base: str | None) -> str:
     return base
 
 
-def _base_and_kind(base: str | None) -> tuple[str, str]:
-    """``base`` and the kind of its model."""
-    is_hub_id = base is not None and not Path(base).exists() and re.fullmatch(_HUB_ID, base)
-    name = cast(str, base) if is_hub_id else base_folder(base)
+def _base_and_kind(config: TrainConfig) -> tuple[str, str]:
+    """The base and the kind of its model."""
+    is_hub_id = config.base in config.from_hub
+    name = cast(str, config.base) if is_hub_id else base_folder(config.base)
     try:
         kind = str(AutoConfig.from_pretrained(name).model_type)
     except Exception as problem:

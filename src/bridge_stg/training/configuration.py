@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bridge_stg.errors import InputError
 
@@ -78,6 +80,8 @@ class RecordsConfig(_Strict):
     """Annotated videos: which clips and questions make a step is a pure function of (seed, step).
 
     root: folder that the paths of the sources start from.
+    only: train on these sources alone, by name, in a file as a list and in a setting with commas between them;
+        their weights keep their proportions.
     clips_per_step: clips that the weights move on together, over all processes and accumulated passes.
     clips_alike: how many clips of about the same length stand together in a step; what is padded to one length
         (and what processes wait for each other over) should be a part of these.
@@ -87,10 +91,21 @@ class RecordsConfig(_Strict):
 
     root: str = "."
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    only: tuple[str, ...] | None = Field(default=None, min_length=1)
     clips_per_step: int = Field(default=32, ge=1)
     clips_alike: int = Field(default=8, ge=1)
     sentences_per_clip: int = Field(default=4, ge=1)
     max_bad_share: float = Field(default=0.01, ge=0, le=1)
+
+    @field_validator("only", mode="before")
+    @classmethod
+    def _names_with_commas(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    @property
+    def chosen(self) -> tuple[SourceConfig, ...]:
+        """The sources to train on."""
+        return tuple(source for source in self.sources if self.only is None or source.name in self.only)
 
     @model_validator(mode="after")
     def _steps_and_names_fit(self) -> RecordsConfig:
@@ -99,6 +114,9 @@ class RecordsConfig(_Strict):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"the names of the sources must differ, got {names}")
+        unknown = [name for name in self.only or () if name not in names]
+        if unknown:
+            raise ValueError(f"only names {unknown}, there are {', '.join(names)}")
         return self
 
 
@@ -138,12 +156,12 @@ class OptimConfig(_Strict):
     max_skipped: steps in a row without a finite loss and gradient after which the run ends.
     """
 
-    lr: float = Field(default=1e-4, gt=0)
-    spatial_lr: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
+    lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    spatial_lr: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1)
     final_ratio: float = Field(default=0.0, ge=0, le=1)
-    clip_norm: float = Field(default=1.0, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     steps: int = Field(gt=0)
     accumulate: int = Field(default=1, ge=1)
     max_skipped: int = Field(default=10, ge=1)
@@ -177,7 +195,7 @@ class ValidationConfig(_Strict):
     videos: int = Field(default=24, ge=1)
     seed: int = Field(default=7, ge=0)
     every_steps: int | None = Field(default=None, ge=1)
-    every_minutes: float | None = Field(default=None, gt=0)
+    every_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @property
     def wanted(self) -> bool:
@@ -221,7 +239,7 @@ class TrainConfig(_Strict):
     validation: ValidationConfig = ValidationConfig()
     precision: Literal["no", "bf16"] = "no"
     gradient_checkpointing: bool = False
-    save_minutes: float = Field(default=5.0, gt=0)
+    save_minutes: float = Field(default=5.0, gt=0, allow_inf_nan=False)
     keep_states: int = Field(default=2, ge=1)
     log_every: int = Field(default=20, ge=1)
 
@@ -229,6 +247,14 @@ class TrainConfig(_Strict):
     def half_base(self) -> bool:
         """Whether the frozen Qwen3-VL is held in bfloat16: nothing of it is written again."""
         return self.precision == "bf16" and self.stage == "bridge" and self.tune == "lora"
+
+    @property
+    def from_hub(self) -> list[str]:
+        """Which of base and detector are hub ids, owner/name, and not folders."""
+        names = [name for name in (self.base, self.detector) if name is not None]
+        return [
+            name for name in names if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) and not Path(name).exists()
+        ]
 
     @model_validator(mode="after")
     def _choices_fit_the_stage(self) -> TrainConfig:

@@ -45,6 +45,7 @@ from bridge_stg.training.optimization import (
     take_step,
 )
 from bridge_stg.training.progress import RunLog, TokenGroups
+from bridge_stg.training.record_source import refuse_missing
 from bridge_stg.training.stages import build_model, export, underlying, write_checkpoint
 from bridge_stg.training.step_data import (
     Batch,
@@ -94,6 +95,7 @@ def train(
     main = accelerator.is_main_process
     say: Callable[[str], None] = report if main else _nothing
     parts = accelerator.num_processes * config.optim.accumulate
+    refuse_missing(config)
     refuse_changes(out, config)
     set_seed(config.data.seed)
     model, processor, origin = build_model(config, say)

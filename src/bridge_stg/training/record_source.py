@@ -74,7 +74,8 @@ class RecordClips:
         self.records: list[Sequence[TruthRecord]] = []
         self._paths: list[Callable[[TruthRecord], Path]] = []
         groups: list[ClipGroups] = []
-        for source in self.settings.sources:
+        self.sources = self.settings.chosen
+        for source in self.sources:
             records, path_of = _open(source, Path(self.settings.root))
             most = self.settings.sentences_per_clip
             try:
@@ -85,7 +86,7 @@ class RecordClips:
             self._paths.append(path_of)
         self.mixture = Mixture(
             groups,
-            [source.weight for source in self.settings.sources],
+            [source.weight for source in self.sources],
             config.seed,
             self.settings.clips_per_step,
             self.settings.clips_alike,
@@ -104,11 +105,33 @@ class RecordClips:
     def name(self, sample: Sample) -> str:
         """What a sample is called in messages: its source and its records."""
         ids = ", ".join(record.id for record in self.asked(sample))
-        return f"{self.settings.sources[sample.source].name}: {ids}"
+        return f"{self.sources[sample.source].name}: {ids}"
 
     def path(self, sample: Sample, record: TruthRecord) -> Path:
         """Where its video, frames or picture lie."""
         return self._paths[sample.source](record)
+
+
+def refuse_missing(config: TrainConfig) -> None:
+    """Look for the files that a run will read, before gigabytes are loaded.
+
+    Raises:
+        DataError: with all data sets that are not there, and the held-out folder.
+    """
+    problems = []
+    if config.data.records is not None:
+        root = Path(config.data.records.root)
+        lost = [source.name for source in config.data.records.chosen if not (root / source.path).exists()]
+        if lost:
+            problems.append(
+                f"{root}: holds no {', '.join(lost)}; write them with bridge-stg data build, or train on those "
+                "that are there with --set data.records.only=NAME,NAME"
+            )
+    held_out = config.validation.data if config.validation.wanted else None
+    if held_out is not None and not (Path(held_out) / "truth.jsonl").is_file():
+        problems.append(f"{held_out}: holds no truth.jsonl to validate on")
+    if problems:
+        raise DataError("; ".join(problems))
 
 
 def build_record_batch(
@@ -171,7 +194,7 @@ def _usable(
     bad: BadClips,
 ) -> TrainingClip:
     """The clip of a sample or, if that cannot be used, of its first replacement that can."""
-    source = data.settings.sources[sample.source].name
+    source = data.sources[sample.source].name
     tries = min(MOST_REPLACEMENTS, len(data.mixture.groups[sample.source]))
     while True:
         records = data.asked(sample)

@@ -43,6 +43,8 @@ def build_model(config: TrainConfig, say: Callable[[str], None] | None = None) -
     """
     if config.stage in ("vision", "pretrain"):
         return _small_model(config)
+    if say is not None and config.from_hub:
+        say(f"downloading {' and '.join(config.from_hub)} from the hub, unless the cache has them")
     base = read_base(config)
     if say is not None:
         say(base.report)
