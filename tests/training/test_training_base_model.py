@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.errors import CheckpointError, InputError
-from bridge_stg.grounder import VideoGrounder
+from bridge_stg.grounder import VideoGrounder, checkpoint_folder
 from bridge_stg.model.adapter_files import load_adapters
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -346,3 +346,11 @@ def test_what_cannot_change_is_refused_before_anything_is_loaded(
     with pytest.raises(InputError, match="cannot go on with another") as refused:
         train(override(small_paper, [*settings, "base=/nowhere/at/all"]), run_folder[0], quiet)
     assert words in str(refused.value)
+
+
+def test_the_shipped_checkpoint_is_a_base_by_its_name() -> None:
+    model, _, origin = build_model(override(recipe("shapes"), ["base=shapes"]))
+    shipped = BridgeSTGForVideoGrounding.from_pretrained(checkpoint_folder("shapes"))
+    state = model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in shipped.state_dict().items())
+    assert origin

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig
 
 from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.grounder import SHIPPED, checkpoint_folder
 from bridge_stg.model.adapter_files import is_adapter_folder
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.initialization import assemble
@@ -104,9 +105,10 @@ def base_folder(base: str | None) -> str:
 
 
 def _base_and_kind(config: TrainConfig) -> tuple[str, str]:
-    """The base and the kind of its model."""
-    is_hub_id = config.base in config.from_hub
-    name = cast(str, config.base) if is_hub_id else base_folder(config.base)
+    """The base and the kind of its model; a shipped checkpoint has its own name here too."""
+    base = checkpoint_folder(config.base) if config.base in SHIPPED else config.base
+    is_hub_id = base in config.from_hub
+    name = cast(str, base) if is_hub_id else base_folder(base)
     try:
         kind = str(AutoConfig.from_pretrained(name).model_type)
     except Exception as problem:
