@@ -15,6 +15,7 @@ from small_runs import bridge
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
+from bridge_stg.cli.train import only_run
 from bridge_stg.training.configuration import TrainConfig
 
 
@@ -65,6 +66,17 @@ def test_data_that_is_missing_is_said_before_anything_is_loaded(shapes_data: Pat
     assert done.exit_code == 2
     assert "base '/nowhere' is not a folder" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_two_runs_do_not_share_a_folder(small_checkpoint: Path, shapes_data: Path, tmp_path: Path) -> None:
+    values = on_records(small_checkpoint, shapes_data, 0, steps=1)
+    with only_run(tmp_path / "run"):
+        done = start(tmp_path, values)
+        assert done.returncode == 2
+        assert "run: another run is writing here; wait for it, or give another --out" in done.stderr
+        assert not (tmp_path / "run").exists()
+    with only_run(tmp_path / "run"), only_run(tmp_path / "other"):
+        pass
 
 
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:

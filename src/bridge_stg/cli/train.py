@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,8 +77,40 @@ def train(
     from bridge_stg.training.loop import train as run
 
     torch.set_num_threads(threads or choose_threads())
-    with _Progress() as progress:
+    with only_run(folder), _Progress() as progress:
         run(config, folder, progress.say, judge=Judge, on_step=progress.update)
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """No second run on this machine may write ``folder`` meanwhile; processes of one run are not counted.
+
+    The lock lies with the temporary files, so that nothing is written where a run is refused; the system opens
+    it when a process dies, whatever it died of.
+
+    Raises:
+        InputError: another run is writing it.
+    """
+    from filelock import FileLock, Timeout
+
+    from bridge_stg.errors import InputError
+
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"bridge-stg-train-{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{folder}: another run is writing here; wait for it, or give another --out") from None
+    except (OSError, NotImplementedError):  # no locks here, or another user's
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_configuration(path: Path, settings: list[str] | None = None) -> TrainConfig:
