@@ -125,7 +125,12 @@ def test_a_name_alone_is_a_note_and_without_the_file_a_warning(folder: Path) -> 
     (folder / "all" / "one.mp4").unlink()
     found = looked(test, train)
     assert found.kinds == {"not compared": 1}
+    assert found.findings[0].detail == (
+        f"1 of {train} are not there: compared by path and name only; ../all/one.mp4 have the name of one here"
+    )
     assert found.against[0].missing == 1
+    # Whatever it is called, it could be a copy of one here.
+    assert looked(split(folder, "test", "two.mkv", fps=30.0), train).kinds == {"not compared": 1}
 
 
 def test_a_missing_file_that_both_name_is_a_leak(folder: Path) -> None:

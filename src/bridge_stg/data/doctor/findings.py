@@ -43,7 +43,7 @@ KINDS: dict[str, Kind] = {
     "size differs": Kind("warning", "the video has the right shape in another size"),
     "frame count differs": Kind("warning", "the video has more or fewer frames than annotated"),
     "duration differs": Kind("warning", "the video is longer or shorter, or its clock runs differently"),
-    "not compared": Kind("warning", "a folder of --against has a video of that name; a file is missing"),
+    "not compared": Kind("warning", "videos are missing whose content should be compared with --against"),
     "rotated container": Kind("note", "the file is stored turned; it is read as it is shown"),
     "copied video": Kind("note", "the same content under two names, in one split"),
     "same name": Kind("note", "a folder of --against has a video of that name with other content"),

@@ -140,15 +140,19 @@ def _namesakes(
             missing = any(sizes[one] is None for one in (path, *own))
             (unknown if missing else differ).append(found.name)
     findings = []
-    for kind, names, why in (
-        ("not compared", unknown, "a file is missing"),
-        ("same name", differ, "the content differs"),
-    ):
-        if names:
-            listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            said = f"{len(names)} of {other} have the name of one here, {why}: {listed}"
-            findings.append(Finding(kind, said))
+    gone = sum(sizes[path] is None for path in theirs)
+    if gone or unknown:
+        said = f"{gone} of {other} are not there: compared by path and name only"
+        alike = f"; {_listed(unknown)} have the name of one here" if unknown else ""
+        findings.append(Finding("not compared", said + alike))
+    if differ:
+        said = f"{len(differ)} of {other} have the name of one here, the content differs: {_listed(differ)}"
+        findings.append(Finding("same name", said))
     return findings
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _size(path: str) -> int | None:
