@@ -25,7 +25,7 @@ from bridge_stg.model.adapter_files import load_adapters
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training import base_model
-from bridge_stg.training.base_model import read_base
+from bridge_stg.training.base_model import lasting_name, read_base
 from bridge_stg.training.configuration import TrainConfig, override
 from bridge_stg.training.loop import train
 from bridge_stg.training.recipes import recipe
@@ -354,3 +354,10 @@ def test_the_shipped_checkpoint_is_a_base_by_its_name() -> None:
     state = model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in shipped.state_dict().items())
     assert origin
+
+
+def test_a_base_is_found_again_from_anywhere(qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(qwen.parent)
+    assert lasting_name(qwen.name) == str(qwen)
+    assert lasting_name("Qwen/Qwen3-VL-2B-Instruct") == "Qwen/Qwen3-VL-2B-Instruct"
+    assert (Path(lasting_name("shapes")) / "config.json").is_file()

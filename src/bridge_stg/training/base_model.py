@@ -104,6 +104,12 @@ def base_folder(base: str | None) -> str:
     return base
 
 
+def lasting_name(base: str) -> str:
+    """How a base is found again from anywhere: a folder by its whole path, a hub id as it is."""
+    folder = Path(checkpoint_folder(base) if base in SHIPPED else base)
+    return str(folder.absolute()) if folder.is_dir() else base
+
+
 def _base_and_kind(config: TrainConfig) -> tuple[str, str]:
     """The base and the kind of its model; a shipped checkpoint has its own name here too."""
     base = checkpoint_folder(config.base) if config.base in SHIPPED else config.base

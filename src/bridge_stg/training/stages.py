@@ -16,7 +16,7 @@ from bridge_stg.model.adapter_files import save_adapters
 from bridge_stg.model.adapters import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.training.base_model import base_folder, fingerprint_of, read_base
+from bridge_stg.training.base_model import base_folder, fingerprint_of, lasting_name, read_base
 from bridge_stg.training.checkpoints import replace_folder
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.detector_frames import FrameProbe
@@ -147,9 +147,7 @@ def write_checkpoint(
         processor.tokenizer.save_pretrained(folder)
     elif config.stage == "bridge" and config.tune == "lora":
         assert config.base is not None  # build_model has seen to it
-        # Of a folder its whole path: the adapters are to be merged from anywhere.
-        base = str(Path(config.base).absolute()) if Path(config.base).is_dir() else config.base
-        save_adapters(whole, processor, base, folder, state)
+        save_adapters(whole, processor, lasting_name(config.base), folder, state)
     else:
         whole.save_pretrained(folder, state_dict=state)
         processor.save_pretrained(folder)
