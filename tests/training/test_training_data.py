@@ -13,7 +13,7 @@ import torch
 
 from bridge_stg.data.records import read_truth
 from bridge_stg.data.shapes.objects import Action, Scene, SceneSettings
-from bridge_stg.data.shapes.questions import Question
+from bridge_stg.data.shapes.questions import Question, questions
 from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.data.shapes.writer import write_shapes
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -22,6 +22,7 @@ from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.training.configuration import DataConfig, override
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.shapes_branches import (
+    name_branches,
     retold_branches,
     scan_branches,
     scan_words,
@@ -208,6 +209,23 @@ def test_a_scan_is_read_with_random_words_and_learned_with_the_true_ones(process
     # Each place is read as any of three words.
     assert len(read[0]) == 6
     assert 0.2 < np.mean(read) < 0.45
+
+
+def test_names_are_how_the_answers_of_other_questions_begin(processor: BridgeSTGProcessor) -> None:
+    scene = make_scene(3, SceneSettings(min_objects=4, max_objects=4))
+    asked = questions(scene, np.random.default_rng(0))
+    pool = [question.query for question in asked if question.task == "vtg"]
+    branches = name_branches(asked, scene, 1, 3, processor)
+    slots = np.array([[0.0, 0.5]])
+    (first,) = scan_branches(asked, scene, slots, 1, processor, np.random.default_rng(0))
+    texts = [processor.tokenizer.decode(branch.ids) for branch in [first, *branches]]
+    assert len({text.split(" Answer")[0].split(":")[0] for text in texts}) == 4
+    for branch, text in zip(branches, texts[1:], strict=True):
+        learned = processor.tokenizer.decode([label for label in branch.labels if label != IGNORE])
+        question = next(item for item in asked if item.query in text and item.task == "vtg")
+        assert question.query in pool
+        assert text.endswith(learned)
+        assert learned == f"The {scene.objects[question.object_index].name} {question.kind}:"
 
 
 def test_a_retold_scan_is_read_and_only_its_window_learned(processor: BridgeSTGProcessor) -> None:

@@ -40,6 +40,7 @@ class ClipMix(_Strict):
     captions: what every object does in one frame pair, attached right after the pair.
     moments: "what happens at 3.2 seconds", asked after the clip.
     scans: who is meant and what it does in every second, each second judged by itself.
+    names: who is meant, the beginning of a scan.
     windows: temporal grounding (VTG).
     retold: a window to be read off the scan of another scene, without its clip.
     choices: multiple choice (VQA).
@@ -51,6 +52,7 @@ class ClipMix(_Strict):
     captions: Share = 0
     moments: Share = 0
     scans: Share = 0
+    names: Share = 0
     windows: Share = 0
     retold: Share = 0
     choices: Share = 0

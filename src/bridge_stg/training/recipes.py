@@ -62,7 +62,7 @@ def shapes_pretrain() -> TrainConfig:
 
 
 def shapes_detector() -> TrainConfig:
-    """Stage 2: QGSL learns to see single frames, as a pretrained detector does."""
+    """Stage 2: QGSL learns to see and to find what is named, as the detector has that the paper starts from."""
     return TrainConfig(
         name="shapes-detector",
         stage="detector",
@@ -71,14 +71,14 @@ def shapes_detector() -> TrainConfig:
         max_tokens_per_frame=24,
         data=DataConfig(
             seed=3,
-            clips_per_step=12,
+            clips_per_step=8,
             image_share=0.0,
             curriculum=(Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=10.0),),
             mix=ClipMix(),
             image_mix=ClipMix(),
         ),
-        optim=OptimConfig(lr=1e-3, warmup_ratio=0.02, final_ratio=0.1, steps=4000),
-        weights=WeightsConfig(box=5.0),
+        optim=OptimConfig(lr=1e-3, warmup_ratio=0.02, final_ratio=0.1, steps=3000),
+        weights=WeightsConfig(box=5.0, objectness=2.0),
     )
 
 
@@ -94,20 +94,21 @@ def shapes() -> TrainConfig:
             seed=1,
             clips_per_step=6,
             images_per_step=16,
-            image_share=0.2,
+            image_share=0.25,
             curriculum=(
-                Lesson(until=0.30, min_objects=1, max_objects=4, max_duration=12.0),
+                Lesson(until=0.20, min_objects=1, max_objects=4, max_duration=12.0),
                 Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
             ),
-            mix=ClipMix(captions=2, moments=1, scans=2, choices=1, located=3, tracked=1),
-            image_mix=ClipMix(referred=3, retold=2),
+            mix=ClipMix(captions=1, moments=1, scans=3, names=4, choices=1, located=2, tracked=1),
+            image_mix=ClipMix(referred=3, retold=1),
             num_positive=2,
             num_negative=1,
         ),
-        optim=OptimConfig(lr=8e-4, spatial_lr=1e-3, warmup_ratio=0.02, final_ratio=0.03, steps=1250),
+        # QGSL knows its world already; what moves most is what asks it.
+        optim=OptimConfig(lr=8e-4, spatial_lr=4e-4, warmup_ratio=0.02, final_ratio=0.03, steps=2500),
         # A language model that learns everything here needs more of the spatial gradient than one that could
         # speak before: lambda_2 = 0.02 left the bridging queries without the name of the object (docs/log.md).
-        weights=WeightsConfig(box=5.0, spatial=0.2),
+        weights=WeightsConfig(box=5.0, spatial=0.4, objectness=2.0),
     )
 
 

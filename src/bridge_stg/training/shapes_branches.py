@@ -102,6 +102,24 @@ def scan_branches(
     return found
 
 
+def name_branches(
+    asked: list[Question], scene: Scene, skip: int, count: int, processor: BridgeSTGProcessor
+) -> list[Branch]:
+    """Who is meant, as scans begin: the hardest word of an answer, at a third of a scan's tokens.
+
+    ``skip`` questions are asked in full already.
+    """
+    found = []
+    for question in spread(asked, "vtg", skip + count)[skip:]:
+        assert question.object_index is not None
+        assert question.kind is not None
+        scan = _scan(scene.objects[question.object_index].name, question.kind, [0], [BEFORE])
+        told = processor.branch("vtg", question.query, scan[: scan.index(":") + 1], locates=False)
+        # An answer goes on here: that it ends is not learned.
+        found.append(Branch(ids=told.ids[:-1], labels=told.labels[:-1]))
+    return found
+
+
 def _scan(name: str, kind: str, seconds: list[int], words: list[str]) -> str:
     return scan_text(name, kind, list(zip(seconds, words, strict=True)))
 
