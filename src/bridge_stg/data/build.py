@@ -135,17 +135,22 @@ def build(
     try:
         splits = (split,) if split else source.splits
         tallies = {one: Tally() for one in splits}
-        _write(source, request, unfinished, os.path.relpath(root, out), tallies, truth)
-        problem = _too_much(tallies, max_skipped, out)
-        _write_counts(unfinished, name, tallies, "failed" if problem else "complete")
-        if problem:
+        try:
+            _write(source, request, unfinished, os.path.relpath(root, out), tallies, truth)
+        except DataError as problem:
+            if len(splits) == 1:
+                raise
+            raise DataError(f"{problem}; to build one split alone give --split {'|'.join(splits)}") from problem
+        too_much = _too_much(tallies, max_skipped, out)
+        _write_counts(unfinished, name, tallies, "failed" if too_much else "complete")
+        if too_much:
             shutil.rmtree(unfinished / "records")
             (unfinished / "store.json").unlink()
             (unfinished / "truth.jsonl").unlink(missing_ok=True)
         shutil.rmtree(out, ignore_errors=True)
         os.replace(unfinished, out)
-        if problem:
-            raise DataError(problem)
+        if too_much:
+            raise DataError(too_much)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return BuildReport(out, tallies)

@@ -192,6 +192,14 @@ def test_the_command_shows_the_counts_and_what_was_left_out(root: Path, tmp_path
     assert f"19 records in {tmp_path / 'out'}" in done.output
 
 
+def test_a_download_of_one_split_says_how_to_build_that(root: Path, tmp_path: Path) -> None:
+    (folder(root) / "test.json").unlink()
+    with pytest.raises(DataError, match=r"to build one split alone give --split train\|test$"):
+        hcstvg(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert hcstvg(root, tmp_path / "out", split="train").splits["train"].kept == 19
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
