@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionAttention
 
+from bridge_stg.errors import BridgeSTGError
 from bridge_stg.losses.objective import LossWeights, spatial_loss
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -42,10 +43,15 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=4, help="per step")
     parser.add_argument("--seconds", type=float, default=8.0, help="of a clip")
     parser.add_argument("--located", type=int, default=4, help="sentences per clip; VidSTG has about 4")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="at least 1")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    report = measure(arguments)
+    if arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    try:
+        report = measure(arguments)
+    except (BridgeSTGError, ValueError) as problem:
+        parser.error(" ".join(str(problem).split()))
     if arguments.json:
         print(json.dumps(report, indent=2))
         return

@@ -172,6 +172,7 @@ def test_bad_folders_are_refused_before_any_video_is_opened(folder: Path) -> Non
     for others, said in (
         ([folder / "nowhere"], "no such folder"),
         ([test], "given twice"),
+        ([test / "truth.jsonl"], "given twice"),
         ([folder / "all"], r"neither store\.json nor truth\.jsonl"),
     ):
         with pytest.raises((InputError, DataError), match=said):

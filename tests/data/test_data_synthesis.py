@@ -300,6 +300,9 @@ def test_revos_as_downloaded(tmp_path: Path) -> None:
         (["--revos", "nowhere"], "no such folder"),
         (["--records", "nowhere"], "no store.json"),
         (["--revos", "x", "--split", "test"], "no split 'test'"),
+        (["--revos", "x", "--fps", "0"], "--fps must be a positive number"),
+        (["--records", "nowhere", "--split", "valid"], "--split and --fps are for --revos"),
+        (["--records", "nowhere", "--fps", "2"], "--split and --fps are for --revos"),
     ],
 )
 def test_bad_input_of_the_command(tmp_path: Path, words: list[str], said: str) -> None:

@@ -109,7 +109,7 @@ def test_killed_half_way_and_gone_on_with(folder: Path, tmp_path: Path, alone: d
     ]
     name, _, value = marker.partition("=")
     child = subprocess.Popen(
-        [sys.executable, "-m", "bridge_stg.cli.main", *words, "--workers", "2"],
+        [sys.executable, "-m", "bridge_stg.cli.main", *words],
         env=os.environ | {name: value},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -109,7 +109,7 @@ def test_a_bad_value_is_an_input_error(setting: str, word: str) -> None:
 
 def test_weights_are_those_of_the_objective() -> None:
     assert LossWeights(**WeightsConfig().model_dump()) == LossWeights.paper()
-    small = replace(LossWeights.ovdino(), spatial=0.2)
+    small = replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0)
     assert LossWeights(**recipe("shapes").weights.model_dump()) == small
     changed = override(recipe("shapes"), ["weights.alignment=0", "weights.denoising_box=2"]).weights
     assert LossWeights(**changed.model_dump()) == replace(small, alignment=0.0, denoising_box=2.0)
@@ -151,3 +151,11 @@ def test_what_is_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert config.from_hub == [config.base, config.detector]
     for base in ("/nowhere", "runs/shapes/checkpoint", "owner/here", "./name", "name", "null"):
         assert override(config, [f"base={base}", "detector=null"]).from_hub == []
+
+
+@pytest.mark.parametrize("stage", ["vision", "detector"])
+def test_stages_that_teach_to_see_have_no_annotated_videos(stage: str) -> None:
+    values = recipe(f"shapes-{stage}").model_dump()
+    values["data"]["records"] = {"sources": [{"name": "a", "path": "a"}]}
+    with pytest.raises(InputError, match=f"the stage '{stage}' learns from generated clips alone"):
+        resolve(values, [], "run.json")

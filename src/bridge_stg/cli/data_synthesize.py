@@ -29,8 +29,13 @@ def synthesize(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that make videos; one per core by default.")
     ] = None,
-    split: Annotated[str, typer.Option(help="ReVOS: train or valid.")] = "train",
-    fps: Annotated[float, typer.Option(help="ReVOS: frames per second of its lists of frames.")] = 2.0,
+    split: Annotated[
+        str | None, typer.Option(help="With --revos: train or valid; train unless given.", show_default=False)
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="With --revos: frames per second of its lists, 2 unless given.", show_default=False),
+    ] = None,
 ) -> None:
     """Insert clips of other videos before and after annotated ones, as the paper's self-collected set does."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
@@ -39,12 +44,16 @@ def synthesize(
 
     if (revos is None) == (records is None):
         raise InputError("give either --revos or --records")
-    if not 0 < fps < 1000:
+    if records is not None and (split is not None or fps is not None):
+        raise InputError("--split and --fps are for --revos; records know both, build one split for --records")
+    if fps is not None and not 0 < fps < 1000:
         raise InputError(f"--fps must be a positive number of frames per second, got {fps}")
     check_writable(out.parent)
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
-        given, locate = _of_revos(revos, split, fps) if revos is not None else _of_records(records or Path())
+        given, locate = (
+            _of_revos(revos, split or "train", fps) if revos is not None else _of_records(records or Path())
+        )
         bar.update(task, description="writing videos")
         try:
             report = run(
@@ -68,7 +77,7 @@ def synthesize(
     print(f"{report.kept:,} of {report.read:,} records became samples in {out}")
 
 
-def _of_revos(root: Path, split: str, fps: float) -> Located:
+def _of_revos(root: Path, split: str, fps: float | None) -> Located:
     """The usable sentences; how many others there are is printed, for they are no records."""
     from bridge_stg.data.sources import revos
     from bridge_stg.data.sources.folder import DataFolder

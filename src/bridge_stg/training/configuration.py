@@ -209,12 +209,11 @@ class TrainConfig(_Strict):
 
     ``stage`` "vision" teaches a small vision tower to name what each visual token shows; "pretrain" trains all
     of a small Qwen3-VL on tokens, starting from the vision tower of ``base``; "detector" gives it a QGSL and
-    teaches that to see; "bridge" is Bridge-STG tuning on ``base``, a folder of one of the last two. ``tune``
-    says what moves in the language tower: "lora" as in section 4.1, or "full"; the vision tower never moves in
-    the bridge stage.
+    teaches that to see; "bridge" is Bridge-STG tuning. ``tune`` says what moves in the language tower in the
+    bridge stage: "lora" as in section 4.1, or "full"; the vision tower never moves there.
 
-    base: what the run starts from: a Bridge-STG, or a Qwen3-VL that is given a bridge and a spatial decoder; a
-        folder or hub id.
+    base: what the stages "detector" and "bridge" start from: a Bridge-STG, or a Qwen3-VL that is given a bridge
+        and a spatial decoder; a folder or hub id.
     detector: what the spatial decoder of a Qwen3-VL starts from, and takes its shape from: MM-Grounding-DINO,
         Grounding-DINO or Swin, a folder or hub id.
     spatial: without a detector, the shape of a spatial decoder with random weights: "paper" is the one of the
@@ -264,6 +263,8 @@ class TrainConfig(_Strict):
         if self.validation.wanted and self.stage != "bridge":
             wrong.append(f"validation needs a model that grounds; the stage {self.stage!r} trains none")
         given = [name for name in ("detector", "spatial", "max_tokens_per_frame") if getattr(self, name)]
+        if self.stage in ("vision", "detector") and self.data.records is not None:
+            wrong.append(f"the stage {self.stage!r} learns from generated clips alone; it has no data.records")
         if self.stage in ("vision", "pretrain") and given:
             wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
         if self.detector is not None and self.spatial is not None:
@@ -301,7 +302,10 @@ def resolve(values: Any, settings: list[str], title: str) -> TrainConfig:
     try:
         checked = TrainConfig.model_validate(values)
     except ValidationError as problem:
-        faults = [(".".join(map(str, error["loc"])), error["msg"]) for error in problem.errors()]
+        faults = [
+            (".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, "))
+            for error in problem.errors()
+        ]
         problems += [f"{place}: {message}" if place else message for place, message in faults]
     if problems:
         raise InputError(f"{title}: " + "; ".join(problems))

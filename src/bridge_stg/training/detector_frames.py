@@ -1,10 +1,10 @@
 """Stage 2: QGSL learns to see, and to find what is named, before the language model asks it.
 
-The paper's QGSL starts from OV-DINO, a detector that finds what a text names; here too. On every token that
-QGSL may choose a linear probe names the colour and shape of the object there, and the head of the first boxes
-finds that object's box; and with a learned vector per word in the place of the bridging queries the whole of
-QGSL finds each object of a frame by its name. Sentences alone give one box per frame, too little to learn what
-a colour is (docs/log.md).
+The paper builds QGSL on OV-DINO (App. B.3), a detector that finds what a text names; at laptop scale this
+stage stands for it. On every token that QGSL may choose a linear probe names the colour and shape of the
+object there, and the head of the first boxes finds that object's box; and with a learned vector per word in
+the place of the bridging queries the whole of QGSL finds each object of a frame by its name. Sentences alone
+give one box per frame, too little to learn what a colour is (docs/log.md).
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ def train(
 
     Returns:
         The folder of the finished checkpoint: an ordinary Qwen3-VL folder after "vision" and "pretrain", after
-        "bridge" a Bridge-STG one, or with LoRA what was learned (see ``bridge_stg.model.adapter_files``).
+        "detector" and "bridge" a Bridge-STG one, or with LoRA what was learned (see
+        ``bridge_stg.model.adapter_files``).
 
     Raises:
         InputError: the base is missing, the step cannot be split over the processes, or the run in ``out``

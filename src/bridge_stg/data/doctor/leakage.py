@@ -62,14 +62,19 @@ def check_against(place: Path, others: tuple[Path, ...]) -> None:
         InputError: one of them is not there, given twice, or ``place`` itself.
         DataError: one of them holds no records.
     """
-    seen = {place.resolve()}
+    seen = {_records_file(place)}
     for other in others:
         if not other.exists():
             raise InputError(f"{other}: no such folder; give --against a folder made by bridge-stg data build")
-        if other.resolve() in seen:
+        if _records_file(other) in seen:
             raise InputError(f"{other}: given twice; give --against the folders of other splits")
-        seen.add(other.resolve())
+        seen.add(_records_file(other))
         RecordFolder(other)
+
+
+def _records_file(place: Path) -> Path:
+    """The same for a folder and for its own truth.jsonl, which holds the same records as its store."""
+    return (place / "truth.jsonl" if place.is_dir() else place).resolve()
 
 
 def compare_with(videos: dict[str, AnnotatedVideo], other: Path) -> Against:
