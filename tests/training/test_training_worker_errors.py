@@ -54,6 +54,7 @@ def test_data_that_is_missing_is_said_before_anything_is_loaded(shapes_data: Pat
     assert done.stderr.count("\n") == 1
     for part in (
         "holds no vidstg, hcstvg-v1, ",
+        "self-collected (folder revos-stvg), ",
         "refcocog; write them",
         "data.records.only",
         "/nowhere: holds no",

@@ -121,11 +121,15 @@ def refuse_missing(config: TrainConfig) -> None:
     problems = []
     if config.data.records is not None:
         root = Path(config.data.records.root)
-        lost = [source.name for source in config.data.records.chosen if not (root / source.path).exists()]
+        lost = [
+            source.name if source.name == source.path else f"{source.name} (folder {source.path})"
+            for source in config.data.records.chosen
+            if not (root / source.path).exists()
+        ]
         if lost:
             problems.append(
-                f"{root}: holds no {', '.join(lost)}; write them with bridge-stg data build, or train on those "
-                "that are there with --set data.records.only=NAME,NAME"
+                f"{root}: holds no {', '.join(lost)}; write them with bridge-stg data build or data "
+                "synthesize, or train on those that are there with --set data.records.only=NAME,NAME"
             )
     held_out = config.validation.data if config.validation.wanted else None
     if held_out is not None and not (Path(held_out) / "truth.jsonl").is_file():
