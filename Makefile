@@ -35,7 +35,7 @@ demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
 	@echo "the answer and the annotated video:" && find demo/out -type f | sort
 
 test: $(STAMP) ## run the tests (minutes, CPU)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 test-slow: $(STAMP) ## run the long tests too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu"

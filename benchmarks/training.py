@@ -100,11 +100,11 @@ def make(arguments: argparse.Namespace, device: str) -> tuple[Any, Any, Any]:
         f"data.num_positive={arguments.positive}",
         f"data.num_negative={arguments.negative}",
         "data.image_share=0",
-        f"data.min_duration={seconds}",
         f"optim.steps={arguments.steps + arguments.warm_up}",
         f"optim.accumulate={arguments.accumulate}",
     ]
     values = override(recipe("shapes"), settings).model_dump()
+    values["data"]["min_duration"] = seconds
     values["data"]["curriculum"] = [
         {"until": 1.0, "min_objects": 3, "max_objects": 4, "max_duration": seconds + 1e-3}
     ]

@@ -126,9 +126,9 @@ def draw_clips(arguments: argparse.Namespace, processor: BridgeSTGProcessor) -> 
         "data.num_positive=8",
         "data.num_negative=2",
         "data.image_share=0",
-        f"data.min_duration={arguments.seconds}",
     ]
     values = override(recipe("shapes"), settings).model_dump()
+    values["data"]["min_duration"] = arguments.seconds
     values["data"]["curriculum"] = [
         {"until": 1.0, "min_objects": 3, "max_objects": 5, "max_duration": arguments.seconds + 1e-3}
     ]

@@ -335,7 +335,7 @@ def test_a_run_goes_on_only_with_what_it_started_from(
     ("settings", "words"),
     [
         (["tune=full"], "tune: lora -> full"),
-        (["stage=detector"], "stage: bridge -> detector"),
+        (["stage=pretrain"], "stage: bridge -> pretrain"),
         (["optim.steps=1"], "optim.steps is 1 and 2 are done"),
         (["tune=full", "optim.steps=1"], "tune: lora -> full; optim.steps is 1"),
     ],

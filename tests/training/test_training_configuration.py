@@ -97,6 +97,7 @@ def test_every_problem_is_listed_at_once() -> None:
         ("optim.lr=", "optim.lr"),
         ("data.image_share=1.5", "data.image_share"),
         ("data.workers=-1", "data.workers"),
+        ("data.min_duration=13", "min_duration 13.0 is above"),
         ("save_minutes=0", "save_minutes"),
         ("stage=bridges", "stage"),
         ("=3", "unknown key"),

@@ -117,8 +117,8 @@ def test_the_stage_moves_what_sees_and_hands_over_a_whole_model(base: Path, tmp_
     whole = BridgeSTGForVideoGrounding.from_pretrained(folder)
     language = began.model.mllm.state_dict()
     assert all(torch.equal(value, language[name]) for name, value in whole.mllm.state_dict().items())
-    (first, second) = [line for line in curve(tmp_path) if "cells" in line]
-    assert {"cells", "cells/accuracy_colour", "cells/accuracy_shape", "cells/accuracy_nothing"} <= first.keys()
+    (first, second) = [line for line in curve(tmp_path) if "probe" in line]
+    assert {f"probe/accuracy_{name}" for name in ("colour", "shape", "nothing", "object")} <= first.keys()
     assert second["step"] == 2
 
 

@@ -147,6 +147,9 @@ class DataConfig(_Strict):
         ends = [lesson.until for lesson in self.curriculum]
         if not ends or ends != sorted(set(ends)) or ends[-1] != 1.0:
             raise ValueError(f"the lessons' until must increase and end at 1.0, got {ends}")
+        shortest = min(lesson.max_duration for lesson in self.curriculum)
+        if self.min_duration > shortest:
+            raise ValueError(f"min_duration {self.min_duration} is above a lesson's max_duration {shortest}")
         return self
 
 

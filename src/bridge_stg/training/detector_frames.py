@@ -116,7 +116,6 @@ class FrameProbe(nn.Module):
         anchors = features.grid.anchors.expand(len(owner), -1, -1)[owned]
 
         loss = target.new_zeros(())
-        correct: dict[str, tuple[int, int]] = {}
         for probe, tokens in zip(self.probes, localizer.selector.candidates(features), strict=True):
             colours, shapes = probe(tokens).split([len(COLOUR_NAMES), len(SHAPE_NAMES)], dim=-1)
             named = nn.functional.cross_entropy(colours[owned], colour, reduction="none")
@@ -130,11 +129,11 @@ class FrameProbe(nn.Module):
             )
             loss = loss + (cells * share).sum() / objects
             loss = loss + BACKGROUND_SHARE * nothing / (owner.shape[1] * frames)
-            correct = {
-                "colour": (int((colours[owned].argmax(-1) == colour).sum()), len(colour)),
-                "shape": (int((shapes[owned].argmax(-1) == shape).sum()), len(shape)),
-                "nothing": (int((empty.argmax(-1) == NOTHING).sum()), len(empty)),
-            }
+        correct = {
+            "colour": (int((colours[owned].argmax(-1) == colour).sum()), len(colour)),
+            "shape": (int((shapes[owned].argmax(-1) == shape).sum()), len(shape)),
+            "nothing": (int((empty.argmax(-1) == NOTHING).sum()), len(empty)),
+        }
         return loss / len(self.probes), correct
 
 

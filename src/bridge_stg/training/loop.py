@@ -159,9 +159,9 @@ def train(
             ).items():
                 log.add(name, value, count)
         else:
-            samples = suspects(data, step, losses)
-            why = f"step {step}: not finite: {move.faults()}; nothing moved; samples: {', '.join(samples)}"
-            log.append({"step": done, "event": "skipped", "why": move.faults(), "samples": samples})
+            named = suspects(data, step, losses)
+            why = f"step {step}: not finite: {move.faults()}; nothing moved; samples: {', '.join(named)}"
+            log.append({"step": done, "event": "skipped", "why": move.faults(), "samples": named})
             say(why)
             if skipped >= config.optim.max_skipped:
                 raise BridgeSTGError(f"{why}; {skipped} step(s) in a row, the run ends")
@@ -290,9 +290,9 @@ def note(
     notes: Notes = {}
     if isinstance(output, ProbeOutput):
         assert output.loss is not None  # a ModelOutput may be anything to a type checker
-        notes["cells"] = (output.loss.detach(), output.share)
+        notes["probe"] = (output.loss.detach(), output.share)
         for name, (right, asked) in output.correct.items():
-            notes[f"cells/accuracy_{name}"] = (right, asked)
+            notes[f"probe/accuracy_{name}"] = (right, asked)
         return notes
     if output.token_loss is not None and output.logits is not None:
         labels = batch["labels"][batch["labels"] != -100]

@@ -31,12 +31,16 @@ _KINDS = {
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Language and bridge at ``lr``, the spatial decoder at ``spatial_lr``; every trainable parameter once."""
+    """Language and bridge at ``lr``, the spatial decoder at ``spatial_lr``; every trainable parameter once.
+
+    The stages that make a model before the tuning have one group, at ``lr``.
+    """
     # Tied weights are one parameter under two names and are listed once.
     language = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("localizer.")]
     spatial = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("localizer.")]
+    name = "language" if config.stage == "bridge" else config.stage
     groups: list[dict[str, Any]] = [
-        {"name": "language", "params": language, "lr": config.optim.lr, "clip": config.optim.clip_norm}
+        {"name": name, "params": language, "lr": config.optim.lr, "clip": config.optim.clip_norm}
     ]
     if spatial:
         # Its gradients carry lambda2, so its norm is clipped on the same scale, apart from the token loss.

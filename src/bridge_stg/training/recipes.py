@@ -30,8 +30,6 @@ def shapes_vision() -> TrainConfig:
                 Lesson(until=0.1, min_objects=1, max_objects=3, max_duration=8.0),
                 Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=8.0),
             ),
-            mix=ClipMix(),
-            image_mix=ClipMix(),
         ),
         optim=OptimConfig(lr=1.5e-3, warmup_ratio=0.05, final_ratio=0.05, steps=3500),
     )
@@ -74,8 +72,6 @@ def shapes_detector() -> TrainConfig:
             clips_per_step=8,
             image_share=0.0,
             curriculum=(Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=10.0),),
-            mix=ClipMix(),
-            image_mix=ClipMix(),
         ),
         optim=OptimConfig(lr=1e-3, warmup_ratio=0.02, final_ratio=0.1, steps=3000),
         weights=WeightsConfig(box=5.0, objectness=2.0),
