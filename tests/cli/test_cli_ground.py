@@ -463,7 +463,7 @@ def test_predict_on_a_device_that_is_not_there(benchmark: Path, small_checkpoint
         (["shapes", "--threads", "0"], "--threads"),
         (["shapes", "--set", "base=/nowhere"], "is not a folder"),
         (["shapes", "--data", "/nowhere"], "leave out --data"),
-        (["lora-2b-1x24gb", "--data", "/nowhere", "--set", "precision=no"], "bridge-stg-2b"),
+        (["lora-2b-1x24gb", "--data", "/nowhere", "--set", "precision=no"], "/nowhere: holds no vidstg"),
     ],
 )
 def test_train_refuses(words: list[str], part: str, tmp_path: Path) -> None:

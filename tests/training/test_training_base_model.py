@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,6 @@ from bridge_stg.training.record_source import AnnotatedClips
 from bridge_stg.training.small_model import MAX_TOKENS_PER_FRAME, small_spatial_config, small_tokenizer
 from bridge_stg.training.stages import build_model
 from bridge_stg.types import TimeSpan
-
-
-@pytest.fixture(autouse=True)
-def _own_precision() -> Iterator[None]:
-    """accelerate keeps one precision for as long as a process lives; other tests run in float32."""
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +326,10 @@ def test_a_run_goes_on_only_with_what_it_started_from(
     ("settings", "words"),
     [
         (["tune=full"], "tune: lora -> full"),
-        (["stage=pretrain"], "stage: bridge -> pretrain"),
+        (
+            ["stage=pretrain", "detector=null", "max_tokens_per_frame=null"],
+            "stage: bridge -> pretrain",
+        ),
         (["optim.steps=1"], "optim.steps is 1 and 2 are done"),
         (["tune=full", "optim.steps=1"], "tune: lora -> full; optim.steps is 1"),
     ],
