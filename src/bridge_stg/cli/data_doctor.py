@@ -38,6 +38,7 @@ def doctor(
     """Open every video, check every record; exit code 1 when records are unusable or scores would be false."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
     from bridge_stg.data.doctor.examine import examine
+    from bridge_stg.data.output_files import write_whole
     from bridge_stg.errors import InputError
     from bridge_stg.evaluation.data_doctor.page import doctor_page
     from bridge_stg.evaluation.report.page import to_html
@@ -61,22 +62,11 @@ def doctor(
         )
         drawing = bar.add_task("drawing samples", total=len(diagnosis.samples))
         page = to_html(doctor_page(diagnosis, lambda done, _: bar.update(drawing, completed=done)))
-    _write(out / "doctor.json", json.dumps(diagnosis.to_json(), indent=1) + "\n")
-    _write(out / "doctor.html", page)
+    write_whole(out / "doctor.json", json.dumps(diagnosis.to_json(), indent=1) + "\n")
+    write_whole(out / "doctor.html", page)
     _print(diagnosis, out)
     if not diagnosis.healthy:
         raise typer.Exit(1)
-
-
-def _write(path: Path, text: str) -> None:
-    from bridge_stg.errors import InputError
-
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
 
 
 def _print(diagnosis: Diagnosis, out: Path) -> None:

@@ -28,6 +28,7 @@ from bridge_stg.data.frame_cache import (
     clip_key,
     to_row,
 )
+from bridge_stg.data.output_files import write_whole
 from bridge_stg.data.parallel import Died, run_each
 from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError, InputError
@@ -164,7 +165,7 @@ def extract_frames(
     failed.sort()
     written, frames = _write_index(out, len(shards))
     lines = (json.dumps({"video": video, "reason": reason}) + "\n" for video, reason in failed)
-    _write_text(out / "failed.jsonl", "".join(lines))
+    write_whole(out / "failed.jsonl", "".join(lines))
     about = {
         "schema": CACHE_SCHEMA,
         "root": os.path.relpath(folder.folder, out),
@@ -174,7 +175,7 @@ def extract_frames(
         "failed": len(failed),
         "shards": len(shards),
     }
-    _write_text(out / "cache.json", json.dumps(about, indent=1) + "\n")
+    write_whole(out / "cache.json", json.dumps(about, indent=1) + "\n")
     size = sum(file.stat().st_size for file in (out / "shards").iterdir())
     return Extracted(len(clips), frames, kept, bad, tuple(failed), size)
 
@@ -208,7 +209,7 @@ def _begin(out: Path, settings: FrameSettings, clips: Sequence[Clip]) -> None:
         (out / "shards").mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
-    _write_text(path, json.dumps(plan, indent=1) + "\n")
+    write_whole(path, json.dumps(plan, indent=1) + "\n")
 
 
 def _write_shard(out: Path, settings: FrameSettings, job: tuple[int, Sequence[Clip]]) -> list[tuple[str, str]]:
@@ -280,12 +281,3 @@ def _write_index(out: Path, shards: int) -> tuple[int, int]:
 
 def _shard_path(out: Path, number: int) -> Path:
     return out / "shards" / f"{number:05d}.parquet"
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial_path = path.with_name(path.name + ".partial")
-    try:
-        partial_path.write_text(text, encoding="utf-8")
-        os.replace(partial_path, path)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem

@@ -39,7 +39,7 @@ def run_each(
         yield from ((item, job(item)) for item in items)
         return
     waiting = list(reversed(items))
-    with _one_thread_each():
+    with one_thread_each():
         while waiting:
             # No more in the queue than keeps everyone busy: they are tried again one by one if a process dies.
             suspects = yield from _until_one_dies(job, waiting, workers)
@@ -93,7 +93,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Each process is one of the workers; the limit is read when NumPy is imported, so it is set before."""
     before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
     os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))

@@ -19,6 +19,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
+from bridge_stg.data.parallel import one_thread_each
 from bridge_stg.data.records import Box, TruthRecord, write_truth
 from bridge_stg.data.shapes.motion import boxes
 from bridge_stg.data.shapes.objects import Scene, SceneSettings, Split
@@ -28,7 +29,6 @@ from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.errors import InputError
 
 MAX_VIDEOS = 1_000_000  # also the distance between the scene seeds of two dataset seeds
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def write_shapes(
@@ -108,24 +108,14 @@ def _mapped(
     if workers == 1 or videos == 1:
         yield map(job, range(videos))
         return
-    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    # Each process is one of the workers: its matrix products must not start threads of their own. The limit is
-    # read when NumPy is imported, so it has to be in the environment that the processes start with.
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, "1"))
     context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(min(workers, videos), mp_context=context) as pool:
-            try:
-                yield pool.map(job, range(videos))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    # Matrix products must not start threads of their own.
+    with one_thread_each(), ProcessPoolExecutor(min(workers, videos), mp_context=context) as pool:
+        try:
+            yield pool.map(job, range(videos))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def _flatten(
