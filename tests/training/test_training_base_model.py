@@ -285,6 +285,16 @@ def test_a_vision_tower_of_another_size_is_refused(qwen: Path) -> None:
         build_model(override(pretrain(2), [f"base={qwen}"]))
 
 
+def test_the_vision_tower_of_a_base_is_taught_further(tmp_path: Path) -> None:
+    first, _, _ = build_model(override(recipe("shapes-vision"), []))
+    first.model.mllm.save_pretrained(tmp_path)
+    further, _, origin = build_model(override(recipe("shapes-vision"), [f"base={tmp_path}"]))
+    read, taken = (model.model.mllm.model.visual.state_dict() for model in (first, further))
+    assert all(torch.equal(taken[name], value) for name, value in read.items())
+    assert all(parameter.requires_grad for parameter in further.model.mllm.model.visual.parameters())
+    assert origin  # another base is noticed when the run goes on
+
+
 def test_choices_that_contradict_each_other() -> None:
     with pytest.raises(InputError, match="give detector or spatial"):
         override(recipe("shapes"), ["detector=a/b"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,11 +18,15 @@ from bridge_stg.model.token_layout import IGNORE, Branch
 from bridge_stg.prompting.templates import WINDOW_WORDINGS, choices_text, scan_text, seen_text, window_text
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.training.shapes_frames import sample_times
+from bridge_stg.types import TimeSpan
 
 MOMENT = "What happens at this time? {time}"
 # Says who is meant before <det>, so that the bridging queries can read it.
 NAMED = "Here is the {name}."
 BEFORE, AFTER = "before", "after"
+# Standard deviation in seconds of the times that windows are told with. A scan leaves most of a second open for
+# either end; among equally likely tenths a greedy answer says any, among blurred ones that in the middle.
+BLUR = 0.25
 
 
 def caption_branches(
@@ -157,11 +163,35 @@ def window_branches(
     rng: np.random.Generator,
     slots: NDArray[np.float64],
 ) -> list[Branch]:
-    """Temporal grounding: a scan and the window."""
+    """Temporal grounding: a scan, the window, and who it was."""
     return [
-        processor.branch("vtg", question.query, window_answer(scene, question, rng, slots), locates=False)
-        for question in spread(asked, "vtg", count)
+        window_branch(question, False, scene, processor, rng, slots) for question in spread(asked, "vtg", count)
     ]
+
+
+def window_branch(
+    question: Question,
+    locates: bool,
+    scene: Scene,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+    slots: NDArray[np.float64],
+) -> Branch:
+    """The whole answer to one question; it names the object before the scan and again when its time is known.
+
+    In half of the answers the first name that is read is another object's: the second is not copied from it,
+    and what asks QGSL reads the second.
+    """
+    assert question.object_index is not None
+    names = [thing.name for thing in scene.objects]
+    name = names[question.object_index]
+    answer = f"{window_answer(scene, question, rng, slots)} {NAMED.format(name=name)}"
+    read = names[int(rng.integers(len(names)))] if rng.random() < 0.5 else name
+    said, shown = (
+        processor.branch(question.task, question.query, text, locates)
+        for text in (answer, answer.replace(name, read, 1))
+    )
+    return replace(said, ids=shown.ids)
 
 
 def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Generator) -> list[Branch]:
@@ -211,7 +241,9 @@ def window_answer(
     assert question.window is not None
     assert question.object_index is not None
     assert question.kind is not None
-    text = window_text(question.window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
+    start, end = sorted(np.array([question.window.start, question.window.end]) + rng.normal(0, BLUR, 2))
+    window = TimeSpan(max(float(start), 0.0), max(float(end), 0.1))
+    text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
     name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
     seen = seen_in_pairs(scene, question, slots)
     scan = _scan(name, question.kind, seconds, scan_words(question.kind, seen))

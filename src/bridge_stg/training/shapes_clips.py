@@ -26,7 +26,7 @@ from bridge_stg.training.shapes_branches import (
     retold_branches,
     scan_branches,
     spread,
-    window_answer,
+    window_branch,
     window_branches,
 )
 from bridge_stg.training.shapes_frames import draw, sample_times
@@ -98,10 +98,10 @@ def video_clip(
         assert question.window is not None
         assert question.object_index is not None
         if question.task == "stvg":
-            answer = window_answer(scene, question, rng, slots)
+            branches.append(window_branch(question, True, scene, processor, rng, slots))
         else:
             answer = NAMED.format(name=scene.objects[question.object_index].name)
-        branches.append(processor.branch(question.task, question.query, answer, locates=True))
+            branches.append(processor.branch("vot", question.query, answer, locates=True))
         chosen = select_frames(
             times,
             visible[question.object_index],

@@ -74,9 +74,6 @@ def _small_model(config: TrainConfig) -> Start:
     processor = BridgeSTGProcessor(tokenizer, model_config)
     model.requires_grad_(False)
     visual = model.mllm.model.visual
-    if config.stage == "vision":
-        visual.requires_grad_(True)
-        return Start(CellProbe(model), processor, "")
     origin = ""
     if config.base is not None:
         folder = base_folder(config.base)
@@ -89,6 +86,9 @@ def _small_model(config: TrainConfig) -> Start:
                 f"base {folder!r} has no vision tower of the small model: {line}"
             ) from problem
         origin = fingerprint_of(visual, [name for name, _ in visual.named_parameters()])
+    if config.stage == "vision":
+        visual.requires_grad_(True)
+        return Start(CellProbe(model), processor, origin)
     model.mllm.requires_grad_(True)
     # A vision tower that has learned to see stays as it is: the token loss would make it forget
     # (docs/log.md).

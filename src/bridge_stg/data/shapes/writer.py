@@ -9,14 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import get_args
 
-import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
 from bridge_stg.data.parallel import one_thread_each
@@ -27,6 +24,7 @@ from bridge_stg.data.shapes.questions import Question, questions
 from bridge_stg.data.shapes.render import CHUNK, render
 from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.errors import InputError
+from bridge_stg.video.write import VideoWriter
 
 MAX_VIDEOS = 1_000_000  # also the distance between the scene seeds of two dataset seeds
 
@@ -141,27 +139,11 @@ def _write_video(job: _Job, number: int) -> list[TruthRecord]:
 
 
 def _encode(path: Path, scene: Scene) -> None:
-    """H.264, 4:2:0, constant quality; one thread, so that the bytes do not depend on the machine's cores."""
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        options = {"crf": "18", "preset": "veryfast", "g": "30", "bf": "0"}
-        stream = container.add_stream("libx264", rate=scene.fps, options=options)
-        stream.width, stream.height, stream.pix_fmt = scene.width, scene.height, "yuv420p"
-        stream.time_base = Fraction(1) / scene.fps
-        context = stream.codec_context
-        context.thread_count = 1
-        # Say which YUV this is; players guess differently for small videos.
-        context.colorspace, context.color_primaries = Colorspace.ITU709, ColorPrimaries.BT709
-        context.color_trc, context.color_range = ColorTrc.BT709, ColorRange.MPEG
-        times = np.arange(scene.frame_count) / float(scene.fps)
+    times = np.arange(scene.frame_count) / float(scene.fps)
+    with VideoWriter(path, scene.width, scene.height, scene.fps, reproducible=True) as writer:
         for first in range(0, scene.frame_count, CHUNK):
-            drawn = render(scene, times[first : first + CHUNK], scene.width, scene.height)
-            for offset, image in enumerate(drawn):
-                picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
-                    format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-                )
-                picture.pts, picture.time_base = first + offset, Fraction(1) / scene.fps
-                container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
+            for image in render(scene, times[first : first + CHUNK], scene.width, scene.height):
+                writer.write(image)
 
 
 def _choose(scene: Scene, count: int, rng: np.random.Generator) -> list[Question]:
