@@ -27,6 +27,8 @@ from bridge_stg.training.shapes_branches import (
     scan_branches,
     scan_words,
     seen_in_pairs,
+    seen_seconds,
+    who_branches,
     window_answer,
     window_branch,
 )
@@ -183,24 +185,33 @@ def test_windows_are_told_blurred_around_the_true_one() -> None:
 
 
 def test_who_is_named_again_and_not_by_copying_the_first_name(processor: BridgeSTGProcessor) -> None:
-    """In half of the answers the first name read is another object's or, one time in as many, the same."""
+    """The first name that is read is any object's, the second belongs to the second right before it."""
     scene = make_scene(3, SceneSettings(min_objects=4, max_objects=4))
-    slots = np.stack([np.arange(6.0), np.arange(6.0) + 0.5], axis=1)
+    slots = np.stack([np.arange(16.0), np.arange(16.0) + 0.5], axis=1)
     question = next(item for item in questions(scene, np.random.default_rng(0)) if item.task == "stvg")
     assert question.object_index is not None
     name = scene.objects[question.object_index].name
-    others = 0
+    shown = seen_seconds(scene, question, slots)
+    read = []
     for seed in range(200):
         branch = window_branch(question, True, scene, processor, np.random.default_rng(seed), slots)
         said = processor.tokenizer.decode([label for label in branch.labels if label != IGNORE])
         assert said.startswith(f"The {name} {question.kind}: 0 ")
-        assert said.endswith(f" Here is the {name}.<det>")
+        assert said.endswith(f" Here at {(shown[0] + shown[-1]) // 2} is the {name}.<det>")
         answer = processor.tokenizer.decode(branch.ids).split("assistant\n")[1]
-        read = answer.split(f" {question.kind}:")[0].removeprefix("The ")
-        assert read in [thing.name for thing in scene.objects]
-        assert answer.removesuffix("<det>" * branch.bridge_slots) == said.replace(name, read, 1)
-        others += read != name
-    assert 0.25 < others / 200 < 0.5  # three eighths
+        read.append(answer.split(f" {question.kind}:")[0].removeprefix("The "))
+        assert answer.removesuffix("<det>" * branch.bridge_slots) == said.replace(name, read[-1], 1)
+    assert set(read) == {thing.name for thing in scene.objects}
+    assert 30 < read.count(name) < 70
+
+
+def test_who_it_was_is_learned_with_the_time_given(processor: BridgeSTGProcessor) -> None:
+    branches = who_branches([LEFT], one_mover(), SLOTS, 3, processor, np.random.default_rng(0))
+    (branch,) = branches
+    text = processor.tokenizer.decode(branch.ids)
+    assert re.search(r"It happens from 1 to 2\. Here at [12] is the red circle\.<\|im_end\|>$", text)
+    learned = [label for label in branch.labels if label != IGNORE]
+    assert processor.tokenizer.decode(learned) == " red circle.<|im_end|>"
 
 
 def test_an_action_that_fills_no_pair_is_seen_at_the_second_it_begins() -> None:

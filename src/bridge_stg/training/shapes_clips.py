@@ -26,6 +26,7 @@ from bridge_stg.training.shapes_branches import (
     retold_branches,
     scan_branches,
     spread,
+    who_branches,
     window_branch,
     window_branches,
 )
@@ -87,6 +88,7 @@ def video_clip(
         *moment_branches(scene, times, mix.moments, processor, rng),
         *scan_branches(asked, scene, slots, mix.scans, processor, rng),
         *name_branches(asked, scene, mix.scans, mix.names, processor),
+        *who_branches(asked, scene, slots, mix.who, processor, rng),
         *window_branches(asked, scene, mix.windows, processor, rng, slots),
         *retold_branches(mix.retold, processor, rng),
         *choice_branches(asked, mix.choices, processor),
