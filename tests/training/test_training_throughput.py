@@ -124,3 +124,12 @@ def test_a_shared_clip_costs_less_at_equal_loss(
     assert found["loss, shared"] == pytest.approx(found["loss, straightforward"], rel=1e-4)
     # Twice as many on a quiet machine; this only sees that sharing is no loss, on a busy one too.
     assert found["times as many, largest"] > 0.8
+
+
+def test_what_the_recipe_asks_costs_less_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--clips", "1", "--seconds", "4", "--recipe", "--rounds", "1")
+    found = benchmark(monkeypatch, capsys, *words, script="training_pair.py")
+    assert found["samples per step"] > 5
+    assert found["loss, shared"] == pytest.approx(found["loss, straightforward"], rel=1e-4)
