@@ -207,7 +207,7 @@ def test_the_shape_of_the_spatial_decoder_is_chosen(
     )
     config = read_base(small).model.config
     assert config.spatial.to_dict() == small_spatial_config().to_dict()
-    assert config.max_tokens_per_frame == 24
+    assert (config.max_tokens_per_frame, config.spatial_short_side) == (48, 96)
     asked: list[Any] = []
 
     def assemble(base: Any, detector: Any, spatial: Any, **changes: Any) -> Any:

@@ -19,7 +19,7 @@ from bridge_stg.model.initialization import assemble
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.configuration import TrainConfig
-from bridge_stg.training.small_model import small_spatial_config
+from bridge_stg.training.small_model import SMALL_SHORT_SIDE, small_spatial_config
 
 _SHAPES = {"paper": SpatialConfig, "small": small_spatial_config}
 
@@ -57,7 +57,7 @@ def read_base(config: TrainConfig) -> BaseModel:
             "--set detector=FOLDER_OR_HUB_ID, or random weights with --set spatial=paper or spatial=small"
         )
     spatial = _SHAPES[config.spatial]() if config.spatial is not None else None
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"spatial_short_side": SMALL_SHORT_SIDE} if config.spatial == "small" else {}
     if config.max_tokens_per_frame is not None:
         changes["max_tokens_per_frame"] = config.max_tokens_per_frame
     # Qwen3-VL is read in the precision it will be held in: in float32 an 8B needs 35 GB in every process.

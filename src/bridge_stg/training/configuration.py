@@ -222,7 +222,7 @@ class TrainConfig(_Strict):
     detector: what the spatial decoder of a Qwen3-VL starts from, and takes its shape from: MM-Grounding-DINO,
         Grounding-DINO or Swin, a folder or hub id.
     spatial: without a detector, the shape of a spatial decoder with random weights: "paper" is the one of the
-        paper, "small" that of the shapes recipes. A Bridge-STG has its own.
+        paper, "small" that of the shapes recipes, on frames of 96 pixels. A Bridge-STG has its own.
     max_tokens_per_frame: how many visual tokens a frame may have at most; None: what a Bridge-STG has been
         given, else the paper's 192.
     precision: "bf16" computes in bfloat16 where autocast does, and below LoRA holds Qwen3-VL in bfloat16; what

@@ -66,7 +66,7 @@ def shapes_detector() -> TrainConfig:
         stage="detector",
         base="runs/shapes-pretrain/checkpoint",
         spatial="small",
-        max_tokens_per_frame=24,
+        max_tokens_per_frame=48,
         data=DataConfig(
             seed=3,
             clips_per_step=8,
@@ -85,7 +85,7 @@ def shapes() -> TrainConfig:
         stage="bridge",
         base="runs/shapes-detector/checkpoint",
         spatial="small",
-        max_tokens_per_frame=24,
+        max_tokens_per_frame=48,
         data=DataConfig(
             seed=1,
             clips_per_step=6,
