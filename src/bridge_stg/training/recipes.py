@@ -95,13 +95,13 @@ def shapes() -> TrainConfig:
                 Lesson(until=0.20, min_objects=1, max_objects=4, max_duration=12.0),
                 Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
             ),
-            mix=ClipMix(captions=1, moments=1, scans=3, names=4, choices=1, located=2, tracked=1),
+            mix=ClipMix(captions=1, moments=1, scans=3, names=1, who=3, choices=1, located=2, tracked=1),
             image_mix=ClipMix(referred=3, retold=1),
             num_positive=2,
             num_negative=1,
         ),
         # QGSL knows its world already; what moves most is what asks it.
-        optim=OptimConfig(lr=8e-4, spatial_lr=4e-4, warmup_ratio=0.02, final_ratio=0.03, steps=2500),
+        optim=OptimConfig(lr=5e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.03, steps=2500),
         # A language model that learns everything here needs more of the spatial gradient than one that could
         # speak before: lambda_2 = 0.02 left the bridging queries without the name of the object (docs/log.md).
         weights=WeightsConfig(box=5.0, spatial=0.4, objectness=2.0),
