@@ -11,7 +11,8 @@ agree. A sample is one sentence about one clip. Times are the median of rounds i
 
 By default all sentences are located, as in a data set of that task alone, each in the paper's 8 + 2 frames.
 With --recipe clips are asked what the recipe `shapes` asks about them, but for its captions, which hang in the
-middle of a clip: most of that needs no box, and is located in the recipe's 2 + 1 frames where it does.
+middle of a clip. Most of these sentences need no box; those that do are located in the recipe's 2 + 1 frames.
+The recipe's steps of single images, which share less, are left out.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=4, help="per step")
     parser.add_argument("--seconds", type=float, default=8.0, help="of a clip")
-    parser.add_argument("--located", type=int, default=4, help="sentences per clip; VidSTG has about 4")
-    parser.add_argument("--recipe", action="store_true", help="ask what `shapes` asks")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--located", type=int, default=4, help="sentences per clip; VidSTG has about 4")
+    kind.add_argument("--recipe", action="store_true", help="ask what `shapes` asks")
     parser.add_argument("--rounds", type=int, default=5, help="at least 1")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -135,8 +137,9 @@ def draw_clips(arguments: argparse.Namespace, processor: BridgeSTGProcessor) -> 
     values["data"]["curriculum"] = [
         {"until": 1.0, "min_objects": 3, "max_objects": 5, "max_duration": arguments.seconds + 1e-3}
     ]
-    asked = values["data"]["mix"] | {"captions": 0} if arguments.recipe else {"located": arguments.located}
-    values["data"]["mix"] = asked
+    values["data"]["mix"] = (
+        values["data"]["mix"] | {"captions": 0} if arguments.recipe else {"located": arguments.located}
+    )
     data = type(recipe("shapes")).model_validate(values).data
     _, scene = step_settings(data, 0, 1)
     return [video_clip(int(seed), scene, data.mix, data, processor) for seed in clip_seeds(data, 0, 1)]

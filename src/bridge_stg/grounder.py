@@ -238,9 +238,11 @@ class VideoGrounder:
                 window=span,
                 tube=tube,
                 timing_ms=dict(clock.milliseconds) if timing else {},
-                notes=sampled.notes,
+                notes=(*sampled.notes, *_cut_notes(count, max_answer_tokens)),
             )
-            for text, said, (status, span), tube in zip(queries, texts, outcomes, tubes, strict=True)
+            for text, said, count, (status, span), tube in zip(
+                queries, texts, counts, outcomes, tubes, strict=True
+            )
         ]
 
     def sample(
@@ -308,6 +310,11 @@ def _inside(window: TimeSpan, extent: TimeSpan) -> TimeSpan:
             f"{extent.length:.2f} s"
         )
     return TimeSpan(start, end)
+
+
+def _cut_notes(tokens: int, limit: int) -> tuple[str, ...]:
+    """An answer that ended by itself has fewer tokens than the limit: the last one is its end."""
+    return (f"the answer was cut at {limit} tokens",) if tokens >= limit else ()
 
 
 def _given_windows(

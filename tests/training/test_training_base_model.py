@@ -292,7 +292,10 @@ def test_the_vision_tower_of_a_base_is_taught_further(tmp_path: Path) -> None:
     read, taken = (model.model.mllm.model.visual.state_dict() for model in (first, further))
     assert all(torch.equal(taken[name], value) for name, value in read.items())
     assert all(parameter.requires_grad for parameter in further.model.mllm.model.visual.parameters())
-    assert origin  # another base is noticed when the run goes on
+    # Another base is noticed when the run goes on.
+    other, _, _ = build_model(override(recipe("shapes-vision"), []))
+    other.model.mllm.save_pretrained(tmp_path / "other")
+    assert build_model(override(recipe("shapes-vision"), [f"base={tmp_path / 'other'}"])).origin != origin
 
 
 def test_choices_that_contradict_each_other() -> None:

@@ -18,7 +18,8 @@ from transformers import DynamicCache
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, EncodedVideo
 from bridge_stg.model.temporal_alignment import ClipLayout
 
-MAX_ANSWER_TOKENS = 96
+# An answer that tells a clip second by second takes about three tokens for each.
+MAX_ANSWER_TOKENS = 256
 
 
 @dataclass

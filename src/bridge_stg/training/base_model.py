@@ -137,6 +137,8 @@ def _refuse_what_it_has(config: TrainConfig, found: BridgeSTGConfig) -> None:
         cast(SpatialConfig, found.spatial)
     ):
         wrong.append(f"spatial=null (its spatial decoder has another shape than {config.spatial!r})")
+    elif config.spatial == "small" and found.spatial_short_side != SMALL_SHORT_SIDE:
+        wrong.append(f"spatial=null (its spatial decoder reads other frames than {SMALL_SHORT_SIDE} pixels)")
     if config.max_tokens_per_frame not in (None, found.max_tokens_per_frame):
         wrong.append(f"max_tokens_per_frame=null (it is {found.max_tokens_per_frame})")
     if wrong:

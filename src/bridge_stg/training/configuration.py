@@ -217,8 +217,9 @@ class TrainConfig(_Strict):
     teaches that to see; "bridge" is Bridge-STG tuning. ``tune`` says what moves in the language tower in the
     bridge stage: "lora" as in section 4.1, or "full"; the vision tower never moves there.
 
-    base: what the stages "detector" and "bridge" start from: a Bridge-STG, or a Qwen3-VL that is given a bridge
-        and a spatial decoder; a folder or hub id.
+    base: what a stage starts from. "vision" and "pretrain" take the vision tower of a Qwen3-VL folder;
+        "detector" and "bridge" all of a Bridge-STG, or of a Qwen3-VL that is given a bridge and a spatial
+        decoder, a folder or hub id.
     detector: what the spatial decoder of a Qwen3-VL starts from, and takes its shape from: MM-Grounding-DINO,
         Grounding-DINO or Swin, a folder or hub id.
     spatial: without a detector, the shape of a spatial decoder with random weights: "paper" is the one of the

@@ -136,7 +136,7 @@ def who_branches(
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
 ) -> list[Branch]:
-    """Who it was, as answers end: the name alone is learned, the time is given."""
+    """Who it was: the end of an answer, at any second at which the action is seen; only the name is learned."""
     found = []
     for question in spread(asked, "vtg", count):
         assert question.object_index is not None
@@ -213,7 +213,7 @@ def window_branch(
     """The whole answer to one question; it names the object before the scan and again when its time is known.
 
     The first name that is read is any object's: the second is not copied from it but looked up at that time,
-    and what asks QGSL reads the second.
+    and what asks QGSL reads the second. Each word of a name has to be one token.
     """
     assert question.object_index is not None
     names = [thing.name for thing in scene.objects]
@@ -229,7 +229,10 @@ def window_branch(
 
 
 def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Generator) -> list[Branch]:
-    """Windows to be read off the scans of another scene, which is not shown: what a window means, in words."""
+    """Windows to be read off the scans of another scene, which is not shown: what a window means, in words.
+
+    Who it was cannot be known without the clip: nothing is learned of what follows the window.
+    """
     if not count:
         return []
     scene = make_scene(int(rng.integers(2**40)))
@@ -242,8 +245,8 @@ def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Ge
         window = processor.plain_ids(answer[answer.index(".") + 1 :])
         # The scan cannot be known without the clip; what follows from it can.
         known = len(told.ids) - len(window) - 1
-        labels = (*(IGNORE,) * known, *told.labels[known:])
-        found.append(Branch(ids=told.ids, labels=labels, attach=0))
+        labels = (*(IGNORE,) * known, *told.labels[known:-1])
+        found.append(Branch(ids=told.ids[:-1], labels=labels, attach=0))
     return found
 
 
@@ -271,12 +274,13 @@ def spread(asked: list[Question], task: str, count: int) -> list[Question]:
 def window_answer(
     scene: Scene, question: Question, rng: np.random.Generator, slots: NDArray[np.float64]
 ) -> str:
-    """A scan of the frame pairs, whose first and last second are ``slots`` (P, 2), and then the window."""
+    """A scan of the frame pairs with first and last seconds ``slots`` (P, 2), and then the window, blurred."""
     assert question.window is not None
     assert question.object_index is not None
     assert question.kind is not None
     start, end = sorted(np.array([question.window.start, question.window.end]) + rng.normal(0, BLUR, 2))
-    window = TimeSpan(max(float(start), 0.0), max(float(end), 0.1))
+    last = min(max(float(end), 0.1), scene.duration)
+    window = TimeSpan(min(max(float(start), 0.0), last), last)
     text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
     name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
     seen = seen_in_pairs(scene, question, slots)
