@@ -41,7 +41,6 @@ class ClipMix(_Strict):
     moments: "what happens at 3.2 seconds", asked after the clip.
     scans: who is meant and what it does in every second, each second judged by itself.
     names: who is meant, the beginning of a scan.
-    who: who it was at a given time, the end of an answer.
     windows: temporal grounding (VTG).
     retold: a window to be read off the scan of another scene, without its clip.
     choices: multiple choice (VQA).
@@ -54,7 +53,6 @@ class ClipMix(_Strict):
     moments: Share = 0
     scans: Share = 0
     names: Share = 0
-    who: Share = 0
     windows: Share = 0
     retold: Share = 0
     choices: Share = 0

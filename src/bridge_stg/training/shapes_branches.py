@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,8 +21,6 @@ from bridge_stg.types import TimeSpan
 MOMENT = "What happens at this time? {time}"
 # Says who is meant before <det>, so that the bridging queries can read it.
 NAMED = "Here is the {name}."
-# The same where time matters. The second is said right before the name, to look it up in the clip at that time.
-NAMED_AT = "Here at {second} is the {name}."
 BEFORE, AFTER = "before", "after"
 # Standard deviation in seconds of the times that windows are told with. A scan leaves most of a second open for
 # either end; among equally likely tenths a greedy answer says any, among blurred ones that in the middle.
@@ -128,29 +124,6 @@ def name_branches(
     return found
 
 
-def who_branches(
-    asked: list[Question],
-    scene: Scene,
-    slots: NDArray[np.float64],
-    count: int,
-    processor: BridgeSTGProcessor,
-    rng: np.random.Generator,
-) -> list[Branch]:
-    """Who it was: the end of an answer, at any second at which the action is seen; only the name is learned."""
-    found = []
-    for question in spread(asked, "vtg", count):
-        assert question.object_index is not None
-        shown = seen_seconds(scene, question, slots)
-        name = scene.objects[question.object_index].name
-        named = NAMED_AT.format(second=int(rng.choice(shown)), name=name)
-        told = processor.branch(
-            "vtg", question.query, f"{seen_text(shown[0], shown[-1])} {named}", locates=False
-        )
-        known = len(told.ids) - 1 - len(processor.plain_ids(f" {name}."))
-        found.append(replace(told, labels=(*(IGNORE,) * known, *told.labels[known:])))
-    return found
-
-
 def _scan(name: str, kind: str, seconds: list[int], words: list[str]) -> str:
     return scan_text(name, kind, list(zip(seconds, words, strict=True)))
 
@@ -164,14 +137,6 @@ def seen_in_pairs(scene: Scene, question: Question, slots: NDArray[np.float64]) 
         bool(shown) and item.doing(first, last) == question.kind
         for (first, last), shown in zip(slots.tolist(), visible[question.object_index], strict=True)
     ]
-
-
-def seen_seconds(scene: Scene, question: Question, slots: NDArray[np.float64]) -> list[int]:
-    """The seconds of ``slots`` at which the action is seen, at least one."""
-    assert question.window is not None
-    seen = seen_in_pairs(scene, question, slots)
-    # An action that is over before it fills half of a pair is seen at the second it begins.
-    return [int(first + 0.25) for first in slots[seen, 0]] or [int(question.window.start)]
 
 
 def scan_words(kind: str, seen: list[bool], read: list[str] | None = None) -> list[str]:
@@ -196,43 +161,15 @@ def window_branches(
     rng: np.random.Generator,
     slots: NDArray[np.float64],
 ) -> list[Branch]:
-    """Temporal grounding: a scan, the window, and who it was."""
+    """Temporal grounding: a scan and the window."""
     return [
-        window_branch(question, False, scene, processor, rng, slots) for question in spread(asked, "vtg", count)
+        processor.branch("vtg", question.query, window_answer(scene, question, rng, slots), locates=False)
+        for question in spread(asked, "vtg", count)
     ]
 
 
-def window_branch(
-    question: Question,
-    locates: bool,
-    scene: Scene,
-    processor: BridgeSTGProcessor,
-    rng: np.random.Generator,
-    slots: NDArray[np.float64],
-) -> Branch:
-    """The whole answer to one question; it names the object before the scan and again when its time is known.
-
-    The first name that is read is any object's: the second is not copied from it but looked up at that time,
-    and what asks QGSL reads the second. Each word of a name has to be one token.
-    """
-    assert question.object_index is not None
-    names = [thing.name for thing in scene.objects]
-    name, read = names[question.object_index], names[int(rng.integers(len(names)))]
-    shown = seen_seconds(scene, question, slots)
-    named = NAMED_AT.format(second=(shown[0] + shown[-1]) // 2, name=name)
-    answer = f"{window_answer(scene, question, rng, slots)} {named}"
-    said, misread = (
-        processor.branch(question.task, question.query, text, locates)
-        for text in (answer, answer.replace(name, read, 1))
-    )
-    return replace(said, ids=misread.ids)
-
-
 def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Generator) -> list[Branch]:
-    """Windows to be read off the scans of another scene, which is not shown: what a window means, in words.
-
-    Who it was cannot be known without the clip: nothing is learned of what follows the window.
-    """
+    """Windows to be read off the scans of another scene, which is not shown: what a window means, in words."""
     if not count:
         return []
     scene = make_scene(int(rng.integers(2**40)))
@@ -245,8 +182,8 @@ def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Ge
         window = processor.plain_ids(answer[answer.index(".") + 1 :])
         # The scan cannot be known without the clip; what follows from it can.
         known = len(told.ids) - len(window) - 1
-        labels = (*(IGNORE,) * known, *told.labels[known:-1])
-        found.append(Branch(ids=told.ids[:-1], labels=labels, attach=0))
+        labels = (*(IGNORE,) * known, *told.labels[known:])
+        found.append(Branch(ids=told.ids, labels=labels, attach=0))
     return found
 
 
@@ -285,7 +222,8 @@ def window_answer(
     name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
     seen = seen_in_pairs(scene, question, slots)
     scan = _scan(name, question.kind, seconds, scan_words(question.kind, seen))
-    shown = seen_seconds(scene, question, slots)
+    # An action that is over before it fills half of a pair is seen at the second it begins.
+    shown = [second for second, here in zip(seconds, seen, strict=True) if here] or [int(question.window.start)]
     return f"{scan} {seen_text(shown[0], shown[-1])} {text}"
 
 

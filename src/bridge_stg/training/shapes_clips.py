@@ -26,8 +26,7 @@ from bridge_stg.training.shapes_branches import (
     retold_branches,
     scan_branches,
     spread,
-    who_branches,
-    window_branch,
+    window_answer,
     window_branches,
 )
 from bridge_stg.training.shapes_frames import draw, sample_times
@@ -88,7 +87,6 @@ def video_clip(
         *moment_branches(scene, times, mix.moments, processor, rng),
         *scan_branches(asked, scene, slots, mix.scans, processor, rng),
         *name_branches(asked, scene, mix.scans, mix.names, processor),
-        *who_branches(asked, scene, slots, mix.who, processor, rng),
         *window_branches(asked, scene, mix.windows, processor, rng, slots),
         *retold_branches(mix.retold, processor, rng),
         *choice_branches(asked, mix.choices, processor),
@@ -100,10 +98,10 @@ def video_clip(
         assert question.window is not None
         assert question.object_index is not None
         if question.task == "stvg":
-            branches.append(window_branch(question, True, scene, processor, rng, slots))
+            answer = window_answer(scene, question, rng, slots)
         else:
             answer = NAMED.format(name=scene.objects[question.object_index].name)
-            branches.append(processor.branch("vot", question.query, answer, locates=True))
+        branches.append(processor.branch(question.task, question.query, answer, locates=True))
         chosen = select_frames(
             times,
             visible[question.object_index],
