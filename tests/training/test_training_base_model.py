@@ -261,7 +261,7 @@ def test_a_base_that_is_none_is_one_line(
         ([f"base={small_checkpoint}"], "is a Bridge-STG already; --set detector=null"),
         (
             [f"base={small_checkpoint}", *plain, "max_tokens_per_frame=9"],
-            "max_tokens_per_frame=null (it is 24)",
+            "max_tokens_per_frame=null (it is 48)",
         ),
         ([f"base={small_checkpoint}", "detector=null", "spatial=paper"], "has another shape than 'paper'"),
     ]
@@ -294,6 +294,7 @@ def test_the_vision_tower_of_a_base_is_taught_further(tmp_path: Path) -> None:
     assert all(parameter.requires_grad for parameter in further.model.mllm.model.visual.parameters())
     # Another base is noticed when the run goes on.
     other, _, _ = build_model(override(recipe("shapes-vision"), []))
+    torch.nn.init.ones_(other.model.mllm.model.visual.blocks[0].norm1.bias)
     other.model.mllm.save_pretrained(tmp_path / "other")
     assert build_model(override(recipe("shapes-vision"), [f"base={tmp_path / 'other'}"])).origin != origin
 

@@ -103,7 +103,7 @@ def test_parts_one_after_the_other_are_the_whole_step(small_checkpoint: Path, st
     assert whole.keys() == other.keys()
     for name, gradient in whole.items():
         scale = float(gradient.abs().max())
-        torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-4 * scale + 1e-9)
+        torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-4 * scale + 1e-8)
     # Padding is no work: samples, tokens and operations are counted without it.
     assert other_amounts == pytest.approx(amounts)
     assert amounts["samples"] == 3

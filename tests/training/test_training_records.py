@@ -33,6 +33,7 @@ from bridge_stg.model.presets import qwen3_vl_config
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import CLIP, IGNORE
 from bridge_stg.prompting.parsing import parse_window
+from bridge_stg.training import shapes_branches
 from bridge_stg.training.bad_clips import BadClips
 from bridge_stg.training.clips import TrainingClip
 from bridge_stg.training.configuration import ClipMix, DataConfig, RecordsConfig, SourceConfig
@@ -115,8 +116,9 @@ def texts(clip: TrainingClip, processor: BridgeSTGProcessor) -> list[tuple[str, 
 
 
 def test_the_same_scene_gives_the_same_clip_windows_and_boxes_as_when_it_is_drawn(
-    tmp_path: Path, processor: BridgeSTGProcessor
+    tmp_path: Path, processor: BridgeSTGProcessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shapes_branches, "BLUR", 0.0)
     settings = SceneSettings(width=96, height=72, min_objects=2, max_objects=4)
     config = data(tmp_path).model_copy(update={"num_positive": 100, "num_negative": 100})
     compared = 0
@@ -472,8 +474,8 @@ def test_frames_of_different_sizes_are_padded_with_a_mask(
     batch = build_record_batch(config, 0, 1, processor)
     mask, frames = batch["spatial_pixel_mask"], batch["spatial_pixel_values"]
     assert mask.shape == (len(frames), *frames.shape[2:])
-    assert frames.shape[2:] == (72, 120)
-    assert set(mask.any(1).sum(-1).tolist()) == {72, 120}
+    assert frames.shape[2:] == (96, 160)
+    assert set(mask.any(1).sum(-1).tolist()) == {96, 160}
     torch.manual_seed(0)
     model = BridgeSTGForVideoGrounding(processor.config).eval()
     with torch.no_grad():
