@@ -15,7 +15,7 @@ from bridge_stg.visualize import film_strip
 def main(video: str, query: str) -> None:
     """Ground a sentence and write a film strip of the result to docs/images/demo.png."""
     result = VideoGrounder.from_pretrained("shapes").ground(video, query, box_fps=8.0)
-    strip = film_strip(result, sample_video(video, fps=8.0), count=5)
+    strip = film_strip(result, sample_video(video, fps=8.0), count=6)
     out = Path(__file__).parent / "images" / "demo.png"
     out.parent.mkdir(exist_ok=True)
     Image.fromarray(strip).save(out)
