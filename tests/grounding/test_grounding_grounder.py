@@ -56,6 +56,13 @@ def test_statuses_answers_and_windows(results: list[GroundingResult]) -> None:
     assert [result.tube is None for result in results] == [False, False, True, True]
 
 
+def test_a_cut_answer_says_so(grounder: VideoGrounder, results: list[GroundingResult], clip: Path) -> None:
+    note = "the answer was cut at 2 tokens"
+    query = next(iter(TAUGHT))
+    assert note in grounder.ground(clip, query, max_answer_tokens=2).notes
+    assert not [said for result in results for said in result.notes if "cut" in said]
+
+
 def test_boxes_are_on_the_sampled_frames_of_the_window(results: list[GroundingResult], clip: Path) -> None:
     sampled = sample_video(clip, fps=2.0)
     inside = (sampled.times >= 1.0) & (sampled.times < 3.2)
