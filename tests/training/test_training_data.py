@@ -12,16 +12,20 @@ import pytest
 import torch
 
 from bridge_stg.data.records import read_truth
+from bridge_stg.data.shapes.motion import boxes
 from bridge_stg.data.shapes.objects import Action, Scene, SceneSettings
-from bridge_stg.data.shapes.questions import Question, questions
+from bridge_stg.data.shapes.questions import Question, captions, questions
 from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.data.shapes.writer import write_shapes
+from bridge_stg.geometry.spans import frame_pairs, pair_times
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.prompting.parsing import parse_window
 from bridge_stg.training.configuration import DataConfig, override
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.shapes_branches import (
+    contrast_branches,
+    lookup_branches,
     name_branches,
     retold_branches,
     scan_branches,
@@ -204,9 +208,9 @@ def test_the_words_of_a_scan(seen: list[int], read: list[str] | None, words: str
 
 def test_what_is_out_of_sight_is_not_seen() -> None:
     scene = one_mover()
-    assert seen_in_pairs(scene, LEFT, SLOTS) == [False, True, True, False, False]
+    assert seen_in_pairs(scene, 0, "moves left", SLOTS) == [False, True, True, False, False]
     gone = dataclasses.replace(scene, objects=(dataclasses.replace(scene.objects[0], x=-1.0),))
-    assert seen_in_pairs(gone, LEFT, SLOTS) == [False] * 5
+    assert seen_in_pairs(gone, 0, "moves left", SLOTS) == [False] * 5
 
 
 def test_a_scan_is_read_with_random_words_and_learned_with_the_true_ones(processor: BridgeSTGProcessor) -> None:
@@ -226,6 +230,64 @@ def test_a_scan_is_read_with_random_words_and_learned_with_the_true_ones(process
     # Each place is read as any of three words.
     assert len(read[0]) == 6
     assert 0.2 < np.mean(read) < 0.45
+
+
+def test_a_lookup_gives_names_in_any_order_and_learns_what_they_do(processor: BridgeSTGProcessor) -> None:
+    scene = make_scene(3, SceneSettings(min_objects=4, max_objects=4))
+    times = sample_times(scene, 2.0)
+    frames = np.zeros((len(times), 96, 96, 3), dtype=np.uint8)
+    layout = processor.clip(processor.patches(frames)[1], times)
+    pairs = frame_pairs(len(times))
+    whole = pairs[pairs[:, 0] != pairs[:, 1]]
+    told_at = {
+        f"<{stamp:.1f} seconds>": captions(scene, *times[pair].tolist())
+        for stamp, pair in zip(pair_times(times), pairs, strict=True)
+    }
+    orders = set()
+    branches = lookup_branches(scene, times, layout, 2 * len(whole), processor, np.random.default_rng(0))
+    for number, branch in enumerate(branches):
+        text = processor.tokenizer.decode(branch.ids)
+        answer = text.split("<|im_start|>")[-1].removeprefix("assistant\n").removesuffix("<|im_end|>")
+        if number % 2:  # attached right after its pair
+            told = captions(scene, *times[pairs[layout.pair_ends.index(branch.attach)]].tolist())
+        else:
+            assert branch.attach is None
+            told = told_at[text[text.index("<", 1) : text.index(">", text.index("<", 1)) + 1]]
+        phrases = answer.split(", ")
+        assert sorted(phrases) == sorted(told)
+        orders.add(tuple(told.index(phrase) for phrase in phrases))
+        learned = processor.tokenizer.decode([label for label in branch.labels if label != IGNORE])
+        assert learned == ",".join(" " + phrase.split(" ", 2)[2] for phrase in phrases) + "<|im_end|>"
+    assert len(orders) > 6
+
+
+def test_a_contrast_judges_an_object_by_what_another_one_does(processor: BridgeSTGProcessor) -> None:
+    """Whoever is told about, the words are what that object does; the name is given, not learned."""
+    scene = make_scene(3, SceneSettings(min_objects=4, max_objects=4))
+    slots = np.stack([np.arange(0.0, scene.duration), np.arange(0.0, scene.duration) + 0.5], axis=1)
+    _, visible = boxes(scene, slots.mean(axis=1))
+    kinds = {action.kind for item in scene.objects for action in item.actions}
+    told, unlike_their_actor = set(), 0
+    for branch in contrast_branches(scene, slots, 40, processor, np.random.default_rng(1)):
+        assert processor.tokenizer.unk_token_id not in branch.ids
+        answer = processor.tokenizer.decode(branch.ids).split("assistant\n")[1]
+        match = re.match(r"The (\w+ \w+) ([a-z ]+): 0 ", answer)
+        assert match is not None
+        name, kind = match.groups()
+        assert kind in kinds
+        index = [item.name for item in scene.objects].index(name)
+        item = scene.objects[index]
+        said = processor.tokenizer.decode([label for label in branch.labels if label != IGNORE]).split()
+        assert [word == kind.split()[-1] for word in said] == [
+            bool(shown) and item.doing(first, last) == kind
+            for shown, (first, last) in zip(visible[index], slots.tolist(), strict=True)
+        ]
+        told.add(name)
+        unlike_their_actor += kind not in {action.kind for action in item.actions}
+    assert told == {item.name for item in scene.objects}
+    assert unlike_their_actor > 10
+    alone = make_scene(3, SceneSettings(min_objects=1, max_objects=1))
+    assert contrast_branches(alone, slots, 3, processor, np.random.default_rng(1)) == []
 
 
 def test_names_are_how_the_answers_of_other_questions_begin(processor: BridgeSTGProcessor) -> None:

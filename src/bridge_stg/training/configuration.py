@@ -39,7 +39,9 @@ class ClipMix(_Strict):
 
     captions: what every object does in one frame pair, attached right after the pair.
     moments: "what happens at 3.2 seconds", asked after the clip.
+    lookups: captions and moments whose objects come in any order and by name; only what they do is learned.
     scans: who is meant and what it does in every second, each second judged by itself.
+    contrasts: scans of an object for what another one does.
     names: who is meant, the beginning of a scan.
     windows: temporal grounding (VTG).
     retold: a window to be read off the scan of another scene, without its clip.
@@ -51,7 +53,9 @@ class ClipMix(_Strict):
 
     captions: Share = 0
     moments: Share = 0
+    lookups: Share = 0
     scans: Share = 0
+    contrasts: Share = 0
     names: Share = 0
     windows: Share = 0
     retold: Share = 0

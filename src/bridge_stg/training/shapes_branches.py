@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import Scene
-from bridge_stg.data.shapes.questions import Question, captions, questions
+from bridge_stg.data.shapes.objects import COLOURS, SHAPES, Scene
+from bridge_stg.data.shapes.questions import Question, captions, questions, untrue_sentence
 from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.geometry.spans import frame_pairs, pair_times
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -69,6 +71,45 @@ def moment_branches(
     return found
 
 
+def lookup_branches(
+    scene: Scene,
+    times: NDArray[np.float64],
+    layout: ClipLayout,
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> list[Branch]:
+    """Captions and moments by turns, of the objects in any order: what each does is learned, its name is given.
+
+    In captions from left to right the next object is found by its place; what is never learned then is to find
+    an object by its name, which every question needs (docs/log.md).
+    """
+    pairs, stamps = frame_pairs(len(times)), pair_times(times)
+    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
+    found = []
+    for number, pair in enumerate(rng.permutation(np.resize(rng.permutation(whole), count))):
+        phrases = captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]]))
+        mixed = [phrases[place] for place in rng.permutation(len(phrases))]
+        question = MOMENT.format(time=timestamp_text(float(stamps[pair])))
+        told, other = (
+            processor.caption_branch(text, layout, int(pair))
+            if number % 2
+            else processor.branch("vqa", question, text, locates=False)
+            for text in (caption_text(mixed), caption_text([_other_name(phrase) for phrase in mixed]))
+        )
+        # What differs with other names is a name, and given; the rest is learned.
+        learned = [ours == theirs for ours, theirs in zip(told.ids, other.ids, strict=True)]
+        found.append(replace(told, labels=_only(told.labels, learned)))
+    return found
+
+
+def _other_name(phrase: str) -> str:
+    """ "red circle moves left" with another colour and another shape."""
+    colour, shape, action = phrase.split(" ", 2)
+    colours = list(COLOURS)
+    return f"{colours[colours.index(colour) - 1]} {SHAPES[SHAPES.index(shape) - 1]} {action}"
+
+
 def scan_branches(
     asked: list[Question],
     scene: Scene,
@@ -77,33 +118,83 @@ def scan_branches(
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
 ) -> list[Branch]:
-    """Who is meant, and whether the action is to be seen in every second, each to be judged from the clip.
-
-    The model reads random words where it has to say the true ones, because a scan is easily continued from the
-    words before, and then nothing is learned from the clip (docs/log.md).
-    """
+    """Who is meant, and whether the action is to be seen in every second, each to be judged from the clip."""
     found = []
     for question in spread(asked, "vtg", count):
         assert question.object_index is not None
         assert question.kind is not None
-        name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
-        seen = seen_in_pairs(scene, question, slots)
-        words = (BEFORE, question.kind.split()[-1], AFTER)
-        read = [words[place] for place in rng.integers(3, size=len(seen))]
-        true = scan_words(question.kind, seen, read)
-        wrong = [words[words.index(word) - 1] for word in true]
-        said, differs, shown = (
-            processor.branch("vtg", question.query, _scan(name, question.kind, seconds, scan), locates=False)
-            for scan in (true, wrong, read)
+        branch, word = _judged(
+            question.query, scene, question.object_index, question.kind, slots, processor, rng
         )
         # The name and the words are learned; the seconds between them are known beforehand.
-        differ = [ours != theirs for ours, theirs in zip(said.ids, differs.ids, strict=True)]
-        labels = tuple(
-            label if word or index < differ.index(True) else IGNORE
-            for index, (label, word) in enumerate(zip(said.labels, differ, strict=True))
-        )
-        found.append(Branch(ids=shown.ids, labels=labels))
+        known = word.index(True)
+        labels = (*branch.labels[:known], *_only(branch.labels, word)[known:])
+        found.append(replace(branch, labels=labels))
     return found
+
+
+def contrast_branches(
+    scene: Scene,
+    slots: NDArray[np.float64],
+    count: int,
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> list[Branch]:
+    """Scans of one object for what another one does.
+
+    Where only the object that acts is asked about, "something spins" is nearly always as good as "the red star
+    spins", and nothing is learned about who does what (docs/log.md).
+    """
+    events = [(index, action.kind) for index, item in enumerate(scene.objects) for action in item.actions]
+    found: list[Branch] = []
+    while len(found) < count and len(scene.objects) > 1 and events:
+        actor, kind = events[int(rng.integers(len(events)))]
+        # Whom it is easily taken for twice as often: objects that share its colour or its shape.
+        others = [index for index in range(len(scene.objects)) if index != actor]
+        alike = [index for index in others if _alike(scene, index, actor)]
+        told = int(rng.choice(others + alike))
+        branch, word = _judged(
+            untrue_sentence(scene, told, kind, rng), scene, told, kind, slots, processor, rng
+        )
+        found.append(replace(branch, labels=_only(branch.labels, word)))
+    return found
+
+
+def _alike(scene: Scene, first: int, second: int) -> bool:
+    one, other = scene.objects[first], scene.objects[second]
+    return one.colour == other.colour or one.shape == other.shape
+
+
+def _only(labels: tuple[int, ...], kept: list[bool]) -> tuple[int, ...]:
+    return tuple(label if keep else IGNORE for label, keep in zip(labels, kept, strict=True))
+
+
+def _judged(
+    query: str,
+    scene: Scene,
+    told: int,
+    kind: str,
+    slots: NDArray[np.float64],
+    processor: BridgeSTGProcessor,
+    rng: np.random.Generator,
+) -> tuple[Branch, list[bool]]:
+    """A scan of the object ``told``, and which of its tokens are words of the scan.
+
+    The model reads random words where it has to say the true ones, because a scan is easily continued from the
+    words before, and then nothing is learned from the clip (docs/log.md).
+    """
+    name, seconds = scene.objects[told].name, [int(first + 0.25) for first in slots[:, 0]]
+    seen = seen_in_pairs(scene, told, kind, slots)
+    words = (BEFORE, kind.split()[-1], AFTER)
+    read = [words[place] for place in rng.integers(3, size=len(seen))]
+    true = scan_words(kind, seen, read)
+    wrong = [words[words.index(word) - 1] for word in true]
+    said, differs, shown = (
+        processor.branch("vtg", query, _scan(name, kind, seconds, scan), locates=False)
+        for scan in (true, wrong, read)
+    )
+    word = [ours != theirs for ours, theirs in zip(said.ids, differs.ids, strict=True)]
+    return Branch(ids=shown.ids, labels=said.labels), word
 
 
 def name_branches(
@@ -128,14 +219,13 @@ def _scan(name: str, kind: str, seconds: list[int], words: list[str]) -> str:
     return scan_text(name, kind, list(zip(seconds, words, strict=True)))
 
 
-def seen_in_pairs(scene: Scene, question: Question, slots: NDArray[np.float64]) -> list[bool]:
-    """Whether the action asked about fills more than half of each slot (P, 2) of time and is in the frame."""
-    assert question.object_index is not None
-    item = scene.objects[question.object_index]
+def seen_in_pairs(scene: Scene, index: int, kind: str, slots: NDArray[np.float64]) -> list[bool]:
+    """Whether an action of an object fills more than half of each slot (P, 2) of time and is in the frame."""
+    item = scene.objects[index]
     _, visible = boxes(scene, slots.mean(axis=1))
     return [
-        bool(shown) and item.doing(first, last) == question.kind
-        for (first, last), shown in zip(slots.tolist(), visible[question.object_index], strict=True)
+        bool(shown) and item.doing(first, last) == kind
+        for (first, last), shown in zip(slots.tolist(), visible[index], strict=True)
     ]
 
 
@@ -220,7 +310,7 @@ def window_answer(
     window = TimeSpan(min(max(float(start), 0.0), last), last)
     text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
     name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
-    seen = seen_in_pairs(scene, question, slots)
+    seen = seen_in_pairs(scene, question.object_index, question.kind, slots)
     scan = _scan(name, question.kind, seconds, scan_words(question.kind, seen))
     # An action that is over before it fills half of a pair is seen at the second it begins.
     shown = [second for second, here in zip(seconds, seen, strict=True) if here] or [int(question.window.start)]

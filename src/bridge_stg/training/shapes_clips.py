@@ -21,6 +21,8 @@ from bridge_stg.training.shapes_branches import (
     caption_branches,
     caption_text,
     choice_branches,
+    contrast_branches,
+    lookup_branches,
     moment_branches,
     name_branches,
     retold_branches,
@@ -85,7 +87,9 @@ def video_clip(
     branches = [
         *caption_branches(scene, times, layout, mix.captions, processor, rng),
         *moment_branches(scene, times, mix.moments, processor, rng),
+        *lookup_branches(scene, times, layout, mix.lookups, processor, rng),
         *scan_branches(asked, scene, slots, mix.scans, processor, rng),
+        *contrast_branches(scene, slots, mix.contrasts, processor, rng),
         *name_branches(asked, scene, mix.scans, mix.names, processor),
         *window_branches(asked, scene, mix.windows, processor, rng, slots),
         *retold_branches(mix.retold, processor, rng),

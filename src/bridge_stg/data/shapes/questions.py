@@ -8,6 +8,7 @@ import numpy as np
 
 from bridge_stg.data.records import QueryType, Task
 from bridge_stg.data.shapes.matching import (
+    RELATIONS,
     Candidate,
     Description,
     Look,
@@ -16,7 +17,7 @@ from bridge_stg.data.shapes.matching import (
     looks_of,
 )
 from bridge_stg.data.shapes.motion import DIM_OPACITY, Array, boxes, poses
-from bridge_stg.data.shapes.objects import ACTIONS, BASE_FORM, COLOURS, ING_FORM, SHAPES, Scene
+from bridge_stg.data.shapes.objects import ACTIONS, BASE_FORM, COLOURS, DIRECTIONS, ING_FORM, SHAPES, Scene
 from bridge_stg.types import TimeSpan
 
 LETTERS = "ABCD"
@@ -84,6 +85,19 @@ def captions(scene: Scene, start: float, end: float) -> list[str]:
             phrase += f" {item.doing(start, end)}"
         phrases.append(phrase)
     return phrases
+
+
+def untrue_sentence(scene: Scene, index: int, kind: str, rng: np.random.Generator) -> str:
+    """A sentence as it might be asked about an object that need not do what it says, nor be where it says."""
+    item = scene.objects[index]
+    looks = looks_of(item)
+    relation = None
+    if kind not in DIRECTIONS and rng.random() < 0.5:
+        others = [other for other in range(len(scene.objects)) if other != index]
+        relation = Relation(RELATIONS[rng.integers(len(RELATIONS))], int(rng.choice(others)))
+    description = Description(looks[rng.integers(len(looks))], kind, relation)
+    word = _declarative if rng.random() < 0.5 else _interrogative
+    return word(scene, description, rng)
 
 
 def _noun(look: Look, plain: str = "object") -> str:
