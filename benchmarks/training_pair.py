@@ -10,9 +10,9 @@ logits for the whole sequence. Both steps have the same clips, sentences and wei
 agree. A sample is one sentence about one clip. Times are the median of rounds in which both take turns.
 
 By default all sentences are located, as in a data set of that task alone, each in the paper's 8 + 2 frames.
-With --recipe clips are asked what the recipe `shapes` asks about them, but for its captions, which hang in the
-middle of a clip. Most of these sentences need no box; those that do are located in the recipe's 2 + 1 frames.
-The recipe's steps of single images, which share less, are left out.
+With --recipe clips are asked what the recipe `shapes` asks about them, but for its lookups, half of which hang
+in the middle of a clip. Most of these sentences need no box; those that do are located in the recipe's 2 + 1
+frames. The recipe's steps of single images, which share less, are left out.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def draw_clips(arguments: argparse.Namespace, processor: BridgeSTGProcessor) -> 
         {"until": 1.0, "min_objects": 3, "max_objects": 5, "max_duration": arguments.seconds + 1e-3}
     ]
     values["data"]["mix"] = (
-        values["data"]["mix"] | {"captions": 0} if arguments.recipe else {"located": arguments.located}
+        values["data"]["mix"] | {"lookups": 0} if arguments.recipe else {"located": arguments.located}
     )
     data = type(recipe("shapes")).model_validate(values).data
     _, scene = step_settings(data, 0, 1)

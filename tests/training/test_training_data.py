@@ -13,19 +13,19 @@ import torch
 
 from bridge_stg.data.records import read_truth
 from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import Action, Scene, SceneSettings
-from bridge_stg.data.shapes.questions import Question, captions, questions
+from bridge_stg.data.shapes.objects import COLOURS, ING_FORM, SHAPES, Action, Scene, SceneSettings
+from bridge_stg.data.shapes.questions import Question, questions
 from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.data.shapes.writer import write_shapes
-from bridge_stg.geometry.spans import frame_pairs, pair_times
+from bridge_stg.geometry.spans import pair_times
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.model.token_layout import IGNORE
 from bridge_stg.prompting.parsing import parse_window
-from bridge_stg.training.configuration import DataConfig, override
+from bridge_stg.training.configuration import ClipMix, DataConfig, override
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.shapes_branches import (
     contrast_branches,
-    lookup_branches,
     name_branches,
     retold_branches,
     scan_branches,
@@ -33,7 +33,8 @@ from bridge_stg.training.shapes_branches import (
     seen_in_pairs,
     window_answer,
 )
-from bridge_stg.training.shapes_clips import build_batch, step_settings
+from bridge_stg.training.shapes_captions import lookup_branches, pair_captions
+from bridge_stg.training.shapes_clips import build_batch, step_settings, video_clip
 from bridge_stg.training.shapes_frames import sample_times
 from bridge_stg.training.small_model import small_config, small_tokenizer
 from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
@@ -82,7 +83,8 @@ def test_rows_sentences_and_frames_fit_together(
     config: DataConfig, processor: BridgeSTGProcessor, image: bool
 ) -> None:
     # In a scan, and there only, the model reads other words than it has to say.
-    config = config.model_copy(update={"mix": config.mix.model_copy(update={"scans": 0})})
+    mix = config.mix.model_copy(update={"scans": 0, "contrasts": 0})
+    config = config.model_copy(update={"mix": mix})
     batch = build_batch(config, kinds(config).index(image), STEPS, processor)
     count = 3 if image else 2
     assert len(batch["input_ids"]) == count
@@ -227,38 +229,55 @@ def test_a_scan_is_read_with_random_words_and_learned_with_the_true_ones(process
         assert opening == "The red circle moves left"
         assert [word == "left" for word in words.split()] == [False, True, True, False, False, False]
         read.append([word == "left" for word in re.findall(r"\d ([a-z]+)", text.split(": ")[1])])
-    # Each place is read as any of three words.
+    # Each place is read as any of three words, whatever is true there.
     assert len(read[0]) == 6
+    assert all(0 < np.mean(place) < 1 for place in zip(*read, strict=True))
     assert 0.2 < np.mean(read) < 0.45
 
 
 def test_a_lookup_gives_names_in_any_order_and_learns_what_they_do(processor: BridgeSTGProcessor) -> None:
     scene = make_scene(3, SceneSettings(min_objects=4, max_objects=4))
     times = sample_times(scene, 2.0)
-    frames = np.zeros((len(times), 96, 96, 3), dtype=np.uint8)
-    layout = processor.clip(processor.patches(frames)[1], times)
-    pairs = frame_pairs(len(times))
-    whole = pairs[pairs[:, 0] != pairs[:, 1]]
-    told_at = {
-        f"<{stamp:.1f} seconds>": captions(scene, *times[pair].tolist())
-        for stamp, pair in zip(pair_times(times), pairs, strict=True)
-    }
-    orders = set()
-    branches = lookup_branches(scene, times, layout, 2 * len(whole), processor, np.random.default_rng(0))
+    layout = clip_layout(processor, times)
+    told = pair_captions(scene, times)
+    stamps = {f"<{stamp:.1f} seconds>": pair for pair, stamp in enumerate(pair_times(times))}
+    asked, orders = [], set()
+    branches = lookup_branches(scene, times, layout, 2 * len(told), processor, np.random.default_rng(0))
     for number, branch in enumerate(branches):
         text = processor.tokenizer.decode(branch.ids)
         answer = text.split("<|im_start|>")[-1].removeprefix("assistant\n").removesuffix("<|im_end|>")
         if number % 2:  # attached right after its pair
-            told = captions(scene, *times[pairs[layout.pair_ends.index(branch.attach)]].tolist())
+            assert branch.attach is not None
+            pair = layout.pair_ends.index(branch.attach)
         else:
             assert branch.attach is None
-            told = told_at[text[text.index("<", 1) : text.index(">", text.index("<", 1)) + 1]]
+            pair = stamps[re.findall(r"<[0-9.]+ seconds>", text)[0]]
         phrases = answer.split(", ")
-        assert sorted(phrases) == sorted(told)
-        orders.add(tuple(told.index(phrase) for phrase in phrases))
+        assert sorted(phrases) == sorted(told[pair])
+        asked.append(pair)
+        orders.add(tuple(told[pair].index(phrase) for phrase in phrases))
         learned = processor.tokenizer.decode([label for label in branch.labels if label != IGNORE])
         assert learned == ",".join(" " + phrase.split(" ", 2)[2] for phrase in phrases) + "<|im_end|>"
+    assert sorted(asked) == sorted([*told, *told])
     assert len(orders) > 6
+
+
+def test_a_lookup_where_nobody_is_says_nothing(processor: BridgeSTGProcessor) -> None:
+    scene = dataclasses.replace(one_mover(), objects=(dataclasses.replace(one_mover().objects[0], x=-1.0),))
+    times = sample_times(scene, 2.0)
+    branches = lookup_branches(
+        scene, times, clip_layout(processor, times), 2, processor, np.random.default_rng(0)
+    )
+    for branch in branches:
+        assert processor.tokenizer.decode(branch.ids).endswith("nothing<|im_end|>")
+    one_frame = times[:1]
+    layout = clip_layout(processor, one_frame)
+    assert lookup_branches(scene, one_frame, layout, 2, processor, np.random.default_rng(0)) == []
+
+
+def clip_layout(processor: BridgeSTGProcessor, times: np.ndarray) -> ClipLayout:
+    frames = np.zeros((len(times), 96, 96, 3), dtype=np.uint8)
+    return processor.clip(processor.patches(frames)[1], times)
 
 
 def test_a_contrast_judges_an_object_by_what_another_one_does(processor: BridgeSTGProcessor) -> None:
@@ -266,28 +285,41 @@ def test_a_contrast_judges_an_object_by_what_another_one_does(processor: BridgeS
     scene = make_scene(3, SceneSettings(min_objects=4, max_objects=4))
     slots = np.stack([np.arange(0.0, scene.duration), np.arange(0.0, scene.duration) + 0.5], axis=1)
     _, visible = boxes(scene, slots.mean(axis=1))
-    kinds = {action.kind for item in scene.objects for action in item.actions}
-    told, unlike_their_actor = set(), 0
+    told, never_do_it = set(), 0
     for branch in contrast_branches(scene, slots, 40, processor, np.random.default_rng(1)):
-        assert processor.tokenizer.unk_token_id not in branch.ids
-        answer = processor.tokenizer.decode(branch.ids).split("assistant\n")[1]
+        question, answer = processor.tokenizer.decode(branch.ids).split("assistant\n")
         match = re.match(r"The (\w+ \w+) ([a-z ]+): 0 ", answer)
         assert match is not None
         name, kind = match.groups()
-        assert kind in kinds
+        assert any(word in question for word in (kind, ING_FORM[kind]))
         index = [item.name for item in scene.objects].index(name)
         item = scene.objects[index]
+        # Of the question's noun all that it says is true of the object; a relation stands after the action.
+        noun = re.split(f"{kind}|{ING_FORM[kind]}", question)[0]
+        assert all(item.colour == colour for colour in COLOURS if colour in noun)
+        assert all(item.shape == shape for shape in SHAPES if f" {shape}" in noun)
+        others = [other for other in scene.objects if other is not item]
+        assert any(action.kind == kind for other in others for action in other.actions)
         said = processor.tokenizer.decode([label for label in branch.labels if label != IGNORE]).split()
         assert [word == kind.split()[-1] for word in said] == [
             bool(shown) and item.doing(first, last) == kind
             for shown, (first, last) in zip(visible[index], slots.tolist(), strict=True)
         ]
+        read = re.findall(r"\d+ ([a-z]+)", answer)
+        assert len(read) == len(said)
+        assert read != said
         told.add(name)
-        unlike_their_actor += kind not in {action.kind for action in item.actions}
+        never_do_it += all(action.kind != kind for action in item.actions)
     assert told == {item.name for item in scene.objects}
-    assert unlike_their_actor > 10
+    assert never_do_it > 20
     alone = make_scene(3, SceneSettings(min_objects=1, max_objects=1))
     assert contrast_branches(alone, slots, 3, processor, np.random.default_rng(1)) == []
+
+
+def test_a_clip_carries_what_the_mix_says(config: DataConfig, processor: BridgeSTGProcessor) -> None:
+    mix = ClipMix(**dict.fromkeys(ClipMix.model_fields, 1)).model_copy(update={"referred": 0})
+    clip = video_clip(5, SceneSettings(min_objects=4, max_objects=4), mix, config, processor)
+    assert int(clip.tree.branch.max()) + 1 == sum(mix.model_dump().values())
 
 
 def test_names_are_how_the_answers_of_other_questions_begin(processor: BridgeSTGProcessor) -> None:

@@ -37,11 +37,11 @@ class Lesson(_Strict):
 class ClipMix(_Strict):
     """How many branches of each kind a clip carries, at most.
 
-    captions: what every object does in one frame pair, attached right after the pair.
+    captions: what every object does in one frame pair, from left to right, attached right after the pair.
     moments: "what happens at 3.2 seconds", asked after the clip.
-    lookups: captions and moments whose objects come in any order and by name; only what they do is learned.
+    lookups: captions and moments of the objects in any order; their names are given, the rest is learned.
     scans: who is meant and what it does in every second, each second judged by itself.
-    contrasts: scans of an object for what another one does.
+    contrasts: scans of an object, whose name is given, for what another one does.
     names: who is meant, the beginning of a scan.
     windows: temporal grounding (VTG).
     retold: a window to be read off the scan of another scene, without its clip.

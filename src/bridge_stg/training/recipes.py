@@ -95,7 +95,7 @@ def shapes() -> TrainConfig:
                 Lesson(until=0.20, min_objects=1, max_objects=4, max_duration=12.0),
                 Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
             ),
-            mix=ClipMix(captions=1, moments=1, scans=3, names=4, choices=1, located=2, tracked=1),
+            mix=ClipMix(moments=1, lookups=5, scans=3, contrasts=1, names=4, choices=1, located=2, tracked=1),
             image_mix=ClipMix(referred=3, retold=1),
             num_positive=2,
             num_negative=1,

@@ -1,113 +1,27 @@
-"""What is asked about a generated clip and what is answered, each as a branch of its token tree."""
+"""Questions about a generated clip and their answers, each as a branch of its token tree."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import COLOURS, SHAPES, Scene
-from bridge_stg.data.shapes.questions import Question, captions, questions, untrue_sentence
+from bridge_stg.data.shapes.objects import Scene
+from bridge_stg.data.shapes.questions import Question, questions, random_sentence
 from bridge_stg.data.shapes.world import make_scene
-from bridge_stg.geometry.spans import frame_pairs, pair_times
+from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.model.token_layout import IGNORE, Branch
 from bridge_stg.prompting.templates import WINDOW_WORDINGS, choices_text, scan_text, seen_text, window_text
-from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.training.shapes_frames import sample_times
 from bridge_stg.types import TimeSpan
 
-MOMENT = "What happens at this time? {time}"
 # Says who is meant before <det>, so that the bridging queries can read it.
 NAMED = "Here is the {name}."
 BEFORE, AFTER = "before", "after"
 # Standard deviation in seconds of the times that windows are told with. A scan leaves most of a second open for
 # either end; among equally likely tenths a greedy answer says any, among blurred ones that in the middle.
 BLUR = 0.25
-
-
-def caption_branches(
-    scene: Scene,
-    times: NDArray[np.float64],
-    layout: ClipLayout,
-    count: int,
-    processor: BridgeSTGProcessor,
-    rng: np.random.Generator,
-) -> list[Branch]:
-    """What every object does in one frame pair, attached right after the pair."""
-    pairs = frame_pairs(len(times))
-    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])  # a repeated frame shows no motion
-    texts = {
-        int(pair): captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]])) for pair in whole
-    }
-    # Objects rest most of the time; pairs in which something happens are drawn more often.
-    busy = np.array(
-        [1.0 + 3.0 * sum(not text.endswith("rests") for text in texts[int(pair)]) for pair in whole]
-    )
-    drawn = rng.choice(whole, size=min(count, len(whole)), replace=False, p=busy / busy.sum())
-    return [
-        processor.caption_branch(caption_text(texts[int(pair)]), layout, int(pair)) for pair in np.sort(drawn)
-    ]
-
-
-def moment_branches(
-    scene: Scene,
-    times: NDArray[np.float64],
-    count: int,
-    processor: BridgeSTGProcessor,
-    rng: np.random.Generator,
-) -> list[Branch]:
-    """What every object does at a given time, asked after the clip."""
-    pairs, stamps = frame_pairs(len(times)), pair_times(times)
-    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
-    found = []
-    for pair in rng.permutation(whole)[:count]:
-        text = caption_text(captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]])))
-        question = MOMENT.format(time=timestamp_text(float(stamps[pair])))
-        found.append(processor.branch("vqa", question, text, locates=False))
-    return found
-
-
-def lookup_branches(
-    scene: Scene,
-    times: NDArray[np.float64],
-    layout: ClipLayout,
-    count: int,
-    processor: BridgeSTGProcessor,
-    rng: np.random.Generator,
-) -> list[Branch]:
-    """Captions and moments by turns, of the objects in any order: what each does is learned, its name is given.
-
-    In captions from left to right the next object is found by its place; what is never learned then is to find
-    an object by its name, which every question needs (docs/log.md).
-    """
-    pairs, stamps = frame_pairs(len(times)), pair_times(times)
-    whole = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
-    found = []
-    for number, pair in enumerate(rng.permutation(np.resize(rng.permutation(whole), count))):
-        phrases = captions(scene, float(times[pairs[pair, 0]]), float(times[pairs[pair, 1]]))
-        mixed = [phrases[place] for place in rng.permutation(len(phrases))]
-        question = MOMENT.format(time=timestamp_text(float(stamps[pair])))
-        told, other = (
-            processor.caption_branch(text, layout, int(pair))
-            if number % 2
-            else processor.branch("vqa", question, text, locates=False)
-            for text in (caption_text(mixed), caption_text([_other_name(phrase) for phrase in mixed]))
-        )
-        # What differs with other names is a name, and given; the rest is learned.
-        learned = [ours == theirs for ours, theirs in zip(told.ids, other.ids, strict=True)]
-        found.append(replace(told, labels=_only(told.labels, learned)))
-    return found
-
-
-def _other_name(phrase: str) -> str:
-    """ "red circle moves left" with another colour and another shape."""
-    colour, shape, action = phrase.split(" ", 2)
-    colours = list(COLOURS)
-    return f"{colours[colours.index(colour) - 1]} {SHAPES[SHAPES.index(shape) - 1]} {action}"
 
 
 def scan_branches(
@@ -121,15 +35,10 @@ def scan_branches(
     """Who is meant, and whether the action is to be seen in every second, each to be judged from the clip."""
     found = []
     for question in spread(asked, "vtg", count):
-        assert question.object_index is not None
-        assert question.kind is not None
-        branch, word = _judged(
-            question.query, scene, question.object_index, question.kind, slots, processor, rng
-        )
-        # The name and the words are learned; the seconds between them are known beforehand.
-        known = word.index(True)
-        labels = (*branch.labels[:known], *_only(branch.labels, word)[known:])
-        found.append(replace(branch, labels=labels))
+        index, kind = question.object_index, question.kind
+        assert index is not None
+        assert kind is not None
+        found.append(_judged(question.query, scene, index, kind, slots, processor, rng, learns_name=True))
     return found
 
 
@@ -140,23 +49,23 @@ def contrast_branches(
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
 ) -> list[Branch]:
-    """Scans of one object for what another one does.
+    """Scans of one object for what another one does, which it may do too, at another time; its name is given.
 
-    Where only the object that acts is asked about, "something spins" is nearly always as good as "the red star
-    spins", and nothing is learned about who does what (docs/log.md).
+    Where only those that act are asked about, "something spins" is nearly always as good as "the red star
+    spins" (docs/log.md).
     """
+    if len(scene.objects) < 2:
+        return []
     events = [(index, action.kind) for index, item in enumerate(scene.objects) for action in item.actions]
     found: list[Branch] = []
-    while len(found) < count and len(scene.objects) > 1 and events:
+    for _ in range(count):
         actor, kind = events[int(rng.integers(len(events)))]
-        # Whom it is easily taken for twice as often: objects that share its colour or its shape.
+        # Those that are easily taken for the actor twice as often: they share its colour or its shape.
         others = [index for index in range(len(scene.objects)) if index != actor]
         alike = [index for index in others if _alike(scene, index, actor)]
-        told = int(rng.choice(others + alike))
-        branch, word = _judged(
-            untrue_sentence(scene, told, kind, rng), scene, told, kind, slots, processor, rng
-        )
-        found.append(replace(branch, labels=_only(branch.labels, word)))
+        judged = int(rng.choice(others + alike))
+        query = random_sentence(scene, judged, kind, rng)
+        found.append(_judged(query, scene, judged, kind, slots, processor, rng, learns_name=False))
     return found
 
 
@@ -165,26 +74,23 @@ def _alike(scene: Scene, first: int, second: int) -> bool:
     return one.colour == other.colour or one.shape == other.shape
 
 
-def _only(labels: tuple[int, ...], kept: list[bool]) -> tuple[int, ...]:
-    return tuple(label if keep else IGNORE for label, keep in zip(labels, kept, strict=True))
-
-
 def _judged(
     query: str,
     scene: Scene,
-    told: int,
+    index: int,
     kind: str,
     slots: NDArray[np.float64],
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
-) -> tuple[Branch, list[bool]]:
-    """A scan of the object ``told``, and which of its tokens are words of the scan.
+    learns_name: bool,
+) -> Branch:
+    """A scan of one object, whose words are learned, and with ``learns_name`` all that stands before them.
 
     The model reads random words where it has to say the true ones, because a scan is easily continued from the
     words before, and then nothing is learned from the clip (docs/log.md).
     """
-    name, seconds = scene.objects[told].name, [int(first + 0.25) for first in slots[:, 0]]
-    seen = seen_in_pairs(scene, told, kind, slots)
+    name, seconds = scene.objects[index].name, [int(first + 0.25) for first in slots[:, 0]]
+    seen = seen_in_pairs(scene, index, kind, slots)
     words = (BEFORE, kind.split()[-1], AFTER)
     read = [words[place] for place in rng.integers(3, size=len(seen))]
     true = scan_words(kind, seen, read)
@@ -193,8 +99,14 @@ def _judged(
         processor.branch("vtg", query, _scan(name, kind, seconds, scan), locates=False)
         for scan in (true, wrong, read)
     )
-    word = [ours != theirs for ours, theirs in zip(said.ids, differs.ids, strict=True)]
-    return Branch(ids=shown.ids, labels=said.labels), word
+    # The seconds between the words are known beforehand.
+    differ = [ours != theirs for ours, theirs in zip(said.ids, differs.ids, strict=True)]
+    learned_before = differ.index(True) if learns_name else 0
+    labels = tuple(
+        label if word or place < learned_before else IGNORE
+        for place, (label, word) in enumerate(zip(said.labels, differ, strict=True))
+    )
+    return Branch(ids=shown.ids, labels=labels)
 
 
 def name_branches(
@@ -315,8 +227,3 @@ def window_answer(
     # An action that is over before it fills half of a pair is seen at the second it begins.
     shown = [second for second, here in zip(seconds, seen, strict=True) if here] or [int(question.window.start)]
     return f"{scan} {seen_text(shown[0], shown[-1])} {text}"
-
-
-def caption_text(phrases: list[str]) -> str:
-    """The phrases of a caption as one sentence."""
-    return ", ".join(phrases) if phrases else "nothing"

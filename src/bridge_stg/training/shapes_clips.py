@@ -18,18 +18,20 @@ from bridge_stg.training.clips import Rows, TrainingClip, collate_clips
 from bridge_stg.training.configuration import ClipMix, DataConfig
 from bridge_stg.training.shapes_branches import (
     NAMED,
-    caption_branches,
-    caption_text,
     choice_branches,
     contrast_branches,
-    lookup_branches,
-    moment_branches,
     name_branches,
     retold_branches,
     scan_branches,
     spread,
     window_answer,
     window_branches,
+)
+from bridge_stg.training.shapes_captions import (
+    caption_branches,
+    caption_text,
+    lookup_branches,
+    moment_branches,
 )
 from bridge_stg.training.shapes_frames import draw, sample_times
 

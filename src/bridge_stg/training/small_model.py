@@ -16,7 +16,8 @@ from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.small_tokenizer import DET_TOKEN, build_small_tokenizer
 from bridge_stg.prompting.templates import LOCATED, PROMPTS, WINDOW_WORDINGS, WINDOW_WORDINGS_WITH_FRAMES
-from bridge_stg.training.shapes_branches import MOMENT, NAMED
+from bridge_stg.training.shapes_branches import NAMED
+from bridge_stg.training.shapes_captions import MOMENT
 
 CORPUS_SCENES = 200
 # Squares of 24 pixels (patch 12, merge 2). Half as many hide how an object grows or spins in half a second.

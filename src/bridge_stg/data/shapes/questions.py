@@ -87,17 +87,16 @@ def captions(scene: Scene, start: float, end: float) -> list[str]:
     return phrases
 
 
-def untrue_sentence(scene: Scene, index: int, kind: str, rng: np.random.Generator) -> str:
-    """A sentence as it might be asked about an object that need not do what it says, nor be where it says."""
-    item = scene.objects[index]
-    looks = looks_of(item)
+def random_sentence(scene: Scene, index: int, kind: str, rng: np.random.Generator) -> str:
+    """A sentence as it might be asked about an object, true or not; the scene has two or more."""
+    looks = looks_of(scene.objects[index])
     relation = None
+    # As in Timeline.unique_descriptions: moves get no relation.
     if kind not in DIRECTIONS and rng.random() < 0.5:
         others = [other for other in range(len(scene.objects)) if other != index]
         relation = Relation(RELATIONS[rng.integers(len(RELATIONS))], int(rng.choice(others)))
     description = Description(looks[rng.integers(len(looks))], kind, relation)
-    word = _declarative if rng.random() < 0.5 else _interrogative
-    return word(scene, description, rng)
+    return (_declarative if rng.random() < 0.5 else _interrogative)(scene, description, rng)
 
 
 def _noun(look: Look, plain: str = "object") -> str:
