@@ -18,10 +18,13 @@ from bridge_stg.types import TimeSpan
 
 # Says who is meant before <det>, so that the bridging queries can read it.
 NAMED = "Here is the {name}."
-BEFORE, AFTER = "before", "after"
-# Standard deviation in seconds of the times that windows are told with. A scan leaves most of a second open for
+BEFORE, BEGINS, ENDS, AFTER = "before", "begins", "ends", "after"
+# An action that fills less than this of the time between the frames of a pair is not seen in it, and one that
+# leaves less than this open fills it.
+MARGIN = 0.15
+# Standard deviation in seconds of the times that windows are told with. A scan leaves half a second open for
 # either end; among equally likely tenths a greedy answer says any, among blurred ones that in the middle.
-BLUR = 0.25
+BLUR = 0.15
 
 
 def scan_branches(
@@ -91,9 +94,9 @@ def _judged(
     """
     name, seconds = scene.objects[index].name, [int(first + 0.25) for first in slots[:, 0]]
     seen = seen_in_pairs(scene, index, kind, slots)
-    words = (BEFORE, kind.split()[-1], AFTER)
-    read = [words[place] for place in rng.integers(3, size=len(seen))]
-    true = scan_words(kind, seen, read)
+    words = (BEFORE, BEGINS, kind.split()[-1], ENDS, AFTER)
+    read = [words[place] for place in rng.integers(len(words), size=len(seen))]
+    true = scan_words(seen, read)
     wrong = [words[words.index(word) - 1] for word in true]
     said, differs, shown = (
         processor.branch("vtg", query, _scan(name, kind, seconds, scan), locates=False)
@@ -131,27 +134,38 @@ def _scan(name: str, kind: str, seconds: list[int], words: list[str]) -> str:
     return scan_text(name, kind, list(zip(seconds, words, strict=True)))
 
 
-def seen_in_pairs(scene: Scene, index: int, kind: str, slots: NDArray[np.float64]) -> list[bool]:
-    """Whether an action of an object fills more than half of each slot (P, 2) of time and is in the frame."""
-    item = scene.objects[index]
-    _, visible = boxes(scene, slots.mean(axis=1))
-    return [
-        bool(shown) and item.doing(first, last) == kind
-        for (first, last), shown in zip(slots.tolist(), visible[index], strict=True)
-    ]
-
-
-def scan_words(kind: str, seen: list[bool], read: list[str] | None = None) -> list[str]:
-    """The word of each second; "after" once the action was named in ``read``, by default the words themselves.
+def seen_in_pairs(scene: Scene, index: int, kind: str, slots: NDArray[np.float64]) -> list[str]:
+    """What is seen of an action between the frames of each pair, ``slots`` (P, 2) in seconds: "" for nothing.
 
     The action's own word instead of a yes: it is what the model sees and what it is asked for, and the sum of
-    both evidences is all that it takes to say it.
+    both evidences is all that it takes to say it. A pair that the action fills in part says which end of it
+    this is: half a move looks like a short one, and so its time is told to half a second.
+    """
+    word = kind.split()[-1]
+    actions = [action for action in scene.objects[index].actions if action.kind == kind]
+    _, visible = boxes(scene, slots.mean(axis=1))
+    found = []
+    for (first, last), shown in zip(slots.tolist(), visible[index], strict=True):
+        seen = ""
+        for action in actions:
+            filled = min(last, action.end) - max(first, action.start)
+            if shown and filled > MARGIN * (last - first):
+                part = filled < (1 - MARGIN) * (last - first)
+                seen = word if not part else BEGINS if action.start > first else ENDS
+        found.append(seen)
+    return found
+
+
+def scan_words(seen: list[str], read: list[str] | None = None) -> list[str]:
+    """The word of each second: what is seen, else "before", or "after" once ``read`` says that it was seen.
+
+    ``read`` are the words that the model reads, by default those that are returned.
     """
     words: list[str] = []
     named = False
-    for number, shown in enumerate(seen):
-        words.append(kind.split()[-1] if shown else AFTER if named else BEFORE)
-        named |= (words if read is None else read)[number] == kind.split()[-1]
+    for number, here in enumerate(seen):
+        words.append(here or (AFTER if named else BEFORE))
+        named |= (words if read is None else read)[number] not in (BEFORE, AFTER)
     return words
 
 
@@ -223,7 +237,7 @@ def window_answer(
     text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
     name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
     seen = seen_in_pairs(scene, question.object_index, question.kind, slots)
-    scan = _scan(name, question.kind, seconds, scan_words(question.kind, seen))
-    # An action that is over before it fills half of a pair is seen at the second it begins.
+    scan = _scan(name, question.kind, seconds, scan_words(seen))
+    # An action that is over before the next pair is seen at the second it begins.
     shown = [second for second, here in zip(seconds, seen, strict=True) if here] or [int(question.window.start)]
     return f"{scan} {seen_text(shown[0], shown[-1])} {text}"
