@@ -129,7 +129,13 @@ def test_a_bad_video(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "part"), [("", "query is empty"), (" \t", "query is empty"), ("word " * 10_000, "tokens long")]
+    ("query", "part"),
+    [
+        ("", "query is empty"),
+        (" \t", "query is empty"),
+        ("word " * 10_000, "tokens long"),
+        ("red \udcff circle", "not valid UTF-8"),  # a byte of a terminal that speaks another encoding
+    ],
 )
 def test_a_bad_query(query: str, part: str, small_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -155,6 +161,8 @@ def damage(folder: Path, kind: str) -> None:
     elif kind == "broken tokenizer":
         text = (folder / "tokenizer.json").read_text()
         (folder / "tokenizer.json").write_text(text[: len(text) // 2])
+    elif kind == "another file for a tokenizer":
+        (folder / "tokenizer.json").write_text('{"a": 1}')
     elif kind == "no tokenizer":
         (folder / "tokenizer.json").unlink()
     else:
@@ -173,11 +181,12 @@ def damage(folder: Path, kind: str) -> None:
     [
         ("truncated weights", ""),
         ("no weights", ""),
-        ("no configuration", "config"),
+        ("no configuration", "has no config.json"),
         ("broken configuration", "config"),
         ("another model", "bert"),
         ("misspelt field", "num_bridge_queries"),
         ("broken tokenizer", "tokenizer"),
+        ("another file for a tokenizer", "tokenizer"),
         ("no tokenizer", "tokenizer"),
         ("missing key", "bridge.queries"),
         ("extra key", "bridge.extra"),
@@ -204,13 +213,23 @@ def test_an_out_that_cannot_be_written(place: str, clip: Path, tmp_path: Path) -
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "kept")]
 
 
-@pytest.mark.parametrize("rate", ["0", "-2", "nan", "inf"])
+@pytest.mark.parametrize("words", [("ground", "{}", "x"), ("ground", "clip", "x", "--out", "{}")], ids=str)
+def test_a_name_that_no_file_can_have(words: tuple[str, ...], clip: Path) -> None:
+    long = "n" * 300
+    given = [str(clip) if word == "clip" else word.format(long) for word in words]
+    refused(run(*given), f"{long}: this name is too long")
+    refused(run("ground", clip, "x", "--checkpoint", long), "this name is too long")
+
+
+@pytest.mark.parametrize("rate", ["0", "-2", "nan", "inf", "1e9"])
 def test_a_bad_box_rate(rate: str, clip: Path) -> None:
     refused(run("ground", clip, "x", "--box-fps", rate), "--box-fps")
 
 
 def test_a_device_that_is_not_there(small_checkpoint: Path, clip: Path) -> None:
-    refused(run("ground", clip, "x", "--checkpoint", small_checkpoint, "--device", "abacus"), "device 'abacus'")
+    for device in ("abacus", "meta"):
+        done = run("ground", clip, "x", "--checkpoint", small_checkpoint, "--device", device)
+        refused(done, f"device {device!r}")
 
 
 def test_a_failed_drawing_changes_nothing(
@@ -234,6 +253,9 @@ def test_a_failed_drawing_changes_nothing(
         run("ground", clip, *QUERIES[:2], "--checkpoint", taught_checkpoint, "--out", tmp_path), "disk is gone"
     )
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    new = tmp_path / "new"
+    refused(run("ground", clip, *QUERIES[:2], "--checkpoint", taught_checkpoint, "--out", new), "disk is gone")
+    assert not new.exists()
 
 
 def test_a_run_takes_the_place_of_an_earlier_one(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:

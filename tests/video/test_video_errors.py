@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -134,6 +135,19 @@ class TestTruncated:
             probe(path)
         assert "cut short" in one_line(error)
 
+    def test_gif(self, tmp_path):
+        path = write_file(
+            tmp_path / "t.gif", "gif", stamps=range(0, 200, 10), time_base=Fraction(1, 100), pixel_format="rgb8"
+        )
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"\0" * 3)
+        assert sample_video(path).notes == ()
+        path.write_bytes(whole)
+        sampled = sample_video(self.cut(path, 0.6))
+        assert 5 < sampled.info.frames < 20
+        seconds = f"{sampled.info.duration:.1f} s"
+        assert sampled.notes == (f"file is truncated: {sampled.info.frames} frames ({seconds}) could be read",)
+
     def test_whole_file_has_no_note(self, tmp_path):
         for name in ("w.mp4", "w.mkv", "w.mov"):
             assert sample_video(write_file(tmp_path / name, stamps=range(90), b_frames=2)).notes == ()
@@ -152,6 +166,43 @@ def test_damaged_middle_is_counted(tmp_path):
     assert sampled.source_frames.tolist() == [0, 15, 45]
     assert sampled.notes == ("1 of 4 sampled frames are damaged and were left out",)
     assert [number_in(frame) for frame in sampled.frames] == [0, 15, 45]
+
+
+def test_after_damage_no_frame_comes_twice_or_late(tmp_path):
+    """A decoder that lost its place hands out old frames again; every later reader counts on the order."""
+    path = write_file(
+        tmp_path / "d.mp4", stamps=range(240), gop=30, b_frames=3, options={"qp": "12"},
+        container_options={"movflags": "faststart"},
+    )  # fmt: skip
+    whole = path.read_bytes()
+    pixels = whole.index(b"mdat")
+    out_of_order = 0
+    for tenth in range(2, 8):
+        start = pixels + (len(whole) - pixels) * tenth // 10
+        path.write_bytes(whole[:start] + b"\x5a" * 300 + whole[start + 300 :])
+        with av.open(str(path)) as container:
+            stamps = []
+            for packet in container.demux(video=0):
+                with suppress(av.error.FFmpegError):
+                    stamps += [frame.pts for frame in packet.decode()]
+        out_of_order += stamps != sorted(stamps)
+        sampled = sample_video(path, fps=30.0)
+        read = sampled.source_frames.tolist()
+        assert read == sorted(set(read))
+        assert 200 < len(read) < 240
+        assert sampled.notes == (f"{240 - len(read)} of 240 sampled frames are damaged and were left out",)
+    assert out_of_order  # else nothing was to be put right
+
+
+def test_frames_of_another_size_are_refused(tmp_path):
+    parts = [
+        write_file(tmp_path / f"{n}.ts", stamps=range(30 * n, 30 * n + 30), size=(64 + 32 * n, 48))
+        for n in (0, 1)
+    ]
+    path = tmp_path / "both.ts"
+    path.write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
+    with pytest.raises(VideoError, match=r"change from 64x48 to 96x48 at 1\.\d+ s; re-encode it at one size"):
+        sample_video(path)
 
 
 def test_unknown_frame_rate_is_not_guessed(tmp_path):

@@ -9,19 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from video_files import decode_everything, number_in, numbered_frame, write_file
+from video_files import decode_everything, numbers, write_file
 
-from bridge_stg.errors import InputError, VideoError
+from bridge_stg.errors import InputError
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.decode import open_source, probe
 from bridge_stg.video.sampling import choose_frames, sample_video, wanted_times
 
 NTSC_FILM, NTSC = Fraction(24000, 1001), Fraction(30000, 1001)
-
-
-def numbers(sampled):
-    return [number_in(frame) for frame in sampled.frames]
 
 
 def test_mp4_at_two_frames_per_second(tmp_path):
@@ -97,12 +92,29 @@ def test_variable_frame_rate(tmp_path, name):
     np.testing.assert_allclose(video.times, np.array(stamps) / 1000, atol=1e-9)
     assert video.info.fps == video.info.frames / Fraction(video.info.duration).limit_denominator(10**6)
     sampled = sample_video(path, fps=2.0)
-    # Half an average frame is about 0.14 s, so 0.52 s is taken for 0.5.
     # wanted:     0.0 0.5 1.0 1.5 2.0 2.5 3.0
-    # shown then:   2   4   4   5   6   7  10   (frame 4, at 0.52 s, is still shown at 1.0 s)
-    assert sampled.source_frames.tolist() == [2, 4, 5, 6, 7, 10]
+    # shown then:   0   3   4   5   6   6  10   (frame 6, at 1.92 s, is still shown at 2.5 s)
+    assert sampled.source_frames.tolist() == [0, 3, 4, 5, 6, 10]
     assert numbers(sampled) == sampled.source_frames.tolist()
     np.testing.assert_allclose(sampled.times, np.array(stamps)[sampled.source_frames] / 1000, atol=1e-9)
+
+
+def test_a_recorded_screen_is_sampled_as_it_was_shown(tmp_path):
+    """Bursts at 30 fps and seconds of nothing between them: an average frame lasts 0.78 s."""
+    burst = [0, 33, 66, 100, 133, 166]
+    stamps = [start + step for start in (0, 6363, 12000) for step in burst]
+    path = write_file(tmp_path / "s.mp4", stamps=stamps, time_base=Fraction(1, 1000), rate=Fraction(30))
+    sampled = sample_video(path, fps=1.0)
+    # Shown at 0, 1-6, 7-11 and 12 s; what comes at 6.363 s is not there at 6.0.
+    assert sampled.source_frames.tolist() == [0, 5, 11, 12] == numbers(sampled)
+
+
+def test_more_frames_than_any_file_has_are_refused(tmp_path):
+    path = write_file(tmp_path / "v.mp4")
+    assert len(sample_video(path, fps=1000.0)) == 20
+    for fps in (1000.1, 1e9, float("inf"), float("nan"), 0.0, -1.0):
+        with pytest.raises(InputError, match="positive number of frames per second up to 1000"):
+            sample_video(path, fps=fps)
 
 
 def test_hidden_vp8_frames_are_not_counted(tmp_path):
@@ -250,76 +262,6 @@ class TestSpan:
         path = write_file(tmp_path / "w.mp4", stamps=range(60))
         with pytest.raises(InputError, match=r"outside the video, which lasts 2\.00 s"):
             sample_video(path, span=TimeSpan(2.0, 3.0))
-
-
-@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
-def test_rate_must_be_positive(tmp_path, fps):
-    with pytest.raises(InputError, match="sampling rate"):
-        sample_video(write_file(tmp_path / "a.mp4"), fps=fps)
-
-
-class TestImages:
-    def folder(self, tmp_path, count=12, step=0.25):
-        for number in range(count):
-            Image.fromarray(numbered_frame(number)).save(tmp_path / f"frame_{number}.png")
-        return [number * step for number in range(count)]
-
-    def test_folder_with_given_times(self, tmp_path):
-        times = self.folder(tmp_path)
-        sampled = sample_video(tmp_path, times=times)
-        # Natural order: frame_2 before frame_10.
-        assert numbers(sampled) == [0, 2, 4, 6, 8, 10] == sampled.source_frames.tolist()
-        assert sampled.times.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
-        assert sampled.info.fps == 4
-        assert sampled.info.duration == pytest.approx(3.0)
-
-    def test_folder_with_uneven_times_in_a_file(self, tmp_path):
-        self.folder(tmp_path, 4)
-        (tmp_path / "times.txt").write_text("10.0\n10.1\n11.0\n12.0\n")
-        sampled = sample_video(tmp_path, fps=1.0)
-        assert sampled.info.start_time == 10.0
-        assert sampled.info.fps == Fraction(3, 2)
-        # Half an average step is a third of a second, so the image of 0.1 s stands for 0.0 s.
-        assert sampled.times.tolist() == pytest.approx([0.1, 1.0, 2.0])
-        assert numbers(sampled) == [1, 2, 3]
-
-    @pytest.mark.parametrize(("text_rate", "digits"), [(NTSC, 6), (NTSC_FILM, 4), (Fraction(25), 2)], ids=str)
-    def test_even_times_give_the_exact_rate(self, tmp_path, text_rate, digits):
-        self.folder(tmp_path, 40)
-        times = [round(float(n / text_rate), digits) for n in range(40)]
-        assert probe(tmp_path, times=times).fps == text_rate
-
-    def test_single_image(self, tmp_path):
-        path = tmp_path / "one.jpg"
-        Image.fromarray(numbered_frame(5)).save(path, quality=95)
-        sampled = sample_video(path)
-        assert (sampled.info.fps, sampled.info.duration, sampled.info.frames) == (1, 1.0, 1)
-        assert sampled.times.tolist() == [0.0]
-        assert numbers(sampled) == [5]
-
-    @pytest.mark.parametrize(
-        ("times", "message"),
-        [
-            (None, r"needs times; give them or write times\.txt"),
-            ([0.0, 1.0], "3 images need 3 times, got 2"),
-            ([0.0, 1.0, 1.0], "increase"),
-            ([0.0, float("nan"), 1.0], "finite"),
-        ],
-    )
-    def test_bad_times(self, tmp_path, times, message):
-        self.folder(tmp_path, 3)
-        with pytest.raises(VideoError, match=message):
-            sample_video(tmp_path, times=times)
-
-    def test_images_of_two_sizes(self, tmp_path):
-        times = self.folder(tmp_path, 3, 1.0)
-        Image.fromarray(numbered_frame(2, 32, 32)).save(tmp_path / "frame_2.png")
-        with pytest.raises(VideoError, match=r"frame_2\.png: is 32x32 but the first image is 64x48"):
-            sample_video(tmp_path, times=times)
-
-    def test_times_for_a_video_file(self, tmp_path):
-        with pytest.raises(VideoError, match="only for a folder"):
-            sample_video(write_file(tmp_path / "a.mp4"), times=[0.0])
 
 
 @settings(max_examples=300, deadline=None)

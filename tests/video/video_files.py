@@ -10,6 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge_stg.types import SampledVideo
+
 STRIPES = 8
 
 
@@ -31,6 +33,11 @@ def number_in(frame: NDArray[np.uint8]) -> int:
         assert inner < 80 or inner > 176, f"stripe {bit} is neither dark nor bright: {inner}"
         value |= int(inner > 128) << bit
     return value
+
+
+def numbers(sampled: SampledVideo) -> list[int]:
+    """The numbers that the frames of a video carry."""
+    return [number_in(frame) for frame in sampled.frames]
 
 
 def write_file(

@@ -45,13 +45,10 @@ def shapes(
     ] = 4,
 ) -> None:
     """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from bridge_stg.cli.prepare import progress_bar
     from bridge_stg.data.shapes.writer import write_shapes
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("writing videos", total=videos)
         truth = write_shapes(
             out,

@@ -49,13 +49,14 @@ def ground(
 
     from bridge_stg.cli.prepare import check_writable
     from bridge_stg.errors import InputError
+    from bridge_stg.prompting.templates import check_query
     from bridge_stg.video.decode import probe
+    from bridge_stg.video.sampling import MAX_FPS
 
     for text in query:
-        if not text.strip():
-            raise InputError("the query is empty; say in a few words what to look for")
-    if box_fps is not None and not 0 < box_fps < float("inf"):
-        raise InputError(f"--box-fps must be a positive number, got {box_fps}")
+        check_query(text)
+    if box_fps is not None and not 0 < box_fps <= MAX_FPS:
+        raise InputError(f"--box-fps must be a positive number up to {MAX_FPS:.0f}, got {box_fps}")
     # What is wrong with the input or the output is said before anything slow is loaded.
     probe(video)
     if out is not None:
@@ -135,10 +136,20 @@ def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
     They take the place of an earlier run's; its ``tube.json`` goes first and the new one comes last, so that
     what lies beside a ``tube.json`` belongs to it.
     """
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        _fill(results, video, out)
+    except BaseException:
+        if made:
+            out.rmdir()  # empty: what was in it is gone with its temporary folder
+        raise
+
+
+def _fill(results: list[GroundingResult], video: Path, out: Path) -> None:
     from bridge_stg.cli.prepare import progress_bar
     from bridge_stg.visualize import write_annotated
 
-    out.mkdir(parents=True, exist_ok=True)
     names = _names(len(results))
     # Beside the final place, so that moving is renaming.
     with tempfile.TemporaryDirectory(prefix=".ground-", dir=out) as folder, progress_bar() as progress:

@@ -6,6 +6,7 @@ neither torch nor any command. To add a command, write ``cli/<name>.py`` and add
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -103,6 +104,9 @@ def _report(problem: Exception) -> int:
         message, code = "stopped", EXIT_FAILURE
     elif isinstance(problem, InputError):
         message, code = str(problem), EXIT_BAD_INPUT
+    elif isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
+        # Any look at such a path fails, wherever it is given.
+        message, code = f"{problem.filename}: this name is too long for a file; give another", EXIT_BAD_INPUT
     elif isinstance(problem, BridgeSTGError):
         message, code = str(problem), EXIT_FAILURE
     else:

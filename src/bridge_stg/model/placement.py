@@ -40,7 +40,7 @@ def hub_options(revision: str | None, token: str | bool | None) -> dict[str, Any
 def check_device(device: str) -> None:
     """Raise InputError when torch cannot put a number on ``device``."""
     try:
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as problem:
         reason = str(problem).splitlines()[0]
         raise InputError(f"device {device!r} cannot be used ({reason}); leave it out or give cpu") from problem

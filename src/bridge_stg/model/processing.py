@@ -22,7 +22,7 @@ from bridge_stg.model.frames import detector_frames, fit_frame_size, patchify
 from bridge_stg.model.small_tokenizer import DET_TOKEN
 from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_clip, text_positions
 from bridge_stg.model.token_layout import IGNORE, Branch, build_tree, collate_trees
-from bridge_stg.prompting.templates import prompt_text
+from bridge_stg.prompting.templates import check_query, prompt_text
 from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.types import SampledVideo
 
@@ -88,6 +88,8 @@ class BridgeSTGProcessor:
             kwargs: ``config`` if it is loaded already; the rest (``revision``, ``token``, ``cache_dir``, ...)
                 says where on the hub to look.
         """
+        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+            raise CheckpointError(f"{name}: has no config.json; give a checkpoint's folder")
         try:
             config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name, **kwargs)
             if not isinstance(config, BridgeSTGConfig):
@@ -95,8 +97,8 @@ class BridgeSTGProcessor:
             return cls(AutoTokenizer.from_pretrained(name, **kwargs), config)
         except CheckpointError:
             raise
-        except (OSError, ValueError) as problem:
-            line = " ".join(str(problem).split())[:300]
+        except Exception as problem:  # a damaged file can fail in any part of the libraries that read it
+            line = " ".join(f"{type(problem).__name__}: {problem}".split())[:300]
             raise CheckpointError(f"{name}: tokenizer or configuration cannot be loaded: {line}") from problem
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -118,10 +120,9 @@ class BridgeSTGProcessor:
         """The rest of the user's turn and the opening of the answer.
 
         Raises:
-            InputError: the query is empty or longer than MAX_QUERY_TOKENS.
+            InputError: the query is empty, longer than MAX_QUERY_TOKENS, or no valid text.
         """
-        if not query.strip():
-            raise InputError("the query is empty; say in a few words what to look for")
+        check_query(query)
         text = self.plain_ids(prompt_text(task, query))
         if len(text) > MAX_QUERY_TOKENS:
             raise InputError(

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.model.processing import MAX_QUERY_TOKENS
+from bridge_stg.prompting.templates import check_query
 from bridge_stg.prompting.timestamps import pair_timestamps
 
 _START, _END, _VIDEO_PAD, _IMAGE_PAD = "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|image_pad|>"
@@ -67,9 +68,8 @@ class StockChat:
         return [*self._template_ids(before), *self.plain_ids(question), *self._template_ids(after)]
 
     def check_query(self, query: str) -> None:
-        """Raise InputError when a query is empty or longer than MAX_QUERY_TOKENS."""
-        if not query.strip():
-            raise InputError("the query is empty; say in a few words what to look for")
+        """Raise InputError when a query is empty, no text, or longer than MAX_QUERY_TOKENS."""
+        check_query(query)
         length = len(self.plain_ids(query))
         if length > MAX_QUERY_TOKENS:
             raise InputError(

@@ -6,6 +6,7 @@ The window is always answered in seconds with one decimal (on VidSTG's test set 
 
 from __future__ import annotations
 
+from bridge_stg.errors import InputError
 from bridge_stg.types import TimeSpan
 
 STVG_PROMPT = "When and where does this happen? {query}"
@@ -36,6 +37,16 @@ WINDOW_WORDINGS_WITH_FRAMES: tuple[str, ...] = (
     "The start and end frames are: [{first}, {last}].",
 )
 LOCATED = "Here it is."
+
+
+def check_query(query: str) -> None:
+    """Raise InputError when a query says nothing or is no text that can be written down."""
+    if not query.strip():
+        raise InputError("the query is empty; say in a few words what to look for")
+    try:
+        query.encode()
+    except UnicodeEncodeError as problem:
+        raise InputError(f"the query {query!r} is not valid UTF-8 text; write it anew") from problem
 
 
 def prompt_text(task: str, query: str) -> str:

@@ -76,8 +76,19 @@ class VideoFile:
 
         Args:
             wanted: increasing frame indices.
+
+        Raises:
+            VideoError: a frame has another size than the first one.
         """
+        stored = (self.info.width, self.info.height)
+        if self.orientation.transpose:
+            stored = stored[::-1]
         for number, frame in _decode(Path(self.info.path), self.packets, wanted):
+            if (frame.width, frame.height) != stored:
+                raise VideoError(
+                    f"{self.info.path}: its frames change from {stored[0]}x{stored[1]} to "
+                    f"{frame.width}x{frame.height} at {self.times[number]:.2f} s; re-encode it at one size"
+                )
             yield number, self.orientation.apply(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
 
 
@@ -123,6 +134,7 @@ def _open_video(path: Path) -> VideoFile:
         stream = _video_stream(container, path)
         table = scan_packets(container, stream)
         header_rate, length, header_frames = stream.average_rate, header_length(stream), stream.frames
+        cut = container.format.name == "gif" and not _ends_as_gif(path)
     if len(table.stamps) == 0:
         raise VideoError(f"{path}: holds no video frames; copy or download it again")
     found_rate = frame_rate(table, header_rate)
@@ -143,7 +155,7 @@ def _open_video(path: Path) -> VideoFile:
     shown = Fraction(table.last_duration) * table.time_base if table.last_duration else 1 / rate
     duration = ticks * table.time_base + shown
     missing = length is not None and length - duration > LENGTH_SLACK_FRAMES / rate
-    if missing or table.broken:
+    if missing or table.broken or cut:
         notes.append(_loss_note(len(table.stamps), float(duration), header_frames, length))
     start = float(int(table.stamps[0]) * table.time_base)
     info = VideoInfo(str(path), width, height, rate, float(duration), len(table.stamps), start)
@@ -184,6 +196,7 @@ def _decode(path: Path, table: PacketTable, wanted: Sequence[int]) -> Iterator[t
     if not ranges:
         return
     waiting = {int(table.stamps[number]): number for number in wanted}
+    newest = -1
     with _container(path) as container:
         stream = _video_stream(container, path)
         number = -1
@@ -205,7 +218,9 @@ def _decode(path: Path, table: PacketTable, wanted: Sequence[int]) -> Iterator[t
             for frame in frames:
                 stamp = frame.pts if frame.pts is not None else frame.dts
                 found = waiting.pop(stamp, None) if stamp is not None else None
-                if found is not None:
+                # After damage a decoder may hand out an older frame than the last one: it is of no use here.
+                if found is not None and found > newest:
+                    newest = found
                     yield found, frame
             if not ranges:
                 return
@@ -221,10 +236,17 @@ def _drain(stream: VideoStream) -> list[av.VideoFrame]:
     return frames
 
 
+def _ends_as_gif(path: Path) -> bool:
+    """A GIF says nowhere how long it is, but it has a last byte; some programs fill up with zeros after it."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 4096, 0))
+        return file.read().rstrip(b"\0").endswith(b";")
+
+
 def _loss_note(frames: int, seconds: float, header_frames: int, header_seconds: Fraction | None) -> str:
     count = f"{frames} of {header_frames} frames" if header_frames > frames else f"{frames} frames"
     length = f"{seconds:.1f} s"
-    if header_seconds is not None and header_seconds > seconds:
+    if header_seconds is not None and float(header_seconds) - seconds > 0.05:  # else both read the same
         length = f"{seconds:.1f} of {float(header_seconds):.1f} s"
     return f"file is truncated: {count} ({length}) could be read"
 

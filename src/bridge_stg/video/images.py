@@ -137,13 +137,20 @@ def _read_times(path: Path) -> list[float]:
         raise VideoError(f"{file}: must hold one number of seconds per line ({problem})") from problem
 
 
+def _handy(rate: Fraction) -> Fraction:
+    """The nearest rate that a container can store: times with 16 digits make a fraction of 30."""
+    if rate < 1:
+        return 1 / (1 / rate).limit_denominator(10**6)
+    return rate.limit_denominator(10**6)
+
+
 def _rate(seconds: list[float]) -> tuple[Fraction, bool]:
     """Images per second, and whether the images are evenly spaced (within a tenth of a step)."""
     if len(seconds) == 1:
         return Fraction(1), True
     # The shortest decimal of a float is what the person wrote: 0.04 means 1/25, not the nearest binary number.
     length = Fraction(repr(seconds[-1])) - Fraction(repr(seconds[0]))
-    average = (len(seconds) - 1) / length
+    average = _handy((len(seconds) - 1) / length)
     grid = seconds[0] + np.arange(len(seconds)) / float(average)
     even = bool(np.abs(grid - seconds).max() <= 0.1 / float(average))
     if not even:

@@ -19,6 +19,8 @@ from bridge_stg.video.resize import resize_frame
 
 # Seconds that decide a tie: far below any container's unit, far above float64 noise on hours of video.
 TIE = 1e-6
+# Frames per second that may be asked for. More are in no file, and their times alone would fill the memory.
+MAX_FPS = 1000.0
 
 
 def wanted_times(start: float, end: float, fps: float) -> NDArray[np.float64]:
@@ -42,13 +44,27 @@ def choose_frames(
     Args:
         times: (N,) increasing seconds at which the source frames appear.
         wanted: (F,) increasing seconds.
-        tolerance: seconds, half a source frame.
+        tolerance: seconds, half a source frame (``frame_tolerance``).
 
     Returns:
         At most F increasing indices into ``times``.
     """
     shown = np.searchsorted(times, wanted + (tolerance - TIE), side="left") - 1
     return np.unique(np.maximum(shown, 0)).astype(np.int64)
+
+
+def frame_tolerance(times: NDArray[np.float64], fps: float, constant_rate: bool) -> float:
+    """Half a source frame in seconds, at a variable rate half the shortest one.
+
+    Half an average frame would be far too much there: in a recorded screen that stands still for seconds and
+    then moves at 30 fps, it takes a frame for shown long before it is.
+
+    >>> frame_tolerance(np.array([0.0, 0.04, 6.0]), 0.5, constant_rate=False)
+    0.02
+    """
+    if constant_rate or len(times) < 2:
+        return 0.5 / fps
+    return min(0.5 / fps, float(np.diff(times).min()) / 2)
 
 
 def sample_video(
@@ -72,10 +88,12 @@ def sample_video(
 
     Raises:
         VideoError: the source cannot be read.
-        InputError: a rate that is not positive, or a window outside the video.
+        InputError: a rate that is not positive or over MAX_FPS, or a window outside the video.
     """
-    if not (np.isfinite(fps) and fps > 0):
-        raise InputError(f"the sampling rate must be a positive number of frames per second, got {fps}")
+    if not 0 < fps <= MAX_FPS:
+        raise InputError(
+            f"the sampling rate must be a positive number of frames per second up to {MAX_FPS:.0f}, got {fps}"
+        )
     video = open_source(source, times)
     info = video.info
     start, end = (0.0, info.duration) if span is None else (max(span.start, 0.0), min(span.end, info.duration))
@@ -84,7 +102,8 @@ def sample_video(
         raise InputError(
             f"{source}: window {asked} s lies outside the video, which lasts {info.duration:.2f} s"
         )
-    chosen = choose_frames(video.times, wanted_times(start, end, fps), float(1 / info.fps) / 2)
+    tolerance = frame_tolerance(video.times, float(info.fps), video.constant_rate)
+    chosen = choose_frames(video.times, wanted_times(start, end, fps), tolerance)
     width, height = (info.width, info.height) if frame_size is None else frame_size(info.width, info.height)
     # One block for all frames: stacking a list at the end would need the memory twice.
     frames = np.empty((len(chosen), height, width, 3), dtype=np.uint8)

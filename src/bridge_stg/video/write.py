@@ -17,6 +17,8 @@ from bridge_stg.errors import InputError
 
 # Ticks per second at least: fine enough to keep variable frame times within 12 microseconds.
 MIN_TIMESCALE = 90_000
+# What an mp4 has room for: ticks per second, and ticks that one frame is shown for.
+MAX_TICKS = 2**31 - 1
 
 
 class VideoWriter:
@@ -45,7 +47,10 @@ class VideoWriter:
             raise InputError(f"{self.path}: the annotated video is an mp4; give a name that ends in .mp4")
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.mp4")
         # A whole number of ticks per frame keeps rates such as 24000/1001 exact.
-        multiple = -(-MIN_TIMESCALE // self.fps.numerator)
+        finest = MAX_TICKS // max(self.fps.numerator, self.fps.denominator)
+        if not finest:
+            raise InputError(f"{self.path}: an mp4 cannot have {self.fps} frames per second; give another rate")
+        multiple = min(-(-MIN_TIMESCALE // self.fps.numerator), finest)
         self._timescale = self.fps.numerator * multiple
         self._frame_ticks = self.fps.denominator * multiple
         self._last = -1
