@@ -2,6 +2,9 @@
 
 >>> from bridge_stg import VideoGrounder                                              # doctest: +SKIP
 >>> VideoGrounder.from_pretrained("shapes").ground("clip.mp4", "the red circle")      # doctest: +SKIP
+
+The Auto classes of transformers know Bridge-STG once a model class is imported from here; importing the package
+alone loads neither transformers nor torch.
 """
 
 from __future__ import annotations

@@ -171,6 +171,9 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         sample_fps: frames per second that the model reads (section 4.1: 2).
         max_tokens_per_frame: budget of visual tokens for one frame.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
+
+    Unknown fields are refused here and in ``spatial``; in ``mllm`` transformers keeps them, as published Qwen3-VL
+    configurations carry some.
     """
 
     model_type = "bridge_stg"
