@@ -69,8 +69,9 @@ def test_every_equation_and_table_of_the_paper_has_a_row() -> None:
     rows = {part.split("\n")[0]: re.findall(r"^\| ([^|]+?) \|", part, flags=re.MULTILINE) for part in parts}
     assert [row for row in rows["Equations"] if row.isdigit()] == [str(number) for number in range(1, 13)]
     assert {int(row.split(",")[0]) for row in rows["Tables"] if row[0].isdigit()} == set(range(1, 17))
-    paragraphs = "A.1 A.2 A.3 B.1 B.2 B.3 B.4 B.5 C.1 C.2 C.3 C.4 D.1 D.2 D.3 D.4 D.5 D.6 E.1 G.1 G.2".split()
-    assert {*paragraphs, "F", "H", "I"} - set(rows["Appendix"]) == set()
+    last = {"A": 3, "B": 5, "C": 4, "D": 6, "E": 1, "G": 2}
+    paragraphs = {f"{letter}.{number + 1}" for letter, count in last.items() for number in range(count)}
+    assert paragraphs | {"F", "H", "I"} <= set(rows["Appendix"])
 
 
 def test_the_search_sees_what_it_should() -> None:

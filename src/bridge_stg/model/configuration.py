@@ -172,8 +172,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         max_tokens_per_frame: budget of visual tokens for one frame.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
 
-    Unknown fields are refused here and in ``spatial``; in ``mllm`` transformers keeps them, as published Qwen3-VL
-    configurations carry some.
+    Unknown fields are refused here and in ``spatial``; in ``mllm`` transformers keeps them, since published
+    Qwen3-VL configurations carry some.
     """
 
     model_type = "bridge_stg"
