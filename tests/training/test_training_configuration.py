@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.training.configuration import (
+    ClipMix,
     DataConfig,
     Lesson,
     RecordsConfig,
@@ -98,6 +99,8 @@ def test_every_problem_is_listed_at_once() -> None:
         ("data.image_share=1.5", "data.image_share"),
         ("data.workers=-1", "data.workers"),
         ("data.min_duration=13", "min_duration 13.0 is above"),
+        ("data.seed=-1", "data.seed"),
+        ("data.seed=5000000000", "data.seed"),
         ("save_minutes=0", "save_minutes"),
         ("stage=bridges", "stage"),
         ("=3", "unknown key"),
@@ -106,6 +109,17 @@ def test_every_problem_is_listed_at_once() -> None:
 def test_a_bad_value_is_an_input_error(setting: str, word: str) -> None:
     with pytest.raises(InputError, match=word):
         override(recipe("shapes"), [setting])
+
+
+def test_a_run_that_would_learn_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="num_positive and num_negative are both 0"):
+        override(recipe("shapes"), ["data.num_positive=0", "data.num_negative=0"])
+    assert override(recipe("shapes"), ["data.num_positive=0"]).data.num_negative == 1
+    for mix, never in (("mix", "data.image_share=1"), ("image_mix", "data.image_share=0")):
+        shares = [f"data.{mix}.{name}=0" for name in ClipMix.model_fields]
+        with pytest.raises(InputError, match=rf"data\.{mix} asks nothing"):
+            override(recipe("shapes"), shares)
+        assert override(recipe("shapes"), [*shares, never]).data.silent == []
 
 
 def test_weights_are_those_of_the_objective() -> None:

@@ -247,8 +247,11 @@ def test_killed_while_saving(tmp_path: Path, found: dict[str, int], step: int) -
 
 @pytest.mark.parametrize(("keep", "left"), [(1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (9, [1, 2, 3, 4])])
 def test_so_many_states_are_kept(tmp_path: Path, keep: int, left: list[int]) -> None:
+    mine = tmp_path / "state-backup"
+    mine.mkdir()
     for step in (1, 2, 3, 4):
         save_state(States(), tmp_path, Position(step, skipped=1, origin="x"), keep)  # type: ignore[arg-type]
+    mine.rmdir()  # still there: nobody's state to drop
     kept = {folder.name: json.loads((folder / "step.json").read_text()) for folder in tmp_path.iterdir()}
     assert sorted(place["step"] for place in kept.values()) == left
     assert kept["state"] == {"step": 4, "skipped": 1, "origin": "x"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def test_the_best_is_kept_and_the_run_is_the_same(
     assert [(line["step"], line["m_vIoU"]) for line in events] == [(2, 10.0), (4, 30.0), (5, 20.0)]
     assert [line for line in lines if "event" not in line] == curve(plain)
     best = json.loads((tmp_path / "best" / "best.json").read_text())
-    assert best == {"step": 4, "m_tIoU": 1.0, "m_vIoU": 30.0}
+    asked = {"data": str(shapes_data), "videos": 3}
+    assert best == {"step": 4, "m_tIoU": 1.0, "m_vIoU": 30.0, "validation": asked}
     stored = load_file(tmp_path / "best" / "bridge.safetensors")
     assert stored
     assert all(
@@ -78,6 +80,46 @@ def test_the_best_is_kept_and_the_run_is_the_same(
     )
     last = load_file(tmp_path / "checkpoint" / "bridge.safetensors")
     assert any(not torch.equal(value, last[name]) for name, value in stored.items())
+
+
+def _best(out: Path) -> dict[str, Any]:
+    return json.loads((out / "best" / "best.json").read_text())
+
+
+def test_a_best_of_other_videos_does_not_count(
+    small_checkpoint: Path, shapes_data: Path, tmp_path: Path
+) -> None:
+    """The run goes on with fewer videos: its scores compete among themselves."""
+
+    def go_on(steps: int, videos: int, scores: list[float]) -> dict[str, Any]:
+        words = [*LORA, "validation.every_steps=1", f"validation.data={shapes_data}"]
+        config = bridge(small_checkpoint, steps, *words, f"validation.videos={videos}")
+        train(config, tmp_path, quiet, judge=Scripted(scores))
+        return _best(tmp_path)
+
+    assert go_on(1, 3, [50.0])["m_vIoU"] == 50.0
+    assert go_on(2, 3, [40.0])["m_vIoU"] == 50.0
+    assert go_on(4, 2, [10.0, 5.0]) == {
+        "step": 3, "m_tIoU": 1.0, "m_vIoU": 10.0, "validation": {"data": str(shapes_data), "videos": 2}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_best_that_was_being_written_when_the_run_died(
+    complete: bool, small_checkpoint: Path, shapes_data: Path, tmp_path: Path
+) -> None:
+    words = [*LORA, "validation.every_steps=1", f"validation.data={shapes_data}", "validation.videos=3"]
+    train(bridge(small_checkpoint, 1, *words), tmp_path, quiet, judge=Scripted([50.0]))
+    fresh = tmp_path / "best.new"
+    shutil.copytree(tmp_path / "best", fresh)
+    if complete:
+        (fresh / "best.json").write_text(json.dumps({**_best(tmp_path), "m_vIoU": 60.0}))
+    else:
+        (fresh / "best.json").rename(fresh / "best.tmp")
+        (fresh / "best.tmp").write_text('{"step": 1, "m_')
+    train(bridge(small_checkpoint, 2, *words), tmp_path, quiet, judge=Scripted([55.0]))
+    assert _best(tmp_path)["m_vIoU"] == (60.0 if complete else 55.0)
+    assert sorted(path.name for path in tmp_path.glob("best*")) == ["best"]
 
 
 def test_validation_needs_a_judge_and_a_stage_that_grounds(small_checkpoint: Path, tmp_path: Path) -> None:
@@ -140,7 +182,7 @@ def test_generated_videos_are_made_once(small_checkpoint: Path, tmp_path: Path) 
         "validation.seed=3",
     )
     train(config, tmp_path, quiet, judge=Judge)
-    truth = tmp_path / "validation" / "truth.jsonl"
+    truth = tmp_path / "validation" / "1-videos-seed-3" / "truth.jsonl"
     written = truth.stat().st_mtime_ns
     assert {record.split for record in read_truth(truth)} == {"test"}
     (line,) = [line for line in curve(tmp_path) if line.get("event") == "validation"]

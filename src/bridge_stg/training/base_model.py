@@ -90,7 +90,8 @@ def base_folder(base: str | None) -> str:
     if base is None or not folder.is_dir():
         raise InputError(
             f"base {base!r} is not a folder; it is what the recipe of the stage before writes "
-            "(runs/<recipe>/checkpoint), or for tuning a hub id of a Qwen3-VL such as Qwen/Qwen3-VL-2B-Instruct"
+            "(runs/<recipe>/checkpoint); for tuning also --set base=shapes, which is shipped, "
+            "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
         )
     if (folder / "checkpoint" / "config.json").is_file():
         raise InputError(f"base {base!r} is the folder of a run; give {folder / 'checkpoint'}")

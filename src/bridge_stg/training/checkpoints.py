@@ -20,6 +20,8 @@ from bridge_stg.training.configuration import TrainConfig
 MOVING = "model.safetensors"
 # Settings that decide which weights there are.
 FIXED = ("stage", "tune")
+# States that were kept, by their step; a folder that somebody called otherwise is theirs.
+KEPT = "state-" + "[0-9]" * 8
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def save_state(accelerator: Accelerator, out: Path, position: Position, keep: in
         (fresh / "step.tmp").write_text(json.dumps(asdict(position)), encoding="utf-8")
         os.replace(fresh / "step.tmp", fresh / "step.json")
         _settle(out)
-        for old in sorted(out.glob("state-*"))[: -(keep - 1) or None]:
+        for old in sorted(out.glob(KEPT))[: -(keep - 1) or None]:
             _remove(old)
     accelerator.wait_for_everyone()
 

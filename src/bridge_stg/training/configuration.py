@@ -133,7 +133,7 @@ class DataConfig(_Strict):
     workers count; without, they are generated clips.
     """
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**31)
     records: RecordsConfig | None = None
     clips_per_step: int = Field(default=16, ge=1)
     images_per_step: int = Field(default=48, ge=1)
@@ -154,6 +154,22 @@ class DataConfig(_Strict):
         shortest = min(lesson.max_duration for lesson in self.curriculum)
         if self.min_duration > shortest:
             raise ValueError(f"min_duration {self.min_duration} is above a lesson's max_duration {shortest}")
+        return self
+
+    @property
+    def silent(self) -> list[str]:
+        """What is wrong with the mixes of generated steps: one that is needed and asks nothing."""
+        steps = (("mix", self.mix, self.image_share < 1), ("image_mix", self.image_mix, self.image_share > 0))
+        return [
+            f"data.{name} asks nothing; give one of its shares a number above 0"
+            for name, mix, used in steps
+            if used and not any(mix.model_dump().values())
+        ]
+
+    @model_validator(mode="after")
+    def _located_sentences_have_frames(self) -> DataConfig:
+        if not self.num_positive + self.num_negative:
+            raise ValueError("num_positive and num_negative are both 0; a located sentence needs a frame")
         return self
 
 
@@ -277,6 +293,8 @@ class TrainConfig(_Strict):
             wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
         if self.detector is not None and self.spatial is not None:
             wrong.append("the spatial decoder gets its shape from the detector; give detector or spatial")
+        if self.stage in ("pretrain", "bridge") and self.data.records is None:
+            wrong += self.data.silent
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

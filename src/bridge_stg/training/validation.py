@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -71,7 +72,12 @@ class Validation:
             )
         if accelerator.is_main_process:
             self._recover()
-        folder = Path(self.settings.data) if self.settings.data else out / "validation"
+        if self.settings.data is not None:
+            folder = Path(self.settings.data).absolute()
+        else:
+            folder = out / "validation" / f"{self.settings.videos}-videos-seed-{self.settings.seed}"
+        # Scores on other videos say nothing about which checkpoint is better.
+        self.questions = {"data": str(folder), "videos": self.settings.videos}
         if accelerator.is_main_process and self.settings.data is None and not folder.exists():
             write_shapes(
                 folder,
@@ -127,11 +133,12 @@ class Validation:
         return scores
 
     def best(self) -> float:
-        """The score of ``out/best``, below every score without one."""
+        """The score of ``out/best`` on the same questions, below every score without one."""
         path = self.best_folder / "best.json"
         if not path.is_file():
             return -1.0
-        return float(json.loads(path.read_text(encoding="utf-8"))[BEST_BY])
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return float(kept[BEST_BY]) if kept.get("validation") == self.questions else -1.0
 
     def _keep(self, scores: dict[str, float], step: int, export: Callable[[Path], None]) -> None:
         fresh = self.best_folder.with_name("best.new")
@@ -140,8 +147,10 @@ class Validation:
         self.accelerator.wait_for_everyone()
         export(fresh)
         if self.accelerator.is_main_process:
-            line = json.dumps({"step": step, **scores}, indent=2)
-            (fresh / "best.json").write_text(line + "\n", encoding="utf-8")
+            line = json.dumps({"step": step, **scores, "validation": self.questions}, indent=2)
+            # Its name says that the folder is complete, so it appears whole or not at all.
+            (fresh / "best.tmp").write_text(line + "\n", encoding="utf-8")
+            os.replace(fresh / "best.tmp", fresh / "best.json")
             replace_folder(fresh, self.best_folder)
         self.accelerator.wait_for_everyone()
 
