@@ -16,14 +16,16 @@ from process_script import break_clip
 from small_runs import TINY, curve, quiet
 from torch import nn
 
+from bridge_stg.data.records import read_truth, write_truth
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.training.configuration import TrainConfig, override
+from bridge_stg.training.configuration import TrainConfig, override, resolve
 from bridge_stg.training.loop import Worker, train
 from bridge_stg.training.optimization import enable_checkpointing
 from bridge_stg.training.progress import RunLog, TokenGroups
 from bridge_stg.training.recipes import recipe
+from bridge_stg.training.record_source import open_records, token_budget
 from bridge_stg.training.shapes_clips import step_settings
 from bridge_stg.training.stages import build_model, underlying
 from bridge_stg.training.step_data import GeneratedClips, StepData, count
@@ -172,32 +174,54 @@ def test_a_step_needs_a_clip_for_every_part(small_checkpoint: Path, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
-@pytest.fixture(scope="module")
-def two(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """The folder of a run in two real processes, which talk by gloo; its output; the broken clip."""
-    folder = tmp_path_factory.mktemp("two")
-    config = split(small_checkpoint)
+def in_two_processes(config: TrainConfig, folder: Path, broken: int = -1, clip: str = "") -> str:
+    """Train in two real processes, which talk by gloo, into folder/run; what they said."""
     (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
-    _, processor, _ = build_model(config)
-    # The second clip of a step is the other process's.
-    clip = GeneratedClips(config, processor).names(BROKEN, slice(None))[1]
     script = str(Path(__file__).with_name("process_script.py"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
-    command += [str(folder / "config.json"), str(folder / "run"), str(BROKEN), clip]
+    command += [str(folder / "config.json"), str(folder / "run"), str(broken), clip]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "run", done.stdout, clip
+    return done.stdout
+
+
+def same_curves(one: Path, other: Path) -> int:
+    """Assert that two logs agree, and return how many lines they have.
+
+    Losses, accuracies and gradient norms agree to 1 in 1000, those of the first step to 1 in 10,000.
+    Later steps differ by more than rounding, because Adam divides by the size of the gradient: where that is
+    tiny, its rounding decides which way a weight goes.
+    """
+    ours, theirs = curve(one), curve(other)
+    assert len(ours) == len(theirs)
+    for number, (mine, line) in enumerate(zip(ours, theirs, strict=True)):
+        assert mine.keys() == line.keys()
+        tolerance = 1e-4 if number == 0 else 1e-3
+        for name, value in mine.items():
+            if drawn(name):
+                continue
+            if not isinstance(value, float):
+                assert value == line[name] or name == "samples"
+            else:
+                assert line[name] == pytest.approx(value, rel=tolerance, abs=2e-5), (number, name)
+    return len(ours)
+
+
+@pytest.fixture(scope="module")
+def two(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """The folder of a run in two real processes; its output; the broken clip."""
+    folder = tmp_path_factory.mktemp("two")
+    config = split(small_checkpoint)
+    _, processor, _ = build_model(config)
+    # The second clip of a step is the other process's.
+    clip = GeneratedClips(config, processor).names(BROKEN, slice(None))[1]
+    return folder / "run", in_two_processes(config, folder, BROKEN, clip), clip
 
 
 def test_two_processes_are_one(
     two: tuple[Path, str, str], small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Losses, accuracies and gradient norms agree to 1 in 1000, those of the first step to 1 in 10,000.
-
-    Later steps differ by more than rounding, because Adam divides by the size of the gradient: where that is
-    tiny, its rounding decides which way a weight goes.
-    """
     out, said, clip = two
     config = split(small_checkpoint)
     kinds = {step_settings(config.data, step, STEPS)[0] for step in range(STEPS)}
@@ -206,21 +230,40 @@ def test_two_processes_are_one(
     break_clip(BROKEN, clip)
     heard: list[str] = []
     train(config, tmp_path / "one", heard.append)
-    ours, theirs = curve(tmp_path / "one"), curve(out)
-    assert len(ours) == len(theirs) == STEPS + 1  # and the line of the skipped step
-    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        assert mine.keys() == other.keys()
-        tolerance = 1e-4 if number == 0 else 1e-3
-        for name, value in mine.items():
-            if drawn(name):
-                continue
-            if not isinstance(value, float):
-                assert value == other[name] or name == "samples"
-            else:
-                assert other[name] == pytest.approx(value, rel=tolerance, abs=2e-5), (number, name)
+    assert same_curves(tmp_path / "one", out) == STEPS + 1  # and the line of the skipped step
     # Only the main process speaks.
     assert said.count("frozen: ") == 1
     assert said.count(f"step={STEPS} ") == 1
+
+
+def test_one_process_locates_and_the_other_does_not(
+    small_checkpoint: Path, shapes_data: Path, tmp_path: Path
+) -> None:
+    """Annotated videos, of one only what is located and of the other only what is answered."""
+    truth = read_truth(shapes_data / "truth.jsonl")
+    videos = sorted({record.video for record in truth})
+    kept = [
+        record for record in truth if (record.video, record.task) in ((videos[0], "stvg"), (videos[1], "vqa"))
+    ]
+    write_truth(tmp_path / "truth.jsonl", kept)
+    settings = [*TINY, f"base={small_checkpoint}", "tune=lora", "optim.steps=3", *WITHOUT_NOISE]
+    records = {
+        "root": str(tmp_path),
+        "sources": [{"name": "mixed", "path": "truth.jsonl", "videos": str(shapes_data)}],
+        "clips_per_step": 2,
+        "clips_alike": 2,
+    }
+    values = recipe("shapes").model_dump(mode="json")
+    values["data"] |= {"records": records, "num_positive": 2, "num_negative": 1}
+    config = resolve(values, settings, "test")
+    found = open_records(config.data, token_budget(build_model(config)[1]))
+    for step in range(3):
+        tasks = [{record.task for record in found.asked(clip)} for clip in found.mixture.step(step)]
+        assert sorted(tasks, key=str) == [{"stvg"}, {"vqa"}]
+    train(config, tmp_path / "one", quiet)
+    in_two_processes(config, tmp_path)
+    assert same_curves(tmp_path / "one", tmp_path / "run") == 3
+    assert all(line["video/box"] > 0 for line in curve(tmp_path / "run"))
 
 
 def test_a_broken_step_is_skipped_by_all_and_named(two: tuple[Path, str, str]) -> None:
