@@ -90,9 +90,13 @@ def test_stopped_and_resumed_pretraining_is_the_same_run(base: Path, tmp_path: P
 
 @pytest.mark.parametrize("saving", [False, True])
 def test_a_killed_tuning_run_is_the_same_run(base: Path, tuned: Path, tmp_path: Path, saving: bool) -> None:
-    """SIGKILL, wherever it hits, or in the middle of saving; the noise of tuning has to go on where it was."""
-    out = tmp_path / "run"
-    words = [f"--set={setting}" for setting in (*TINY, f"base={base / 'checkpoint'}", "optim.steps=5")]
+    """SIGKILL, wherever it hits, or in the middle of saving; the noise of tuning has to go on where it was.
+
+    The latter with a loader process, which is ahead of the step that is saved; `tuned` had none.
+    """
+    out, loader = tmp_path / "run", f"data.workers={int(saving)}"
+    settings = (*TINY, f"base={base / 'checkpoint'}", "optim.steps=5", loader)
+    words = [f"--set={setting}" for setting in settings]
     command = [Path(sys.executable).with_name("bridge-stg"), "train", "shapes", "--out", out, *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
     log, fresh = out / "log.jsonl", out / "state.new"
@@ -123,7 +127,7 @@ def test_a_killed_tuning_run_is_the_same_run(base: Path, tuned: Path, tmp_path: 
     assert not (out / "checkpoint").exists()
     assert not saving or (fresh / "model.safetensors").exists()
     heard: list[str] = []
-    train(bridge(base / "checkpoint", 5), out, heard.append)
+    train(bridge(base / "checkpoint", 5, loader), out, heard.append)
     assert [line for line in heard if line.startswith("going on from step ")]
     assert not [line for line in heard if line.startswith("changed")]
     assert curve(out) == curve(tuned)
