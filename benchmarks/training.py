@@ -58,8 +58,8 @@ def make(arguments: argparse.Namespace, device: str) -> tuple[Any, Any, Any]:
     from bridge_stg.model.presets import qwen3_vl_config
     from bridge_stg.model.processing import BridgeSTGProcessor
     from bridge_stg.model.small_tokenizer import DET_TOKEN
-    from bridge_stg.training.configuration import override
     from bridge_stg.training.recipes import recipe
+    from bridge_stg.training.settings import override
     from bridge_stg.training.small_model import small_config, small_tokenizer
 
     # The published tokenizer is not part of this package. Ours has other ids for its special tokens; the

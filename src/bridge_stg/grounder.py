@@ -14,6 +14,7 @@ from torch import Tensor
 from bridge_stg.data.records import Task
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.spans import sampled_in_span
+from bridge_stg.model.adapter_files import ABOUT
 from bridge_stg.model.answering import MAX_ANSWER_TOKENS, answer, bridge_answers, read_clip
 from bridge_stg.model.cost import ClipCost, StageClock
 from bridge_stg.model.locating import locate_frames
@@ -21,6 +22,7 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.placement import hub_options, prepare_device
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
+from bridge_stg.prompting.templates import check_queries
 from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
 from bridge_stg.video.images import is_still_image
 from bridge_stg.video.sampling import sample_video
@@ -39,7 +41,8 @@ def checkpoint_folder(name: str) -> str:
     A shipped name always means the shipped checkpoint; a folder that happens to be called so is ``./shapes``.
 
     Raises:
-        CheckpointError: the shipped checkpoint is not installed, or a path leads nowhere.
+        CheckpointError: the shipped checkpoint is not installed, a path leads nowhere, or to something else
+            that training writes.
     """
     if name in SHIPPED:
         folder = resources.files("bridge_stg") / "checkpoints" / name
@@ -50,6 +53,13 @@ def checkpoint_folder(name: str) -> str:
         return str(folder)
     path = Path(name).expanduser()
     if path.is_dir():
+        if (path / "checkpoint" / "config.json").is_file():
+            raise CheckpointError(f"{name}: is the folder of a run; give {path / 'checkpoint'}")
+        if (path / ABOUT).is_file():
+            raise CheckpointError(
+                f"{name}: holds what LoRA tuning learned, without its base; merge both first: "
+                f"bridge-stg merge {name} --out FOLDER"
+            )
         return str(path)
     if path.exists():
         raise CheckpointError(f"{name}: is a file; give the checkpoint's folder")
@@ -130,8 +140,7 @@ class VideoGrounder:
             VideoError: a video that cannot be read.
         """
         single = isinstance(query, str)
-        queries = [query] if isinstance(query, str) else list(query)
-        results = self.ground_many(video, queries, **options)
+        results = self.ground_many(video, [query] if isinstance(query, str) else query, **options)
         return results[0] if single else results
 
     @torch.inference_mode()
@@ -159,8 +168,7 @@ class VideoGrounder:
                 of the results are on the clock of the file all the same.
             on_cost: called with what the clip took.
         """
-        if not queries:
-            raise InputError("no query given; say in a few words what to look for")
+        check_queries(queries)
         still = is_still_image(Path(video))
         if task is None:
             task = "rec" if still else "stvg"
@@ -277,14 +285,15 @@ class VideoGrounder:
         """
         located = {index: span for index, span in enumerate(spans) if span is not None}
         if box_fps is None:
-            wanted = {index: sampled_in_span(sampled.times, span) for index, span in located.items()}
+            shown = 1 / sampled.info.fps
+            wanted = {index: sampled_in_span(sampled.times, span, shown) for index, span in located.items()}
             tubes = locate_frames(self.model, self.processor, sampled, wanted, bridge)
         else:
             tubes = {}
             for index, span in located.items():
                 dense = self.sample(video, fps=box_fps, span=span, times=times)
                 # The frame on screen when the window opens may have appeared before it.
-                frames = {index: sampled_in_span(dense.times, span)}
+                frames = {index: sampled_in_span(dense.times, span, 1 / dense.info.fps)}
                 tubes |= locate_frames(self.model, self.processor, dense, frames, bridge)
         return [tubes.get(index) for index in range(len(spans))]
 

@@ -55,16 +55,20 @@ def draw_frame(
         (H, W, 3) uint8. Text is left out where the frame is too low for it (under 5 lines of text).
     """
     canvas = np.ascontiguousarray(frame).copy()
-    font = _font_size(*canvas.shape[:2])
-    if box is not None:
-        _draw_box(canvas, box, score, font)
     height, width = canvas.shape[:2]
-    if height >= 5 * font:
-        header = canvas[: _header_height(query, width, font)]
-        _darken(header)
-        _draw_header(header, query, font)
-    footer = canvas[-min(round(1.6 * font), max(height // 4, 2)) :]
+    font = _font_size(height, width)
+    text = height >= 5 * font
+    top = _header_height(query, width, font) if text else 0
+    bottom = height - min(round(1.6 * font), max(height // 4, 2))
+    if box is not None:
+        _draw_box(canvas, box)
+    header, footer = canvas[:top], canvas[bottom:]
+    _darken(header)
     _darken(footer)
+    if text:
+        _draw_header(header, query, font)
+    if text and box is not None and score is not None:
+        _draw_score(canvas[top:bottom], score, box[0], box[1] - top, font)
     _draw_time_bar(footer, window, (time,), duration, font)
     return canvas
 
@@ -99,7 +103,8 @@ def write_annotated(
     boxes = _boxes_by_frame(result, video.times)
     shown_until = np.append(video.times[1:], max(info.duration, float(video.times[-1]) + 1e-3))
     written = 0
-    with VideoWriter(out, info.width, info.height, info.fps) as writer:
+    longest = 0.0 if video.constant_rate else float((shown_until - video.times).max())
+    with VideoWriter(out, info.width, info.height, info.fps, longest) as writer:
         for number, pixels in video.read(range(len(video.times))):
             time = float(video.times[number])
             box, score = boxes.get(number, (None, None))
@@ -138,7 +143,10 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
         tile = resize_frame(sampled.frames[pick], tile_width, tile_height).copy()
         if pick in boxes:
             box, score = boxes[pick]
-            _draw_box(tile, box * to_tile, score, font - 4)
+            left, top, *_ = corners = box * to_tile
+            _draw_box(tile, corners)
+            if tile_height >= 5 * (font - 4):
+                _draw_score(tile, score, left, top, font - 4)
         label = _text(f"{sampled.times[pick]:.1f} s", font - 4, WHITE)
         if tile_height >= 3 * font:
             _darken(tile[-label.shape[0] - 6 :, : label.shape[1] + 8])
@@ -160,7 +168,7 @@ def _boxes_by_frame(
     tube, window = result.tube, result.window
     if tube is None or window is None or len(tube) == 0:
         return {}
-    inside = sampled_in_span(times, window)
+    inside = sampled_in_span(times, window, 1 / result.info.fps)
     boxes = boxes_at(tube.times, tube.boxes, times[inside])
     scores = np.interp(times[inside], tube.times, tube.scores)
     return {int(n): (box, float(score)) for n, box, score in zip(inside, boxes, scores, strict=True)}
@@ -170,9 +178,7 @@ def _font_size(height: int, width: int) -> int:
     return int(np.clip(round(0.036 * min(height, width)), 12, 96))
 
 
-def _draw_box(
-    canvas: NDArray[np.uint8], box: Sequence[float] | NDArray[np.float64], score: float | None, font: int
-) -> None:
+def _draw_box(canvas: NDArray[np.uint8], box: Sequence[float] | NDArray[np.float64]) -> None:
     height, width = canvas.shape[:2]
     corners = np.clip(np.asarray(box, dtype=np.float64), 0, [width - 1, height - 1] * 2)
     with warnings.catch_warnings():
@@ -180,15 +186,23 @@ def _draw_box(
         warnings.filterwarnings("ignore", message="OpenCV")
         import supervision as sv
     box_here = sv.Detections(xyxy=corners[None], class_id=np.array([0]))
-    thickness = max(2, round(min(height, width) / 200)) if min(height, width) >= 48 else 1
+    thickness = _thickness(height, width)
     # The library writes colours as BGR; our frames are RGB.
     sv.BoxAnnotator(color=sv.Color(*reversed(ACCENT)), thickness=thickness).annotate(canvas, box_here)
-    if score is None or height < 5 * font:
-        return
+
+
+def _thickness(height: int, width: int) -> int:
+    return max(2, round(min(height, width) / 200)) if min(height, width) >= 48 else 1
+
+
+def _draw_score(picture: NDArray[np.uint8], score: float, left: float, top: float, font: int) -> None:
+    """On top of a box's corner, or below it where there is no room; always inside of the picture."""
     # The library's own labels take half a second per frame without OpenCV, so the score is a cached tile.
     label = _text(f"{score:.2f}", font, BLACK, ACCENT)
-    x, y = round(corners[0]) - thickness // 2, round(corners[1]) - label.shape[0]
-    _paste(canvas, label, min(x, width - label.shape[1]), y if y >= 0 else round(corners[1]))
+    height, width = picture.shape[:2]
+    x, y = round(left), round(top) - label.shape[0]
+    last_x, last_y = width - label.shape[1], height - label.shape[0]
+    _paste(picture, label, max(min(x, last_x), 0), max(min(y if y >= 0 else round(top), last_y), 0))
 
 
 def _header_height(query: str, width: int, font: int) -> int:

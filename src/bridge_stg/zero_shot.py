@@ -26,6 +26,7 @@ from bridge_stg.model.placement import hub_options, prepare_device
 from bridge_stg.model.stock_chat import StockChat
 from bridge_stg.model.stock_model import WHAT_TO_GIVE, load_stock_model
 from bridge_stg.model.vision_attention import batch_equal_pairs
+from bridge_stg.prompting.templates import check_queries
 from bridge_stg.prompting.zero_shot import (
     ZeroShotAnswer,
     parse_image_answer,
@@ -35,7 +36,7 @@ from bridge_stg.prompting.zero_shot import (
 from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
 from bridge_stg.video.decode import open_source
 from bridge_stg.video.images import is_still_image
-from bridge_stg.video.sampling import choose_frames, sample_video, wanted_times
+from bridge_stg.video.sampling import frames_to_sample, sample_video
 
 # A window, 24 boxes of about 36 tokens each (every digit is one), and some words around them.
 MAX_ANSWER_TOKENS = 1024
@@ -154,8 +155,7 @@ class ZeroShotGrounder:
             VideoError: a video that cannot be read.
         """
         single = isinstance(query, str)
-        queries = [query] if isinstance(query, str) else list(query)
-        results = self.ground_many(video, queries, **options)
+        results = self.ground_many(video, [query] if isinstance(query, str) else query, **options)
         return results[0] if single else results
 
     @torch.inference_mode()
@@ -171,8 +171,7 @@ class ZeroShotGrounder:
         timing: bool = False,
     ) -> list[GroundingResult]:
         """``ground`` for a list of sentences, with its options by name."""
-        if not queries:
-            raise InputError("no query given; say in a few words what to look for")
+        check_queries(queries)
         if box_fps is not None and not (np.isfinite(box_fps) and box_fps > 0):
             raise InputError(f"box_fps must be a positive number of boxes per second, got {box_fps}")
         for text in queries:
@@ -302,8 +301,7 @@ def _dense_frames(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Times and source indices of the frames at ``fps``, as sampling would choose them; nothing is decoded."""
     source = open_source(video, None if times is None else list(times))
-    wanted = wanted_times(0.0, source.info.duration, fps)
-    frames = choose_frames(source.times, wanted, float(1 / source.info.fps) / 2)
+    frames = frames_to_sample(source, fps)
     return source.times[frames], frames
 
 
@@ -317,7 +315,7 @@ def _tube(
     if span is None or not len(read.boxes):
         return None
     times, frames = (sampled.times, sampled.source_frames) if moments is None else moments
-    inside = sampled_in_span(times, span)
+    inside = sampled_in_span(times, span, 1 / sampled.info.fps)
     scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
     return Tube(
         times=times[inside],

@@ -457,7 +457,9 @@ def test_predict_inside_the_true_window(benchmark: Path, taught_checkpoint: Path
 
 def test_predict_refuses(benchmark: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.jsonl"
-    refused(run("predict", "--data", tmp_path, "--out", out), "no truth.jsonl")
+    refused(run("predict", "--data", tmp_path, "--out", out), "no truth.jsonl; write one with: bridge-stg data")
+    refused(run("predict", "--data", benchmark / "truth.jsonl", "--out", out), "is a file; give the folder")
+    refused(run("predict", "--data", benchmark, "--out", out, "--box-fps", 5000), "up to 1000, got 5000")
     refused(run("predict", "--data", benchmark, "--out", out, "--benchmark", "vidstgg"), "mean vidstg?")
     refused(run("predict", "--data", benchmark, "--out", tmp_path), "is a folder")
     refused(run("predict", "--data", benchmark, "--out", out, "--limit", 0), "--limit")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import av
+import pytest
 from click.testing import Result
 from conftest import ZERO_SHOT_ANSWERS
 from typer.testing import CliRunner
@@ -85,7 +86,11 @@ def test_the_table_and_its_notes(taught_qwen3_vl: Path, clip: Path) -> None:
 
 
 def test_a_checkpoint_for_the_other_method(
-    tiny_qwen3_vl: Path, small_checkpoint: Path, clip: Path, tmp_path: Path
+    tiny_qwen3_vl: Path,
+    small_checkpoint: Path,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
     words = ("ground", clip, "x", "--out", out, "--checkpoint")
@@ -96,7 +101,10 @@ def test_a_checkpoint_for_the_other_method(
     refused(
         run(*words, "shapes", *METHOD), "'shapes' is a Bridge-STG checkpoint; give a Qwen3-VL folder or hub id"
     )
-    refused(run("ground", clip, "x", *METHOD), "'shapes' is a Bridge-STG checkpoint")
+    # Without a checkpoint each method has its own.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = run("ground", clip, "x", *METHOD)
+    assert "Qwen/Qwen3-VL-4B-Instruct: configuration cannot be read" in done.stderr
     refused(run(*words, tmp_path, *METHOD), "configuration cannot be read")
     refused(run(*words, "/none", *METHOD), "no such folder")
     assert not out.exists()

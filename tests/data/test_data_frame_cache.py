@@ -18,7 +18,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 from video_files import write_file
 
-from bridge_stg.data.cached_sampling import CACHES_VARIABLE, cached_or_sampled, caches
+from bridge_stg.data.cached_sampling import CACHES_VARIABLE, cached_or_sampled, caches, useless_caches
 from bridge_stg.data.doctor.annotations import RecordFolder
 from bridge_stg.data.frame_cache import FrameCache
 from bridge_stg.data.frame_extraction import FrameSettings, clips_of, extract_frames
@@ -26,7 +26,10 @@ from bridge_stg.data.records import TruthRecord, read_truth, write_truth
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.frames import fit_frame_size
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceConfig
+from bridge_stg.training.recipes import recipe
 from bridge_stg.training.record_clips import read_clip
+from bridge_stg.training.record_source import AnnotatedClips
 from bridge_stg.types import SampledVideo, TimeSpan
 from bridge_stg.video.sampling import sample_video
 
@@ -177,6 +180,31 @@ def test_training_reads_the_same_clips(
     # None of them was decoded: extraction and training agree on which part of a video a record needs.
     assert (cache.hits, cache.misses) == (len(records), 0)
     assert {one.task for one in records} >= {"stvg", "rec"}
+    assert useless_caches(config.sample_fps, processor.frame_size) == []
+
+
+def test_a_cache_that_a_model_cannot_use_is_said_before_the_run(
+    shapes_data: Path,
+    small_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    processor = BridgeSTGProcessor.from_pretrained(str(small_checkpoint))
+    config = processor.config
+    side, tokens = config.pixels_per_token_side, config.max_tokens_per_frame
+    for name, rate, width in (("fits", 2.0, side), ("rate", 4.0, side), ("size", 2.0, 2 * side)):
+        extract_frames(shapes_data, tmp_path / name, FrameSettings(rate, width, tokens))
+    places = [str(tmp_path / name) for name in ("size", "fits", "rate")]
+    monkeypatch.setenv(CACHES_VARIABLE, os.pathsep.join(places))
+    source = SourceConfig(name="shapes", path=str(shapes_data / "truth.jsonl"))
+    values = recipe("shapes").model_copy(update={"data": DataConfig(records=RecordsConfig(sources=(source,)))})
+    AnnotatedClips(values, processor)
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(": ")[0] for line in said if "another rate or size" in line] == [places[0], places[2]]
+    monkeypatch.setenv(CACHES_VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="nowhere"):
+        AnnotatedClips(values, processor)
 
 
 def test_jpeg_is_near_and_says_so(shapes_data: Path, tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_one_line_names_the_bad_prediction(
 def test_a_truncated_line_is_named(files: tuple[Path, Path]) -> None:
     text = files[1].read_text()
     files[1].write_text(text[: len(text) - 20])
-    with pytest.raises(DataError, match=r"answers\.jsonl:4: not a JSON line .*truncated.* \(column \d+\)$"):
+    with pytest.raises(DataError, match=r"answers\.jsonl:4: not one JSON object \(cut off.* \(column \d+\)$"):
         score_files(*files, protocol="stcat")
 
 
@@ -257,7 +257,7 @@ def test_one_line_names_the_bad_truth(files: tuple[Path, Path], changes: dict[st
 
 def test_a_file_that_is_no_text_is_named(files: tuple[Path, Path]) -> None:
     files[1].write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(DataError, match=r"answers\.jsonl:1: not a JSON line"):
+    with pytest.raises(DataError, match=r"answers\.jsonl:1: not one JSON object"):
         score_files(*files, protocol="stcat")
 
 

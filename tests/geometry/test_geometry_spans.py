@@ -73,6 +73,22 @@ def test_sampled_in_span(span: tuple[float, float], inside: list[int]) -> None:
     assert found.dtype == np.int64
 
 
+@pytest.mark.parametrize(
+    ("span", "found"),
+    [
+        ((3.0, 4.0), [0]),
+        ((6.0, 8.0), [0]),  # nearer to the frame at 10, which nobody has seen by then
+        ((9.0, 12.0), [1]),  # it appears inside
+        ((11.0, 13.0), [1]),
+        ((16.0, 18.0), [2]),  # the later of two that a mean rate takes for shown
+        ((25.0, 26.0), [2]),
+    ],
+)
+def test_of_a_slow_source_the_frame_on_screen_is_taken(span: tuple[float, float], found: list[int]) -> None:
+    times = np.array([0.0, 10.0, 14.5])
+    assert sampled_in_span(times, TimeSpan(*span), shown=Fraction(10)).tolist() == found
+
+
 @given(
     st.lists(st.floats(0, 100), min_size=1, max_size=30, unique=True),
     st.floats(0, 100),

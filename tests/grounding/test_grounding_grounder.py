@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -313,6 +314,14 @@ def test_what_names_a_checkpoint(small_checkpoint: Path, tmp_path: Path) -> None
     assert checkpoint_folder("owner-of/some-model") == "owner-of/some-model"
     with pytest.raises(CheckpointError, match="is a file"):
         checkpoint_folder(str(small_checkpoint / "config.json"))
+    run = tmp_path / "run"
+    shutil.copytree(small_checkpoint, run / "checkpoint")
+    (run / "config.json").write_text('{"name": "shapes"}')
+    with pytest.raises(CheckpointError, match=f"is the folder of a run; give {run / 'checkpoint'}"):
+        checkpoint_folder(str(run))
+    (run / "checkpoint" / "adapter.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=f"bridge-stg merge {run / 'checkpoint'} --out"):
+        checkpoint_folder(str(run / "checkpoint"))
 
 
 def test_a_device_that_is_not_there(small_checkpoint: Path) -> None:

@@ -316,6 +316,9 @@ def test_bad_questions_and_videos(random_model: ZeroShotGrounder, clip: Path, tm
     for rate in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="box_fps"):
             random_model.ground(clip, "x", box_fps=rate)
+    for queries in (3, ["fine", None], b"fine"):
+        with pytest.raises(InputError, match="must be a"):
+            random_model.ground(clip, queries)  # type: ignore[call-overload]
     (tmp_path / "a.mp4").write_text("no video")
     with pytest.raises(VideoError):
         random_model.ground(tmp_path / "a.mp4", "x")

@@ -22,7 +22,7 @@ from bridge_stg.data.shapes.objects import (
     SceneObject,
     SceneSettings,
 )
-from bridge_stg.data.shapes.questions import Question, captions, questions
+from bridge_stg.data.shapes.questions import Question, captions, questions, random_sentence
 from bridge_stg.data.shapes.world import make_scene
 
 RELATION = re.compile(r"(to the left of|to the right of|above|below) the (\w+) (\w+)\??$")
@@ -252,6 +252,30 @@ def scripted() -> Scene:
 )
 def test_captions_by_hand(scripted: Scene, start: float, end: float, phrases: list[str]) -> None:
     assert captions(scripted, start, end) == phrases
+
+
+@pytest.mark.parametrize(("kind", "related"), [("spins", (160, 240)), ("moves right", (0, 0))])
+def test_a_random_sentence_is_about_the_object_it_was_asked_for(
+    scripted: Scene, kind: str, related: tuple[int, int]
+) -> None:
+    """Whether it is true does not matter: nobody spins, and sides are drawn without looking where anyone is."""
+    for index, (own, *others) in enumerate(
+        [("red circle", "blue square", "white star"), ("blue square", "red circle", "white star")]
+    ):
+        texts = [random_sentence(scripted, index, kind, np.random.default_rng(seed)) for seed in range(400)]
+        found = [read(text) for text in texts]
+        colour, shape = own.split()
+        assert {(*looks, *kinds) for *looks, kinds, _ in found} == {
+            (colour, shape, kind),
+            (colour, None, kind),
+            (None, shape, kind),
+            (None, None, kind),
+        }
+        relations = [relation for *_, relation in found if relation is not None]
+        assert related[0] <= len(relations) <= related[1]
+        sides = ("left", "right", "above", "below") if relations else ()
+        assert set(relations) == {(side, *other.split()) for side in sides for other in others}
+        assert 160 <= sum(text.endswith("?") for text in texts) <= 240
 
 
 def test_an_action_mostly_out_of_view_is_not_asked_about(scripted: Scene) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from bridge_stg.training.configuration import TrainConfig, override
+from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.recipes import recipe
+from bridge_stg.training.settings import override
 
 # A step of a second or less, logged and saved every time.
 TINY = [

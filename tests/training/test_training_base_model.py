@@ -25,10 +25,11 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training import base_model
 from bridge_stg.training.base_model import lasting_name, read_base
-from bridge_stg.training.configuration import TrainConfig, override
+from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.loop import train
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.record_source import AnnotatedClips
+from bridge_stg.training.settings import override
 from bridge_stg.training.small_model import MAX_TOKENS_PER_FRAME, small_spatial_config, small_tokenizer
 from bridge_stg.training.stages import build_model
 from bridge_stg.types import TimeSpan
@@ -278,6 +279,26 @@ def test_a_base_that_is_none_is_one_line(
     assert not (tmp_path / "out").exists()
     # A Bridge-STG of the shape that a recipe says is fine.
     assert read_base(bridge(small_checkpoint, 2)).taken
+
+
+@pytest.mark.parametrize("side", [64, None])
+def test_a_base_whose_decoder_reads_other_frames_is_refused(
+    small_checkpoint: Path, tmp_path: Path, side: int | None
+) -> None:
+    """The small decoder in all but the size of its frames, which None leaves as they are sampled."""
+    base = tmp_path / "base"
+    shutil.copytree(small_checkpoint, base)
+    values = json.loads((base / "config.json").read_text())
+    assert values["spatial_short_side"] == 96
+    (base / "config.json").write_text(json.dumps(values | {"spatial_short_side": side}))
+    with pytest.raises(InputError) as refused:
+        read_base(bridge(base, 2))
+    assert str(refused.value) == (
+        f"base {str(base)!r} is a Bridge-STG already; "
+        "--set spatial=null (its spatial decoder reads other frames than 96 pixels)"
+    )
+    # What the line says to set is enough.
+    assert read_base(bridge(base, 2, "spatial=null")).model.config.spatial_short_side == side
 
 
 def test_a_vision_tower_of_another_size_is_refused(qwen: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from bridge_stg.training.shapes_branches import (
     seen_in_pairs,
     window_answer,
 )
-from bridge_stg.training.shapes_captions import lookup_branches, pair_captions
+from bridge_stg.training.shapes_captions import caption_branches, lookup_branches, pair_captions
 from bridge_stg.training.shapes_frames import sample_times
 from bridge_stg.training.small_model import small_config, small_tokenizer
 from bridge_stg.types import TimeSpan
@@ -73,6 +74,15 @@ def test_windows_are_told_blurred_around_the_true_one() -> None:
     late = dataclasses.replace(LEFT, window=TimeSpan(scene.duration - 1.5, scene.duration))
     ends = [(parse_window(window_answer(scene, late, rng, SLOTS)) or (0.0, 0.0))[1] for _ in range(100)]
     assert max(ends) == round(scene.duration, 1)
+
+
+def test_a_window_that_is_blurred_past_itself_is_told_from_its_earlier_time() -> None:
+    """Not sorted again, half of these, whose two times are the same, would be told as empty windows."""
+    rng = np.random.default_rng(0)
+    moment = dataclasses.replace(LEFT, window=TimeSpan(2.0, 2.0))
+    told = np.array([parse_window(window_answer(one_mover(), moment, rng, SLOTS)) for _ in range(400)])
+    # The lesser and the greater of two normal values lie 0.56 standard deviations from their mean.
+    assert told.mean(0) == pytest.approx((2 - 0.085, 2 + 0.085), abs=0.02)
 
 
 def test_an_action_that_is_in_no_pair_is_seen_at_the_second_it_begins() -> None:
@@ -176,6 +186,26 @@ def test_a_lookup_gives_names_in_any_order_and_learns_what_they_do(processor: Br
     assert len(orders) > 6
 
 
+def test_captions_are_drawn_by_how_many_objects_act_in_their_pair(processor: BridgeSTGProcessor) -> None:
+    """Nobody acts in the first pair, one object in the second, two in the third: 1 to 4 to 7."""
+    scene = one_mover()
+    mover = dataclasses.replace(scene.objects[0], actions=(Action("moves left", 1.0, 3.0, 0.01),))
+    spinner = dataclasses.replace(mover, colour="blue", x=0.3, actions=(Action("spins", 2.0, 3.0, 0.2),))
+    scene = dataclasses.replace(scene, objects=(mover, spinner))
+    times = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
+    layout = clip_layout(processor, times)
+    rng = np.random.default_rng(0)
+    drawn: Counter[str] = Counter()
+    for _ in range(1200):
+        (branch,) = caption_branches(scene, times, layout, 1, processor, rng)
+        drawn[processor.tokenizer.decode(branch.ids)] += 1
+    assert drawn == {
+        "<|im_start|>blue circle rests, red circle rests<|im_end|>": pytest.approx(100, abs=35),
+        "<|im_start|>blue circle rests, red circle moves left<|im_end|>": pytest.approx(400, abs=60),
+        "<|im_start|>blue circle spins, red circle moves left<|im_end|>": pytest.approx(700, abs=60),
+    }
+
+
 def test_a_lookup_where_nobody_is_says_nothing(processor: BridgeSTGProcessor) -> None:
     scene = dataclasses.replace(one_mover(), objects=(dataclasses.replace(one_mover().objects[0], x=-1.0),))
     times = sample_times(scene, 2.0)
@@ -240,6 +270,24 @@ def test_a_contrast_judges_an_object_by_what_another_one_does(processor: BridgeS
     assert {"before", "begins", "ends", "after"} < words
     alone = make_scene(3, SceneSettings(min_objects=1, max_objects=1))
     assert contrast_branches(alone, slots, 3, processor, np.random.default_rng(1)) == []
+
+
+def test_a_contrast_judges_those_that_look_like_the_actor_twice_as_often(processor: BridgeSTGProcessor) -> None:
+    """Only the red circle acts; two objects share its colour or its shape, one neither."""
+    actor = one_mover().objects[0]
+    still = dataclasses.replace(actor, actions=())
+    looks = [("red", "square"), ("blue", "circle"), ("blue", "square")]
+    others = [dataclasses.replace(still, colour=colour, shape=shape) for colour, shape in looks]
+    scene = dataclasses.replace(one_mover(), objects=(others[0], actor, *others[1:]))
+    judged: Counter[str] = Counter()
+    for branch in contrast_branches(scene, SLOTS[:1], 1500, processor, np.random.default_rng(0)):
+        answer = processor.tokenizer.decode(branch.ids).split("assistant\n")[1]
+        judged[" ".join(answer.split()[1:3])] += 1
+    assert judged == {
+        "red square": pytest.approx(600, abs=50),
+        "blue circle": pytest.approx(600, abs=50),
+        "blue square": pytest.approx(300, abs=40),
+    }
 
 
 def test_names_are_how_the_answers_of_other_questions_begin(processor: BridgeSTGProcessor) -> None:

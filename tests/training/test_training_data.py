@@ -16,8 +16,9 @@ from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.data.shapes.writer import write_shapes
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import IGNORE
-from bridge_stg.training.configuration import ClipMix, DataConfig, override
+from bridge_stg.training.configuration import ClipMix, DataConfig
 from bridge_stg.training.recipes import recipe
+from bridge_stg.training.settings import override
 from bridge_stg.training.shapes_clips import build_batch, step_settings, video_clip
 from bridge_stg.training.shapes_frames import sample_times
 from bridge_stg.training.small_model import small_config, small_tokenizer
@@ -136,6 +137,6 @@ def test_training_samples_the_frames_that_the_file_would_give(tmp_path: Path) ->
 
 
 def test_a_clip_carries_what_the_mix_says(config: DataConfig, processor: BridgeSTGProcessor) -> None:
-    mix = ClipMix(**dict.fromkeys(ClipMix.model_fields, 1)).model_copy(update={"referred": 0})
+    mix = ClipMix(**dict.fromkeys(ClipMix.model_fields, 1))
     clip = video_clip(5, SceneSettings(min_objects=4, max_objects=4), mix, config, processor)
     assert int(clip.tree.branch.max()) + 1 == sum(mix.model_dump().values())

@@ -17,9 +17,10 @@ from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.spatial.tokens import token_grid
 from bridge_stg.training import loop
-from bridge_stg.training.configuration import TrainConfig, override
+from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.detector_frames import label_objects, owners
 from bridge_stg.training.recipes import recipe
+from bridge_stg.training.settings import override
 from bridge_stg.training.stages import build_model
 from bridge_stg.training.step_data import GeneratedClips, count
 from bridge_stg.training.throughput import StepOperations

@@ -24,7 +24,6 @@ from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.training.checkpoints import Position, changed_settings, restore, save_state
-from bridge_stg.training.configuration import override
 from bridge_stg.training.loop import train
 from bridge_stg.training.optimization import (
     apply_settings,
@@ -36,6 +35,7 @@ from bridge_stg.training.optimization import (
 )
 from bridge_stg.training.progress import RunLog
 from bridge_stg.training.recipes import recipe
+from bridge_stg.training.settings import override
 from bridge_stg.training.stages import build_model
 from bridge_stg.training.step_data import Batch, GeneratedClips
 

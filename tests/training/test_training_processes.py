@@ -20,12 +20,13 @@ from bridge_stg.data.records import read_truth, write_truth
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.training.configuration import TrainConfig, override, resolve
+from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.loop import Worker, train
 from bridge_stg.training.optimization import enable_checkpointing
 from bridge_stg.training.progress import RunLog, TokenGroups
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.record_source import open_records, token_budget
+from bridge_stg.training.settings import override, resolve
 from bridge_stg.training.shapes_clips import step_settings
 from bridge_stg.training.stages import build_model, underlying
 from bridge_stg.training.step_data import GeneratedClips, StepData, count

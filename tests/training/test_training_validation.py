@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from bridge_stg.cli.train import Judge
 from bridge_stg.data.records import read_truth
 from bridge_stg.errors import InputError
 from bridge_stg.grounder import VideoGrounder
-from bridge_stg.training.configuration import override
 from bridge_stg.training.loop import train
+from bridge_stg.training.settings import override
 
 LORA = ["tune=lora", "keep_states=9"]
 
@@ -71,7 +72,7 @@ def test_the_best_is_kept_and_the_run_is_the_same(
     assert [(line["step"], line["m_vIoU"]) for line in events] == [(2, 10.0), (4, 30.0), (5, 20.0)]
     assert [line for line in lines if "event" not in line] == curve(plain)
     best = json.loads((tmp_path / "best" / "best.json").read_text())
-    asked = {"data": str(shapes_data), "videos": 3}
+    asked = {"truth": sha256((shapes_data / "truth.jsonl").read_bytes()).hexdigest(), "videos": 3}
     assert best == {"step": 4, "m_tIoU": 1.0, "m_vIoU": 30.0, "validation": asked}
     stored = load_file(tmp_path / "best" / "bridge.safetensors")
     assert stored
@@ -87,21 +88,27 @@ def _best(out: Path) -> dict[str, Any]:
 
 
 def test_a_best_of_other_videos_does_not_count(
-    small_checkpoint: Path, shapes_data: Path, tmp_path: Path
+    small_checkpoint: Path, shapes_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run goes on with fewer videos: its scores compete among themselves."""
+    """Scores on other questions compete among themselves; where the questions lie does not matter."""
+    monkeypatch.chdir(tmp_path)
 
-    def go_on(steps: int, videos: int, scores: list[float]) -> dict[str, Any]:
-        words = [*LORA, "validation.every_steps=1", f"validation.data={shapes_data}"]
-        config = bridge(small_checkpoint, steps, *words, f"validation.videos={videos}")
-        train(config, tmp_path, quiet, judge=Scripted(scores))
-        return _best(tmp_path)
+    def go_on(steps: int, videos: int | None, scores: list[float], data: Path, out: Path) -> dict[str, Any]:
+        words = [*LORA, "validation.every_steps=1", f"validation.data={data}"]
+        config = bridge(small_checkpoint, steps, *words, f"validation.videos={videos or 'null'}")
+        train(config, out, quiet, judge=Scripted(scores))
+        return _best(out)
 
-    assert go_on(1, 3, [50.0])["m_vIoU"] == 50.0
-    assert go_on(2, 3, [40.0])["m_vIoU"] == 50.0
-    assert go_on(4, 2, [10.0, 5.0]) == {
-        "step": 3, "m_tIoU": 1.0, "m_vIoU": 10.0, "validation": {"data": str(shapes_data), "videos": 2}
-    }  # fmt: skip
+    assert go_on(1, 3, [50.0], shapes_data, Path("run"))["m_vIoU"] == 50.0
+    moved = Path("moved")
+    moved.mkdir()
+    shutil.copy(shapes_data / "truth.jsonl", moved)
+    Path("run").rename("renamed")
+    assert go_on(2, 3, [40.0], moved, Path("renamed").absolute())["m_vIoU"] == 50.0
+    assert go_on(4, None, [10.0, 5.0], moved, Path("renamed"))["step"] == 3
+    with (moved / "truth.jsonl").open("a") as file:
+        file.write("\n")
+    assert go_on(5, None, [1.0], moved, Path("renamed"))["m_vIoU"] == 1.0
 
 
 @pytest.mark.parametrize("complete", [False, True])
@@ -128,6 +135,9 @@ def test_validation_needs_a_judge_and_a_stage_that_grounds(small_checkpoint: Pat
         train(config, tmp_path / "run", quiet)
     with pytest.raises(InputError, match="'pretrain' trains none"):
         override(config, ["stage=pretrain"])
+    never = ["validation.every_minutes=null", "validation.data=/nowhere"]
+    with pytest.raises(InputError, match="validation: data is given, but not when to validate"):
+        override(config, never)
 
 
 def test_a_truth_without_such_questions_is_refused(shapes_data: Path, tmp_path: Path) -> None:
@@ -137,6 +147,13 @@ def test_a_truth_without_such_questions_is_refused(shapes_data: Path, tmp_path: 
     )
     with pytest.raises(InputError, match="holds no stvg question"):
         Judge(tmp_path, 3)
+
+
+def test_all_of_a_folder_is_asked_unless_told_otherwise(shapes_data: Path) -> None:
+    asked = {number: {record.video for record in Judge(shapes_data, number).truth} for number in (None, 1, 99)}
+    assert len(asked[None]) == 3
+    assert asked[99] == asked[None]
+    assert asked[1] == {"videos/000000.mp4"}
 
 
 def test_scores_in_the_loop_are_those_of_the_commands(

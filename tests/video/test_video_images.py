@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 from video_files import numbered_frame, numbers, write_file
 
-from bridge_stg.errors import VideoError
+from bridge_stg.errors import InputError, VideoError
+from bridge_stg.types import GroundingResult
 from bridge_stg.video.decode import open_source, probe
 from bridge_stg.video.sampling import sample_video
 from bridge_stg.video.write import VideoWriter
+from bridge_stg.visualize import write_annotated
 
 
 class TestImages:
@@ -52,8 +54,21 @@ class TestImages:
             ([0.123456789123, 1.987654321987, 2.1], None),
             ([0.0, 100_000.0], Fraction(1, 100_000)),
             ([0.0, 0.001, 0.002], Fraction(1000)),
+            ([0.0, 1.0, 30_000.0], Fraction(1, 15_000)),
+            ([0.0, 1.0, 2.0, 40_000.0], None),
+            ([0.0, 2600.001231, 7203.912345], None),
+            ([0.0, 5000.123457], None),
         ],
-        ids=["16 digits", "uneven", "a day between", "a millisecond between"],
+        ids=[
+            "16 digits",
+            "uneven",
+            "a day between",
+            "a millisecond between",
+            "a long wait",
+            "a long wait at the end",
+            "hours with digits",
+            "one step with digits",
+        ],
     )
     def test_any_times_can_be_written_as_an_mp4(self, tmp_path, times, rate):
         """The rate that a person's times make must fit into the container's 32 bits."""
@@ -61,10 +76,15 @@ class TestImages:
         source = open_source(tmp_path, times)
         assert rate is None or source.info.fps == rate
         assert source.info.fps == pytest.approx((len(times) - 1) / (times[-1] - times[0]), rel=1e-6)
-        with VideoWriter(tmp_path / "w.mp4", 64, 48, source.info.fps) as writer:
-            for number, pixels in source.read(range(len(times))):
-                writer.write(pixels, float(source.times[number]))
-        np.testing.assert_allclose(open_source(tmp_path / "w.mp4").times, source.times, atol=1.2e-5)
+        result = GroundingResult(str(tmp_path), "x", "no_window", "", source.info, 2.0, "")
+        write_annotated(result, tmp_path, tmp_path / "w.mp4", times)
+        np.testing.assert_allclose(open_source(tmp_path / "w.mp4").times, source.times, atol=6e-5)
+
+    @pytest.mark.parametrize(("fps", "longest"), [(Fraction(2**31), 0.0), (Fraction(1), 2.0**31)])
+    def test_what_no_mp4_has_room_for_is_refused(self, tmp_path, fps, longest):
+        with pytest.raises(InputError, match="no room for") as caught:
+            VideoWriter(tmp_path / "w.mp4", 64, 48, fps, longest)
+        assert "\n" not in str(caught.value)
 
     def test_single_image(self, tmp_path):
         path = tmp_path / "one.jpg"

@@ -128,6 +128,20 @@ def test_any_frame_size(size, box):
     assert (drawn != 128).any()
 
 
+@pytest.mark.parametrize("top", [0.0, 20.0, 60.0, 150.0, 230.0])
+def test_the_score_is_not_covered_by_the_sentence(top):
+    """The same tile, in full brightness, wherever the box begins."""
+    frame = np.full((240, 320, 3), 128, np.uint8)
+    box = (100.0, top, 160.0, 239.0)
+    with_score, without = (
+        draw_frame(frame, box, score, "the red circle", None, 0.0, 3.0).astype(int) for score in (0.9, None)
+    )
+    rows, columns = np.nonzero((with_score != without).any(axis=-1))
+    tile = with_score[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert (tile == ACCENT).all(axis=-1).mean() > 0.3
+    assert (rows.max() - rows.min(), columns.max() - columns.min()) > (8, 15)
+
+
 def test_time_bar_shows_the_window_and_the_playhead():
     frame = np.zeros((240, 320, 3), np.uint8)
     bars = [

@@ -6,11 +6,21 @@ import json
 import os
 import re
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from bridge_stg.cli.prepare import (
+    CHECKPOINT_HELP,
+    DEFAULT_CHECKPOINTS,
+    check_writable,
+    progress_bar,
+    quiet_libraries,
+    quiet_threads,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -28,9 +38,7 @@ def ground(
         Path, typer.Argument(help="A video file, a folder of images with times.txt, or an image.")
     ],
     query: Annotated[list[str], typer.Argument(help="One or more sentences; quote each.")],
-    checkpoint: Annotated[
-        str, typer.Option(help="'shapes' (shipped), a checkpoint folder, or a hub id.")
-    ] = "shapes",
+    checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
     method: Annotated[
         Method, typer.Option(help="qwen3-vl asks a stock Qwen3-VL checkpoint in words, zero-shot.")
     ] = "bridge-stg",
@@ -47,7 +55,6 @@ def ground(
     """Find when and where each sentence happens in a video."""
     from rich.console import Console
 
-    from bridge_stg.cli.prepare import check_writable
     from bridge_stg.errors import InputError
     from bridge_stg.prompting.templates import check_query
     from bridge_stg.video.decode import probe
@@ -62,7 +69,7 @@ def ground(
     if out is not None:
         check_writable(out)
         _check_targets(video, out, len(query))
-    grounder = _load(method, checkpoint, device, threads)
+    grounder = _load(method, checkpoint or DEFAULT_CHECKPOINTS[method], device, threads)
     with Console(stderr=True).status("decode") as status:
         results = grounder.ground(video, query, box_fps=box_fps, timing=timing, progress=status.update)
     if out is not None:
@@ -79,8 +86,6 @@ def _load(
     method: Method, checkpoint: str, device: str | None, threads: int | None
 ) -> VideoGrounder | ZeroShotGrounder:
     from rich.console import Console
-
-    from bridge_stg.cli.prepare import quiet_libraries, quiet_threads
 
     quiet_threads()
     with Console(stderr=True).status("loading the model") as status:
@@ -131,23 +136,26 @@ def _check_targets(video: Path, out: Path, count: int) -> None:
 
 
 def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
-    """``tube.json`` and one annotated mp4 per sentence: all of them at the end, or none.
+    """``tube.json`` and one annotated mp4 per sentence, all of them at the end.
 
     They take the place of an earlier run's; its ``tube.json`` goes first and the new one comes last, so that
     what lies beside a ``tube.json`` belongs to it.
     """
-    made = not out.exists()
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)
     try:
         _fill(results, video, out)
     except BaseException:
         if made:
-            out.rmdir()  # empty: what was in it is gone with its temporary folder
+            for name in _names(len(results)):
+                (out / name).unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else has put something there
+            for folder in made:
+                folder.rmdir()
         raise
 
 
 def _fill(results: list[GroundingResult], video: Path, out: Path) -> None:
-    from bridge_stg.cli.prepare import progress_bar
     from bridge_stg.visualize import write_annotated
 
     names = _names(len(results))

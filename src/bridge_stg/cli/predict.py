@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge_stg.cli.prepare import (
+    CHECKPOINT_HELP,
+    DEFAULT_CHECKPOINTS,
+    check_writable,
+    progress_bar,
+    quiet_libraries,
+    quiet_threads,
+)
+
 if TYPE_CHECKING:
     from bridge_stg.evaluation.benchmarks import Benchmark
     from bridge_stg.evaluation.cost import RunCost
     from bridge_stg.evaluation.methods import Method
     from bridge_stg.evaluation.predict import Plan
 
-ZERO_SHOT_CHECKPOINT = "Qwen/Qwen3-VL-4B-Instruct"
 SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -36,12 +44,7 @@ def predict(
     method: Annotated[
         str, typer.Option(help="bridge-stg, qwen3-vl (zero-shot), whole-clip or best-constant.")
     ] = "bridge-stg",
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            help=f"A folder or a hub id; default: 'shapes' (shipped), for qwen3-vl {ZERO_SHOT_CHECKPOINT}."
-        ),
-    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
     train_truth: Annotated[
         Path | None, typer.Option(help="truth.jsonl of a training split, which best-constant is fitted to.")
     ] = None,
@@ -57,23 +60,25 @@ def predict(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
     """Answer every question of a benchmark, with one process or those of accelerate's launcher."""
-    from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
     from bridge_stg.errors import BridgeSTGError, InputError
     from bridge_stg.evaluation.benchmarks import benchmark_by_name
+    from bridge_stg.video.sampling import MAX_FPS
 
     chosen = benchmark_by_name(benchmark)
     if chosen.name == "video-mme-subs":
         raise InputError("subtitles cannot be put into a question yet; use --benchmark video-mme")
     if not (data / "truth.jsonl").is_file():
-        cure = f"; write one with: bridge-stg data shapes --out {data}" if chosen.name == "shapes" else ""
-        raise InputError(f"{data}: no truth.jsonl{cure}")
-    if box_fps is not None and not 0 < box_fps < float("inf"):
-        raise InputError(f"--box-fps must be a positive number, got {box_fps}")
+        if data.is_file():
+            raise InputError(f"{data}: is a file; give the folder with truth.jsonl")
+        cure = f"; write one with: bridge-stg data shapes --out {data} --videos 500 --split test"
+        raise InputError(f"{data}: no truth.jsonl{cure if chosen.name == 'shapes' else ''}")
+    if box_fps is not None and not 0 < box_fps <= MAX_FPS:
+        raise InputError(f"--box-fps must be a positive number up to {MAX_FPS:.0f}, got {box_fps}")
     if out.is_dir():
         raise InputError(f"{out}: is a folder; give the name of a file, such as {out / 'predictions.jsonl'}")
     check_writable(out.parent)
     if checkpoint is None:
-        checkpoint = {"bridge-stg": "shapes", "qwen3-vl": ZERO_SHOT_CHECKPOINT}.get(method)
+        checkpoint = DEFAULT_CHECKPOINTS.get(method)
 
     quiet_threads()
     from bridge_stg.evaluation.predict import plan_run
@@ -161,8 +166,6 @@ class _Progress:
     """Clips done and the time that is left, on stderr: a bar for a person, a line a minute for a log."""
 
     def __init__(self, shown: bool) -> None:
-        from bridge_stg.cli.prepare import progress_bar
-
         self.bar = progress_bar()
         self.shown = shown
         self.started = self.told = time.monotonic()

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+# What a method loads when no checkpoint is named; the constant answers load none.
+DEFAULT_CHECKPOINTS = {"bridge-stg": "shapes", "qwen3-vl": "Qwen/Qwen3-VL-4B-Instruct"}
+CHECKPOINT_HELP = (
+    "A checkpoint's folder or a hub id; default: 'shapes' (shipped), "
+    f"with --method qwen3-vl {DEFAULT_CHECKPOINTS['qwen3-vl']}."
+)
+
+
 def check_writable(folder: Path) -> None:
     """See that files can be written into ``folder``, which need not exist yet. Nothing is left behind.
 

@@ -44,9 +44,9 @@ def train(
     """
     from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
     from bridge_stg.errors import InputError
-    from bridge_stg.training.configuration import override
     from bridge_stg.training.recipes import RECIPES
     from bridge_stg.training.recipes import recipe as named
+    from bridge_stg.training.settings import override
 
     path = Path(recipe)
     if path.suffix.lower() in CONFIGURATION_SUFFIXES:
@@ -121,7 +121,7 @@ def read_configuration(path: Path, settings: list[str] | None = None) -> TrainCo
             the wrong kind.
     """
     from bridge_stg.errors import InputError
-    from bridge_stg.training.configuration import resolve
+    from bridge_stg.training.settings import resolve
 
     try:
         values = _parse(path)
@@ -150,13 +150,13 @@ class Judge:
 
     Args:
         folder: truth.jsonl and its videos.
-        videos: at most this many of them.
+        videos: at most this many of them; None takes all.
 
     Raises:
         InputError: the truth cannot be read or asks nothing about when and where.
     """
 
-    def __init__(self, folder: Path, videos: int) -> None:
+    def __init__(self, folder: Path, videos: int | None) -> None:
         from bridge_stg.data.records import read_truth
         from bridge_stg.errors import InputError
         from bridge_stg.evaluation.clips import group_questions

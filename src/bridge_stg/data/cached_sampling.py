@@ -39,6 +39,16 @@ def cached_or_sampled(
     return sample_video(source, fps, frame_size, span, times)
 
 
+def useless_caches(fps: float, frame_size: Callable[[int, int], tuple[int, int]]) -> list[str]:
+    """The folders named in ``BRIDGE_STG_FRAMES`` whose frames a model that reads like this cannot use.
+
+    Raises:
+        DataError: one of them is no finished cache.
+    """
+    named = caches(os.environ.get(CACHES_VARIABLE, ""))
+    return [str(cache.folder) for cache in named if not cache.keeps(fps, frame_size)]
+
+
 @lru_cache(maxsize=4)
 def caches(places: str) -> tuple[FrameCache, ...]:
     """The caches in a list of folders, opened once in each process.

@@ -154,6 +154,12 @@ class FrameCache:
         self.hits += 1
         return _sampled(str(path), row, fps)
 
+    def keeps(self, fps: float, frame_size: Callable[[int, int], tuple[int, int]]) -> bool:
+        """Whether its frames (the first clip stands for all) are those of a model that reads like this."""
+        if fps != self.fps:
+            return False
+        return all(_has_size(self._row(*place), frame_size) for place in list(self._places.values())[:1])
+
     def _row(self, shard: int, row: int) -> dict[str, Any]:
         path = self.folder / "shards" / f"{shard:05d}.parquet"
         try:

@@ -313,9 +313,13 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except json.JSONDecodeError as problem:
                 # Its own text says "line 1", which beside the number of the line would mislead.
                 reason = f"{problem.msg} (column {problem.colno})"
-                raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {reason}") from problem
+                raise DataError(
+                    f"{path}:{number}: not one JSON object (cut off, or on several lines?): {reason}"
+                ) from problem
             except (ValueError, RecursionError) as problem:
-                raise DataError(f"{path}:{number}: not a JSON line (truncated file?): {problem}") from problem
+                raise DataError(
+                    f"{path}:{number}: not one JSON object (cut off, or on several lines?): {problem}"
+                ) from problem
             if not isinstance(value, dict):
                 raise DataError(f"{path}:{number}: expected a JSON object, got {type(value).__name__}")
             yield number, value

@@ -20,7 +20,7 @@ from bridge_stg.prompting.zero_shot import zero_shot_question
 from bridge_stg.types import GroundingResult, TimeSpan
 from bridge_stg.video.decode import open_source
 from bridge_stg.video.images import is_still_image
-from bridge_stg.video.sampling import choose_frames, sample_video, wanted_times
+from bridge_stg.video.sampling import frames_to_sample, sample_video
 from bridge_stg.zero_shot import SAMPLE_FPS, ZeroShotGrounder
 
 # One question serves them all: it asks for a window and boxes. The others ask for something else.
@@ -68,8 +68,7 @@ class ZeroShotMethod:
     ) -> ClipCost:
         """What the clip took; frames and prompts are counted again, answers from their text."""
         video = open_source(source, times)
-        rate = float(video.info.fps)
-        chosen = choose_frames(video.times, wanted_times(0.0, video.info.duration, SAMPLE_FPS), 0.5 / rate)
+        chosen = frames_to_sample(video, SAMPLE_FPS)
         width, height = self.grounder.frame_size(video.info.width, video.info.height)
         vision = self.grounder.model.config.vision_config
         side = int(vision.patch_size) * int(vision.spatial_merge_size)

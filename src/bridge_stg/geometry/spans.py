@@ -45,17 +45,30 @@ def span_to_frames(span: TimeSpan, fps: Fraction | float) -> tuple[int, int]:
     return round(span.start * float(fps)), round(span.end * float(fps))
 
 
-def sampled_in_span(times: NDArray[np.float64], span: TimeSpan) -> NDArray[np.int64]:
-    """Indices of the sampled frames shown inside ``span``; the frame nearest to its middle if there is none.
+def sampled_in_span(
+    times: NDArray[np.float64], span: TimeSpan, shown: Fraction = Fraction(0)
+) -> NDArray[np.int64]:
+    """Indices of the sampled frames that appear inside ``span``; the one nearest to its middle if none does.
 
     A window shorter than the sampling step can hold no sampled frame; the event still needs a box, so the frame
-    nearest to the middle of the window stands for it.
+    that is shown at the middle of the window stands for it, else the one that appears nearest to it.
+
+    Args:
+        times: (F,) increasing seconds at which the frames appear.
+        shown: seconds for which each of them is shown, which matter where the source itself is slow.
+
+    >>> sampled_in_span(np.array([0.0, 10.0]), TimeSpan(6.0, 8.0)).tolist()
+    [1]
+    >>> sampled_in_span(np.array([0.0, 10.0]), TimeSpan(6.0, 8.0), shown=Fraction(10)).tolist()
+    [0]
     """
     inside = np.flatnonzero((times >= span.start) & (times < span.end))
     if len(inside):
         return inside.astype(np.int64)
     middle = (span.start + span.end) / 2
-    return np.array([np.abs(times - middle).argmin()], dtype=np.int64)
+    on_screen = np.flatnonzero((times <= middle) & (middle < times + float(shown)))
+    nearest = on_screen[-1] if len(on_screen) else np.abs(times - middle).argmin()
+    return np.array([nearest], dtype=np.int64)
 
 
 def frame_pairs(count: int) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ The window is always answered in seconds with one decimal (on VidSTG's test set 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bridge_stg.errors import InputError
 from bridge_stg.types import TimeSpan
 
@@ -47,6 +49,17 @@ def check_query(query: str) -> None:
         query.encode()
     except UnicodeEncodeError as problem:
         raise InputError(f"the query {query!r} is not valid UTF-8 text; write it anew") from problem
+
+
+def check_queries(queries: Sequence[str]) -> None:
+    """Raise InputError when there is no query, or what should be a list of them is something else."""
+    if isinstance(queries, str) or not isinstance(queries, Sequence):
+        raise InputError(f"the queries must be a list of sentences, got {queries!r}")
+    if not queries:
+        raise InputError("no query given; say in a few words what to look for")
+    for query in queries:
+        if not isinstance(query, str):
+            raise InputError(f"a query must be a sentence, got {query!r}")
 
 
 def prompt_text(task: str, query: str) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from bridge_stg.errors import InputError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Share = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -48,7 +45,6 @@ class ClipMix(_Strict):
     choices: multiple choice (VQA).
     located: spatio-temporal grounding (STVG) with <det>, bridging queries and QGSL.
     tracked: tracking from a first box (VOT).
-    referred: referring expressions (REC), in image steps.
     """
 
     captions: Share = 0
@@ -62,6 +58,18 @@ class ClipMix(_Strict):
     choices: Share = 0
     located: Share = 0
     tracked: Share = 0
+
+
+class ImageMix(_Strict):
+    """How many branches of each kind an image carries, at most.
+
+    captions: what every object is, from left to right.
+    retold: as in ClipMix; the image stands for nothing.
+    referred: referring expressions (REC).
+    """
+
+    captions: Share = 0
+    retold: Share = 0
     referred: Share = 0
 
 
@@ -133,7 +141,7 @@ class DataConfig(_Strict):
     workers count; without, they are generated clips.
     """
 
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)  # what generators take, with room for the number of a process
     records: RecordsConfig | None = None
     clips_per_step: int = Field(default=16, ge=1)
     images_per_step: int = Field(default=48, ge=1)
@@ -141,7 +149,7 @@ class DataConfig(_Strict):
     min_duration: float = Field(default=4.0, ge=3)
     curriculum: tuple[Lesson, ...] = (Lesson(until=1.0, min_objects=1, max_objects=6),)
     mix: ClipMix = ClipMix()
-    image_mix: ClipMix = ClipMix()
+    image_mix: ImageMix = ImageMix()
     num_positive: int = Field(default=8, ge=0)
     num_negative: int = Field(default=2, ge=0)
     workers: int = Field(default=1, ge=0)
@@ -154,22 +162,6 @@ class DataConfig(_Strict):
         shortest = min(lesson.max_duration for lesson in self.curriculum)
         if self.min_duration > shortest:
             raise ValueError(f"min_duration {self.min_duration} is above a lesson's max_duration {shortest}")
-        return self
-
-    @property
-    def silent(self) -> list[str]:
-        """What is wrong with the mixes of generated steps: one that is needed and asks nothing."""
-        steps = (("mix", self.mix, self.image_share < 1), ("image_mix", self.image_mix, self.image_share > 0))
-        return [
-            f"data.{name} asks nothing; give one of its shares a number above 0"
-            for name, mix, used in steps
-            if used and not any(mix.model_dump().values())
-        ]
-
-    @model_validator(mode="after")
-    def _located_sentences_have_frames(self) -> DataConfig:
-        if not self.num_positive + self.num_negative:
-            raise ValueError("num_positive and num_negative are both 0; a located sentence needs a frame")
         return self
 
 
@@ -210,17 +202,23 @@ class WeightsConfig(_Strict):
 class ValidationConfig(_Strict):
     """Prediction and score on held-out videos during the run; without ``every_*`` there is none.
 
-    data: a folder with truth.jsonl and its videos; None draws ``videos`` of shapes into the run's folder.
-    videos: at most this many of the folder.
+    data: a folder with truth.jsonl and its videos; None draws shapes into the run's folder.
+    videos: at most this many of the folder, None takes all; of shapes so many are drawn, None draws 24.
     seed: of generated videos, of the split "test", which no training clip is drawn from.
     every_steps, every_minutes: how often; minutes are counted at steps that are logged.
     """
 
     data: str | None = None
-    videos: int = Field(default=24, ge=1)
-    seed: int = Field(default=7, ge=0)
+    videos: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=7, ge=0, lt=2**31)
     every_steps: int | None = Field(default=None, ge=1)
     every_minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _data_is_used(self) -> ValidationConfig:
+        if self.data is not None and not self.wanted:
+            raise ValueError("data is given, but not when to validate; give every_steps or every_minutes")
+        return self
 
     @property
     def wanted(self) -> bool:
@@ -293,65 +291,15 @@ class TrainConfig(_Strict):
             wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
         if self.detector is not None and self.spatial is not None:
             wrong.append("the spatial decoder gets its shape from the detector; give detector or spatial")
+        if self.stage == "bridge" and not self.data.num_positive + self.data.num_negative:
+            wrong.append("num_positive and num_negative are both 0; a located sentence needs a frame")
         if self.stage in ("pretrain", "bridge") and self.data.records is None:
-            wrong += self.data.silent
+            mixes = (("mix", self.data.image_share < 1), ("image_mix", self.data.image_share > 0))
+            wrong += [
+                f"data.{name} asks nothing; give one of its shares a number above 0"
+                for name, used in mixes
+                if used and not any(getattr(self.data, name).model_dump().values())
+            ]
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
-
-
-def override(config: TrainConfig, settings: list[str]) -> TrainConfig:
-    """Apply ``a.b=value`` settings; every unknown key and bad value is reported at once.
-
-    Raises:
-        InputError: a setting without "=", an unknown key, or a value of the wrong kind.
-    """
-    return resolve(config.model_dump(), settings, "bad settings")
-
-
-def resolve(values: Any, settings: list[str], title: str) -> TrainConfig:
-    """The configuration of a file's ``values`` with ``a.b=value`` settings on top ("null" is None).
-
-    Raises:
-        InputError: ``title`` and everything that is wrong with either, at once.
-    """
-    values, problems = copy.deepcopy(values), []
-    for setting in settings:
-        path, equals, text = setting.partition("=")
-        place = _place(values, path) if equals else None
-        if not equals:
-            problems.append(f"{setting!r} is not of the form key=value")
-        elif place is None:
-            problems.append(f"unknown key {path!r}")
-        else:
-            place[path.rpartition(".")[2]] = None if text == "null" else text
-    try:
-        checked = TrainConfig.model_validate(values)
-    except ValidationError as problem:
-        faults = [
-            (".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, "))
-            for error in problem.errors()
-        ]
-        problems += [f"{place}: {message}" if place else message for place, message in faults]
-    if problems:
-        raise InputError(f"{title}: " + "; ".join(problems))
-    return checked
-
-
-def _place(values: Any, path: str) -> dict[str, Any] | None:
-    """The dictionary in ``values`` that holds the last part of ``path``; None when no configuration has it.
-
-    Sections that a file leaves out because all of their values are defaults are put there.
-    """
-    section: type[BaseModel] = TrainConfig
-    *parents, leaf = path.split(".")
-    for key in parents:
-        field = section.model_fields.get(key)
-        options = () if field is None else (field.annotation, *get_args(field.annotation))
-        kinds = [kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not kinds or not isinstance(values, dict):
-            return None
-        if values.get(key) is None:
-            values[key] = {}
-        section, values = kinds[0], values[key]
-    return values if leaf in section.model_fields and isinstance(values, dict) else None

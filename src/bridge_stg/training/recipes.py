@@ -8,6 +8,7 @@ from bridge_stg.errors import InputError
 from bridge_stg.training.configuration import (
     ClipMix,
     DataConfig,
+    ImageMix,
     Lesson,
     OptimConfig,
     RecordsConfig,
@@ -53,7 +54,7 @@ def shapes_pretrain() -> TrainConfig:
             ),
             mix=ClipMix(captions=2, moments=1, scans=4, windows=1, choices=1),
             # Scans are told without their clips; the image stands for nothing.
-            image_mix=ClipMix(retold=5),
+            image_mix=ImageMix(retold=5),
         ),
         optim=OptimConfig(lr=1e-3, warmup_ratio=0.02, final_ratio=0.3, steps=3500),
     )
@@ -95,13 +96,23 @@ def shapes() -> TrainConfig:
                 Lesson(until=0.20, min_objects=1, max_objects=4, max_duration=12.0),
                 Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
             ),
-            mix=ClipMix(moments=1, lookups=5, scans=3, contrasts=1, names=4, choices=1, located=2, tracked=1),
-            image_mix=ClipMix(referred=3, retold=1),
+            mix=ClipMix(
+                moments=1,
+                lookups=3,
+                scans=4,
+                contrasts=1,
+                names=5,
+                retold=2,
+                choices=1,
+                located=2,
+                tracked=1,
+            ),
+            image_mix=ImageMix(referred=3, retold=1),
             num_positive=2,
             num_negative=1,
         ),
         # QGSL knows its world already; what moves most is what asks it.
-        optim=OptimConfig(lr=5e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.03, steps=2500),
+        optim=OptimConfig(lr=6e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.03, steps=2500),
         # A language model that learns everything here needs more of the spatial gradient than one that could
         # speak before: lambda_2 = 0.02 left the bridging queries without the name of the object (docs/log.md).
         weights=WeightsConfig(box=5.0, spatial=0.4, objectness=2.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from bridge_stg.data.cached_sampling import useless_caches
 from bridge_stg.data.mixture import ClipGroups, Mixture, Sample, TokenBudget, group_by_clip
 from bridge_stg.data.records import TruthRecord, read_truth
 from bridge_stg.errors import DataError, InputError
@@ -19,6 +21,7 @@ from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceC
 from bridge_stg.training.record_clips import collate_records, record_clip
 
 MOST_REPLACEMENTS = 20
+_LOG = logging.getLogger(__name__)
 
 
 class AnnotatedClips:
@@ -28,7 +31,7 @@ class AnnotatedClips:
     process asks for which of its passes, and alike clips are dealt to the passes that stand side by side.
 
     Raises:
-        DataError: a source cannot be read.
+        DataError: a source, or a folder named in ``BRIDGE_STG_FRAMES``, cannot be read.
         InputError: the clips of a step cannot be dealt out evenly to ``parts`` (processes times accumulate).
     """
 
@@ -38,6 +41,12 @@ class AnnotatedClips:
         self.config, self.processor, self.run_folder = config, processor, run_folder
         self.data = open_records(config.data, token_budget(processor))
         self.data.mixture.batch(0, parts=parts)
+        for folder in useless_caches(processor.config.sample_fps, processor.frame_size):
+            _LOG.warning(
+                "%s: its frames have another rate or size than this model reads, so videos are decoded; "
+                "extract them with --fps, --max-tokens and --token-side of the model",
+                folder,
+            )
 
     def batch(self, step: int, share: slice = slice(None)) -> dict[str, Tensor]:
         """The model's inputs for the clips ``share`` of a step."""

@@ -15,7 +15,7 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_layout import Branch, build_tree
 from bridge_stg.training.clips import Rows, TrainingClip, collate_clips
-from bridge_stg.training.configuration import ClipMix, DataConfig
+from bridge_stg.training.configuration import ClipMix, DataConfig, ImageMix
 from bridge_stg.training.shapes_branches import (
     NAMED,
     choice_branches,
@@ -67,11 +67,13 @@ def build_batch(
     """The model's inputs for one step, or for those of its clips that ``share`` says."""
     image, settings = step_settings(config, step, steps)
     seeds = clip_seeds(config, step, steps)[share]
-    make = image_clip if image else video_clip
-    mix = config.image_mix if image else config.mix
-    return collate_clips(
-        [make(int(seed), settings, mix, config, processor) for seed in seeds], processor.pad_id
-    )
+    clips = [
+        image_clip(int(seed), settings, config.image_mix, processor)
+        if image
+        else video_clip(int(seed), settings, config.mix, config, processor)
+        for seed in seeds
+    ]
+    return collate_clips(clips, processor.pad_id)
 
 
 def video_clip(
@@ -125,7 +127,7 @@ def video_clip(
 
 
 def image_clip(
-    seed: int, settings: SceneSettings, mix: ClipMix, config: DataConfig, processor: BridgeSTGProcessor
+    seed: int, settings: SceneSettings, mix: ImageMix, processor: BridgeSTGProcessor
 ) -> TrainingClip:
     """One frame of a scene as a clip without timestamps: captions and referring expressions."""
     rng = np.random.default_rng([seed, 4])

@@ -6,6 +6,7 @@ protocols.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -28,6 +29,7 @@ from bridge_stg.training.configuration import TrainConfig
 
 BEST_BY = "m_vIoU"
 QUESTIONS_PER_VIDEO = 4
+GENERATED_VIDEOS = 24
 
 
 class Judge(Protocol):
@@ -44,8 +46,8 @@ class Judge(Protocol):
         ...
 
 
-# (folder of truth.jsonl, at most so many videos) -> a judge, or an error when the truth cannot be used.
-MakeJudge = Callable[[Path, int], Judge]
+# (folder of truth.jsonl, at most so many videos or all) -> a judge, or an error when the truth cannot be used.
+MakeJudge = Callable[[Path, int | None], Judge]
 
 
 class Validation:
@@ -73,22 +75,26 @@ class Validation:
         if accelerator.is_main_process:
             self._recover()
         if self.settings.data is not None:
-            folder = Path(self.settings.data).absolute()
+            folder, count = Path(self.settings.data), self.settings.videos
         else:
-            folder = out / "validation" / f"{self.settings.videos}-videos-seed-{self.settings.seed}"
-        # Scores on other videos say nothing about which checkpoint is better.
-        self.questions = {"data": str(folder), "videos": self.settings.videos}
+            count = self.settings.videos or GENERATED_VIDEOS
+            folder = out / "validation" / f"{count}-videos-seed-{self.settings.seed}"
         if accelerator.is_main_process and self.settings.data is None and not folder.exists():
             write_shapes(
                 folder,
-                self.settings.videos,
+                count or GENERATED_VIDEOS,
                 self.settings.seed,
                 split="test",
                 workers=1,
                 per_video_questions=QUESTIONS_PER_VIDEO,
             )
         accelerator.wait_for_everyone()
-        self.judge = make(folder, self.settings.videos)
+        self.judge = make(folder, count)
+        # Scores on other questions say nothing about which checkpoint is better.
+        # Where they lie does not matter.
+        with (folder / "truth.jsonl").open("rb") as file:
+            truth = hashlib.file_digest(file, "sha256").hexdigest()
+        self.questions = {"truth": truth, "videos": count}
 
     def due(self, done: int, at_log: bool) -> bool:
         """Whether to validate after ``done`` steps; the last step always is. The same in every process."""

@@ -7,12 +7,13 @@ converts only the wanted frames to RGB.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import av
 import numpy as np
@@ -134,7 +135,7 @@ def _open_video(path: Path) -> VideoFile:
         stream = _video_stream(container, path)
         table = scan_packets(container, stream)
         header_rate, length, header_frames = stream.average_rate, header_length(stream), stream.frames
-        cut = container.format.name == "gif" and not _ends_as_gif(path)
+        cut = container.format.name == "gif" and not _is_whole_gif(path)
     if len(table.stamps) == 0:
         raise VideoError(f"{path}: holds no video frames; copy or download it again")
     found_rate = frame_rate(table, header_rate)
@@ -236,19 +237,36 @@ def _drain(stream: VideoStream) -> list[av.VideoFrame]:
     return frames
 
 
-def _ends_as_gif(path: Path) -> bool:
-    """A GIF says nowhere how long it is, but it has a last byte; some programs fill up with zeros after it."""
+def _is_whole_gif(path: Path) -> bool:
+    """Whether its blocks lead to the last one (GIF89a, section 27); a GIF says nowhere how long it is.
+
+    What other programs wrote after the last block does not matter.
+    """
     with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - 4096, 0))
-        return file.read().rstrip(b"\0").endswith(b";")
+        _skip_colours(file, file.read(13)[10:11])
+        while (kind := file.read(1)) != b";":
+            if kind == b",":
+                _skip_colours(file, file.read(9)[8:9])
+            elif kind != b"!":
+                return False
+            file.read(1)  # of an image its code size, of an extension its label
+            while size := ord(file.read(1) or b"\0"):
+                file.seek(size, os.SEEK_CUR)
+    return True
+
+
+def _skip_colours(file: BinaryIO, flags: bytes) -> None:
+    """Go past a table of colours, if the flags before it say that there is one."""
+    if flags and flags[0] & 0x80:
+        file.seek(3 << (flags[0] & 7) + 1, os.SEEK_CUR)
 
 
 def _loss_note(frames: int, seconds: float, header_frames: int, header_seconds: Fraction | None) -> str:
     count = f"{frames} of {header_frames} frames" if header_frames > frames else f"{frames} frames"
-    length = f"{seconds:.1f} s"
-    if header_seconds is not None and float(header_seconds) - seconds > 0.05:  # else both read the same
-        length = f"{seconds:.1f} of {float(header_seconds):.1f} s"
-    return f"file is truncated: {count} ({length}) could be read"
+    read = f"{seconds:.1f}"
+    whole = read if header_seconds is None else f"{float(header_seconds):.1f}"
+    length = read if float(whole) <= float(read) else f"{read} of {whole}"
+    return f"file is truncated: {count} ({length} s) could be read"
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[Orientation, bool]:

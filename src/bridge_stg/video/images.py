@@ -138,10 +138,13 @@ def _read_times(path: Path) -> list[float]:
 
 
 def _handy(rate: Fraction) -> Fraction:
-    """The nearest rate that a container can store: times with 16 digits make a fraction of 30."""
+    """The nearest rate that a container can store: times with 16 digits make a fraction of 30.
+
+    It is exact to about one in a million, and neither of its numbers is much larger than that.
+    """
     if rate < 1:
-        return 1 / (1 / rate).limit_denominator(10**6)
-    return rate.limit_denominator(10**6)
+        return 1 / _handy(1 / rate)
+    return rate.limit_denominator(max(10**6 // math.ceil(rate), 1))
 
 
 def _rate(seconds: list[float]) -> tuple[Fraction, bool]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.types import SampledVideo, TimeSpan
-from bridge_stg.video.decode import open_source
+from bridge_stg.video.decode import VideoFile, open_source
+from bridge_stg.video.images import ImageSequence
 from bridge_stg.video.resize import resize_frame
 
 # Seconds that decide a tie: far below any container's unit, far above float64 noise on hours of video.
@@ -67,6 +68,26 @@ def frame_tolerance(times: NDArray[np.float64], fps: float, constant_rate: bool)
     return min(0.5 / fps, float(np.diff(times).min()) / 2)
 
 
+def frames_to_sample(
+    video: VideoFile | ImageSequence, fps: float, start: float = 0.0, end: float | None = None
+) -> NDArray[np.int64]:
+    """Indices of the frames on screen ``fps`` times a second in [start, end); None is the end of the video.
+
+    Nothing is decoded.
+
+    Raises:
+        InputError: a rate that is not positive or over MAX_FPS.
+    """
+    if not 0 < fps <= MAX_FPS:
+        raise InputError(
+            f"the sampling rate must be a positive number of frames per second up to {MAX_FPS:.0f}, got {fps}"
+        )
+    tolerance = frame_tolerance(video.times, float(video.info.fps), video.constant_rate)
+    return choose_frames(
+        video.times, wanted_times(start, video.info.duration if end is None else end, fps), tolerance
+    )
+
+
 def sample_video(
     source: str | Path,
     fps: float = 2.0,
@@ -90,10 +111,6 @@ def sample_video(
         VideoError: the source cannot be read.
         InputError: a rate that is not positive or over MAX_FPS, or a window outside the video.
     """
-    if not 0 < fps <= MAX_FPS:
-        raise InputError(
-            f"the sampling rate must be a positive number of frames per second up to {MAX_FPS:.0f}, got {fps}"
-        )
     video = open_source(source, times)
     info = video.info
     start, end = (0.0, info.duration) if span is None else (max(span.start, 0.0), min(span.end, info.duration))
@@ -102,8 +119,7 @@ def sample_video(
         raise InputError(
             f"{source}: window {asked} s lies outside the video, which lasts {info.duration:.2f} s"
         )
-    tolerance = frame_tolerance(video.times, float(info.fps), video.constant_rate)
-    chosen = choose_frames(video.times, wanted_times(start, end, fps), tolerance)
+    chosen = frames_to_sample(video, fps, start, end)
     width, height = (info.width, info.height) if frame_size is None else frame_size(info.width, info.height)
     # One block for all frames: stacking a list at the end would need the memory twice.
     frames = np.empty((len(chosen), height, width, 3), dtype=np.uint8)

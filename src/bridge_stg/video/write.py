@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
 
-# Ticks per second at least: fine enough to keep variable frame times within 12 microseconds.
+# Ticks per second, if there is room: fine enough to keep variable frame times within 12 microseconds.
 MIN_TIMESCALE = 90_000
 # What an mp4 has room for: ticks per second, and ticks that one frame is shown for.
 MAX_TICKS = 2**31 - 1
@@ -32,14 +33,21 @@ class VideoWriter:
         path: ends in ``.mp4``; missing folders are made.
         width, height: pixels of the frames to come.
         fps: exact frames per second; for a variable rate, the average.
+        longest: seconds that no frame is shown longer than, if some are shown longer than ``1 / fps``.
         reproducible: the same frames give the same bytes, for some more time and larger files.
 
     Raises:
-        InputError: the path is not an .mp4 or cannot be written.
+        InputError: the path is not an .mp4 or cannot be written, or no mp4 has room for the rate.
     """
 
     def __init__(
-        self, path: str | Path, width: int, height: int, fps: Fraction, reproducible: bool = False
+        self,
+        path: str | Path,
+        width: int,
+        height: int,
+        fps: Fraction,
+        longest: float = 0.0,
+        reproducible: bool = False,
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.fps = width, height, Fraction(fps)
@@ -47,9 +55,14 @@ class VideoWriter:
             raise InputError(f"{self.path}: the annotated video is an mp4; give a name that ends in .mp4")
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.mp4")
         # A whole number of ticks per frame keeps rates such as 24000/1001 exact.
-        finest = MAX_TICKS // max(self.fps.numerator, self.fps.denominator)
+        # The encoder holds up to three frames back, and their times are stored as distances too.
+        shown = max(math.ceil(4 * longest * self.fps.numerator), self.fps.denominator)
+        finest = MAX_TICKS // max(self.fps.numerator, shown)
         if not finest:
-            raise InputError(f"{self.path}: an mp4 cannot have {self.fps} frames per second; give another rate")
+            raise InputError(
+                f"{self.path}: an mp4 has no room for {self.fps} frames per second that are shown for up to "
+                f"{max(longest, float(1 / self.fps)):.6g} s; give other times"
+            )
         multiple = min(-(-MIN_TIMESCALE // self.fps.numerator), finest)
         self._timescale = self.fps.numerator * multiple
         self._frame_ticks = self.fps.denominator * multiple
