@@ -258,6 +258,30 @@ def test_a_failed_drawing_changes_nothing(
     assert not new.exists()
 
 
+def test_a_failed_move_leaves_no_new_folder(
+    taught_checkpoint: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went wrong is said, not what could not be cleaned up after it; a folder that was there stays."""
+    move = os.replace
+
+    def fail_at_the_last(source: Path, target: Path) -> None:
+        if target.name == "tube.json":
+            raise OSError(28, "No space left on device")
+        move(source, target)
+
+    monkeypatch.setattr("os.replace", fail_at_the_last)
+    done = run(
+        "ground", clip, QUERIES[0], "--checkpoint", taught_checkpoint, "--out", tmp_path / "there" / "a" / "b"
+    )
+    assert done.exit_code == 1
+    assert "No space left on device" in done.stderr
+    assert not (tmp_path / "there").exists()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "mine.txt").touch()
+    run("ground", clip, QUERIES[0], "--checkpoint", taught_checkpoint, "--out", tmp_path / "there" / "new")
+    assert [file.name for file in (tmp_path / "there").iterdir()] == ["mine.txt"]
+
+
 def test_a_run_takes_the_place_of_an_earlier_one(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     """Fewer sentences leave no videos of the earlier ones; other files stay; the same input, the same JSON."""
     (tmp_path / "annotated-9.mp4").write_text("not of an earlier run: no tube.json is here")

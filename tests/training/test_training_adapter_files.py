@@ -51,6 +51,7 @@ def outputs(model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor) ->
 def test_only_what_was_learned_is_saved(run_folder: Path, small_checkpoint: Path) -> None:
     folder = run_folder / "checkpoint"
     assert sorted(file.name for file in folder.glob("*.safetensors")) == FILES
+    assert {file.stat().st_mode for file in folder.iterdir()} == {(folder / "config.json").stat().st_mode}
     adapter = load_file(folder / "adapter.safetensors")
     assert all(".lora_" in name or ".trainable_tokens_" in name for name in adapter)
     assert not [name for name in adapter if ".visual." in name]

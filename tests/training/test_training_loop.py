@@ -96,9 +96,10 @@ def test_a_killed_tuning_run_is_the_same_run(base: Path, tuned: Path, tmp_path: 
     """
     out, loader = tmp_path / "run", f"data.workers={int(saving)}"
     settings = (*TINY, f"base={base / 'checkpoint'}", "optim.steps=5", loader)
-    words = [f"--set={setting}" for setting in settings]
+    # Sums are rounded by how many threads share them.
+    words = [f"--threads={torch.get_num_threads()}", *(f"--set={setting}" for setting in settings)]
     command = [Path(sys.executable).with_name("bridge-stg"), "train", "shapes", "--out", out, *words]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     log, fresh = out / "log.jsonl", out / "state.new"
 
     def now() -> bool:
@@ -132,6 +133,27 @@ def test_a_killed_tuning_run_is_the_same_run(base: Path, tuned: Path, tmp_path: 
     assert not [line for line in heard if line.startswith("changed")]
     assert curve(out) == curve(tuned)
     same_weights(out, tuned)
+
+
+def test_ctrl_c_says_how_the_run_goes_on(base: Path, tmp_path: Path) -> None:
+    out, settings = tmp_path / "run", (*TINY, f"base={base / 'checkpoint'}", "optim.steps=50", "save_minutes=7")
+    words = [f"--set={setting}" for setting in settings]
+    command = [Path(sys.executable).with_name("bridge-stg"), "train", "shapes", "--out", out, *words]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step=1 "):
+            process.send_signal(signal.SIGINT)
+            break
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-2:] == [
+        f"{out}: the same command goes on from the last state; one is saved every 7 minutes",
+        "stopped",
+    ]
 
 
 def test_a_finished_run_has_nothing_to_redo(tuned: Path, base: Path) -> None:
@@ -300,6 +322,10 @@ def test_tuning_writes_a_checkpoint_that_grounds(base: Path, tuned: Path, clip: 
     moved = {name for name, value in before.items() if not torch.equal(value, after[f"mllm.{name}"])}
     assert not [name for name in moved if ".visual." in name]
     assert [name for name in moved if ".self_attn.q_proj" in name]
+    # As readable as the rest, though safetensors would let only its owner in.
+    for folder in (base / "checkpoint", tuned / "checkpoint"):
+        modes = {(folder / name).stat().st_mode for name in ("model.safetensors", "config.json")}
+        assert len(modes) == 1
 
 
 # --- which parameters move

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 EXIT_FAILURE = 1
 EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
 LONGEST_LINE = 1000
 
 
@@ -77,6 +78,8 @@ class LazyGroup(TyperGroup):
         options["standalone_mode"] = False
         try:
             code = super().main(given, *rest, **options)
+            if code == EXIT_INTERRUPTED:
+                print("stopped", file=sys.stderr)
         except Exception as problem:
             if debug:
                 raise

@@ -78,7 +78,15 @@ def train(
 
     torch.set_num_threads(threads or choose_threads())
     with only_run(folder), _Progress() as progress:
-        run(config, folder, progress.say, judge=Judge, on_step=progress.update)
+        try:
+            run(config, folder, progress.say, judge=Judge, on_step=progress.update)
+        except KeyboardInterrupt:
+            print(
+                f"{folder}: the same command goes on from the last state; one is saved every "
+                f"{config.save_minutes:g} minutes",
+                file=sys.stderr,
+            )
+            raise
 
 
 @contextmanager

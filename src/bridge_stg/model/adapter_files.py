@@ -22,7 +22,7 @@ from bridge_stg.errors import CheckpointError
 from bridge_stg.model.adapters import DEFAULT_ALPHA, DEFAULT_RANK, add_lora, lora_size, merge_lora
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.initialization import assemble
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters, open_to_readers
 from bridge_stg.model.processing import BridgeSTGProcessor
 
 SCHEMA = "bridge-stg/adapter/1"
@@ -55,6 +55,7 @@ def save_adapters(
         tensors = {name: values[name].detach().cpu().contiguous() for name in names}
         save_file(tensors, folder / file, metadata={"format": "pt"})
     processor.save_pretrained(folder)
+    open_to_readers(folder)
     rank, alpha = lora_size(model)
     about = {
         "schema": SCHEMA,

@@ -7,6 +7,7 @@ frames, R (frame, sentence) rows, N labelled tokens.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,6 +243,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
                 "call merge_lora(model) before save_pretrained"
             )
         super().save_pretrained(save_directory, **kwargs)
+        open_to_readers(save_directory)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -283,6 +285,12 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             for parameter in model.parameters():
                 parameter.data = parameter.data.to(kwargs["dtype"])
         return (model, info) if wants_info else model
+
+
+def open_to_readers(folder: str | Path) -> None:
+    """Give weights the permissions of the ``config.json`` beside them: safetensors lets only their owner in."""
+    for file in Path(folder).glob("*.safetensors"):
+        shutil.copymode(Path(folder) / "config.json", file)
 
 
 def _describe(key: Any) -> str:

@@ -14,7 +14,7 @@ from transformers import Qwen3VLForConditionalGeneration
 from bridge_stg.errors import CheckpointError
 from bridge_stg.model.adapter_files import save_adapters
 from bridge_stg.model.adapters import add_lora
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, open_to_readers
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.base_model import base_folder, fingerprint_of, lasting_name, read_base
 from bridge_stg.training.checkpoints import replace_folder
@@ -144,6 +144,7 @@ def write_checkpoint(
     whole = underlying(model)
     if config.stage in ("vision", "pretrain"):
         whole.mllm.save_pretrained(folder)
+        open_to_readers(folder)
         processor.tokenizer.save_pretrained(folder)
     elif config.stage == "bridge" and config.tune == "lora":
         assert config.base is not None  # build_model has seen to it
