@@ -11,7 +11,7 @@ agree. A sample is one sentence about one clip. Times are the median of rounds i
 
 By default all sentences are located, as in a data set of that task alone, each in the paper's 8 + 2 frames.
 With --recipe clips are asked what the recipe `shapes` asks about them, but for its lookups, half of which hang
-in the middle of a clip. Most of these sentences need no box; those that do are located in the recipe's 2 + 1
+in the middle of a clip, and for what is retold, which needs no clip. Most of these sentences need no box; those that do are located in the recipe's 2 + 1
 frames. The recipe's steps of single images, which share less, are left out.
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of a clip")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--located", type=int, default=4, help="sentences per clip; VidSTG has about 4")
-    kind.add_argument("--recipe", action="store_true", help="ask what `shapes` asks")
+    kind.add_argument("--recipe", action="store_true", help="ask what `shapes` asks, but for lookups")
     parser.add_argument("--rounds", type=int, default=5, help="at least 1")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -138,7 +138,7 @@ def draw_clips(arguments: argparse.Namespace, processor: BridgeSTGProcessor) -> 
         {"until": 1.0, "min_objects": 3, "max_objects": 5, "max_duration": arguments.seconds + 1e-3}
     ]
     values["data"]["mix"] = (
-        values["data"]["mix"] | {"lookups": 0} if arguments.recipe else {"located": arguments.located}
+        values["data"]["mix"] | {"lookups": 0, "retold": 0} if arguments.recipe else {"located": arguments.located}
     )
     data = type(recipe("shapes")).model_validate(values).data
     _, scene = step_settings(data, 0, 1)
