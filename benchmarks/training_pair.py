@@ -11,8 +11,9 @@ agree. A sample is one sentence about one clip. Times are the median of rounds i
 
 By default all sentences are located, as in a data set of that task alone, each in the paper's 8 + 2 frames.
 With --recipe clips are asked what the recipe `shapes` asks about them, but for its lookups, half of which hang
-in the middle of a clip, and for what is retold, which needs no clip. Most of these sentences need no box; those that do are located in the recipe's 2 + 1
-frames. The recipe's steps of single images, which share less, are left out.
+in the middle of a clip, and for what is retold, which needs no clip. Most of these sentences need no box; those
+that do are located in the recipe's 2 + 1 frames. The recipe's steps of single images, which share less, are
+left out.
 """
 
 from __future__ import annotations
@@ -137,9 +138,8 @@ def draw_clips(arguments: argparse.Namespace, processor: BridgeSTGProcessor) -> 
     values["data"]["curriculum"] = [
         {"until": 1.0, "min_objects": 3, "max_objects": 5, "max_duration": arguments.seconds + 1e-3}
     ]
-    values["data"]["mix"] = (
-        values["data"]["mix"] | {"lookups": 0, "retold": 0} if arguments.recipe else {"located": arguments.located}
-    )
+    asked = values["data"]["mix"] | {"lookups": 0, "retold": 0}
+    values["data"]["mix"] = asked if arguments.recipe else {"located": arguments.located}
     data = type(recipe("shapes")).model_validate(values).data
     _, scene = step_settings(data, 0, 1)
     return [video_clip(int(seed), scene, data.mix, data, processor) for seed in clip_seeds(data, 0, 1)]

@@ -34,7 +34,7 @@ def shapes(
     split: Annotated[
         str, typer.Option(help="train, test or compositional (held-out colour and shape pairs).")
     ] = "train",
-    width: Annotated[int, typer.Option(min=2, help="Frame width in pixels, even; 0.75 to 2.5 times the height.")] = 320,
+    width: Annotated[int, typer.Option(min=2, help="Frame width in pixels, even; 0.75 to 2.5 heights.")] = 320,
     height: Annotated[int, typer.Option(min=2, help="Frame height in pixels, even, at least 16.")] = 240,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that draw and encode; one per core by default.")
