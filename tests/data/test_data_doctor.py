@@ -160,8 +160,9 @@ def test_damage_at_the_end_of_a_file_of_full_length(folder: Path) -> None:
 
 
 def test_size_shape_and_rotation(folder: Path) -> None:
-    for name in ("t1.mp4", "t2.mp4"):
-        write_file(folder / name, turn=90)  # shown as 64x48, stored as 48x64
+    write_file(folder / "t1.mp4", turn=90)  # shown as 64x48, stored as 48x64
+    # Encoded again it could have other bytes.
+    shutil.copy(folder / "t1.mp4", folder / "t2.mp4")
     small = {"width": 32, "height": 24, "boxes": {3: (0, 0, 5, 5)}}
     diagnosis = examine(
         lines(

@@ -148,7 +148,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY l "lol"><!ENTITY m "&l;&l;">]>\n<annotations>&m;</
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.jsonl", json.dumps(LINE) + "\n{", r"a\.jsonl:2: not a JSON line"),
+        ("a.jsonl", json.dumps(LINE) + "\n{", r"a\.jsonl:2: not one JSON object"),
         ("a.jsonl", '{"query": "q"}', r"a\.jsonl:1: needs the field 'video'"),
         ("a.csv", "video,query,frame\na.mp4,q", r"a\.csv:2: 2 values for 3 columns"),
         ("a.csv", "video,query,colour\n", r"a\.csv:1: .*unknown column 'colour'"),
