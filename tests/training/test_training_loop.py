@@ -141,7 +141,13 @@ def test_ctrl_c_says_how_the_run_goes_on(base: Path, tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("bridge-stg"), "train", "shapes", "--out", out, *words]
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        command,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # A shell that runs the tests in its background has told them to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:
