@@ -16,6 +16,7 @@ import typer
 from bridge_stg.cli.prepare import (
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
+    check_box_fps,
     check_writable,
     progress_bar,
     quiet_libraries,
@@ -55,15 +56,12 @@ def ground(
     """Find when and where each sentence happens in a video."""
     from rich.console import Console
 
-    from bridge_stg.errors import InputError
     from bridge_stg.prompting.templates import check_query
     from bridge_stg.video.decode import probe
-    from bridge_stg.video.sampling import MAX_FPS
 
     for text in query:
         check_query(text)
-    if box_fps is not None and not 0 < box_fps <= MAX_FPS:
-        raise InputError(f"--box-fps must be a positive number up to {MAX_FPS:.0f}, got {box_fps}")
+    check_box_fps(box_fps)
     # What is wrong with the input or the output is said before anything slow is loaded.
     probe(video)
     if out is not None:

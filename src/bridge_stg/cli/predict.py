@@ -13,6 +13,7 @@ import typer
 from bridge_stg.cli.prepare import (
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
+    check_box_fps,
     check_writable,
     progress_bar,
     quiet_libraries,
@@ -62,7 +63,6 @@ def predict(
     """Answer every question of a benchmark, with one process or those of accelerate's launcher."""
     from bridge_stg.errors import BridgeSTGError, InputError
     from bridge_stg.evaluation.benchmarks import benchmark_by_name
-    from bridge_stg.video.sampling import MAX_FPS
 
     chosen = benchmark_by_name(benchmark)
     if chosen.name == "video-mme-subs":
@@ -72,8 +72,7 @@ def predict(
             raise InputError(f"{data}: is a file; give the folder with truth.jsonl")
         cure = f"; write one with: bridge-stg data shapes --out {data} --videos 500 --split test"
         raise InputError(f"{data}: no truth.jsonl{cure if chosen.name == 'shapes' else ''}")
-    if box_fps is not None and not 0 < box_fps <= MAX_FPS:
-        raise InputError(f"--box-fps must be a positive number up to {MAX_FPS:.0f}, got {box_fps}")
+    check_box_fps(box_fps)
     if out.is_dir():
         raise InputError(f"{out}: is a folder; give the name of a file, such as {out / 'predictions.jsonl'}")
     check_writable(out.parent)

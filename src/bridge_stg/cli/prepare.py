@@ -38,6 +38,15 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{folder}: cannot write here ({problem.strerror}); give another --out") from problem
 
 
+def check_box_fps(box_fps: float | None) -> None:
+    """Raise InputError when nothing can be sampled at the rate of ``--box-fps``; None is the model's own."""
+    # Here only: it loads what reads videos, which the help of a command does not need.
+    from bridge_stg.video.sampling import MAX_FPS
+
+    if box_fps is not None and not 0 < box_fps <= MAX_FPS:
+        raise InputError(f"--box-fps must be a positive number up to {MAX_FPS:.0f}, got {box_fps}")
+
+
 def quiet_threads() -> None:
     """Let idle threads sleep instead of spin, so that two processes on the same cores do not fight.
 

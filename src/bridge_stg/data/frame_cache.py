@@ -156,9 +156,8 @@ class FrameCache:
 
     def keeps(self, fps: float, frame_size: Callable[[int, int], tuple[int, int]]) -> bool:
         """Whether its frames (the first clip stands for all) are those of a model that reads like this."""
-        if fps != self.fps:
-            return False
-        return all(_has_size(self._row(*place), frame_size) for place in list(self._places.values())[:1])
+        first = next(iter(self._places.values()), None)
+        return fps == self.fps and (first is None or _has_size(self._row(*first), frame_size))
 
     def _row(self, shard: int, row: int) -> dict[str, Any]:
         path = self.folder / "shards" / f"{shard:05d}.parquet"

@@ -310,15 +310,13 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 # Some editors begin a file with a mark that says it is UTF-8.
                 value = json.loads(text.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except json.JSONDecodeError as problem:
-                # Its own text says "line 1", which beside the number of the line would mislead.
-                reason = f"{problem.msg} (column {problem.colno})"
+            except (ValueError, RecursionError) as problem:
+                reason = str(problem)
+                if isinstance(problem, json.JSONDecodeError):
+                    # Its own text says "line 1", which beside the number of the line would mislead.
+                    reason = f"{problem.msg} (column {problem.colno})"
                 raise DataError(
                     f"{path}:{number}: not one JSON object (cut off, or on several lines?): {reason}"
-                ) from problem
-            except (ValueError, RecursionError) as problem:
-                raise DataError(
-                    f"{path}:{number}: not one JSON object (cut off, or on several lines?): {problem}"
                 ) from problem
             if not isinstance(value, dict):
                 raise DataError(f"{path}:{number}: expected a JSON object, got {type(value).__name__}")

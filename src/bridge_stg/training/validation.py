@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast_object_list, gather_object
 
+from bridge_stg.data.output_files import write_whole
 from bridge_stg.data.shapes.writer import write_shapes
 from bridge_stg.errors import InputError
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -74,20 +74,21 @@ class Validation:
             )
         if accelerator.is_main_process:
             self._recover()
+        count = self.settings.videos
         if self.settings.data is not None:
-            folder, count = Path(self.settings.data), self.settings.videos
+            folder = Path(self.settings.data)
         else:
-            count = self.settings.videos or GENERATED_VIDEOS
+            count = count or GENERATED_VIDEOS
             folder = out / "validation" / f"{count}-videos-seed-{self.settings.seed}"
-        if accelerator.is_main_process and self.settings.data is None and not folder.exists():
-            write_shapes(
-                folder,
-                count or GENERATED_VIDEOS,
-                self.settings.seed,
-                split="test",
-                workers=1,
-                per_video_questions=QUESTIONS_PER_VIDEO,
-            )
+            if accelerator.is_main_process and not folder.exists():
+                write_shapes(
+                    folder,
+                    count,
+                    self.settings.seed,
+                    split="test",
+                    workers=1,
+                    per_video_questions=QUESTIONS_PER_VIDEO,
+                )
         accelerator.wait_for_everyone()
         self.judge = make(folder, count)
         # Scores on other questions say nothing about which checkpoint is better.
@@ -155,8 +156,7 @@ class Validation:
         if self.accelerator.is_main_process:
             line = json.dumps({"step": step, **scores, "validation": self.questions}, indent=2)
             # Its name says that the folder is complete, so it appears whole or not at all.
-            (fresh / "best.tmp").write_text(line + "\n", encoding="utf-8")
-            os.replace(fresh / "best.tmp", fresh / "best.json")
+            write_whole(fresh / "best.json", line + "\n")
             replace_folder(fresh, self.best_folder)
         self.accelerator.wait_for_everyone()
 

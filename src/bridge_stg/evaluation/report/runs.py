@@ -99,8 +99,5 @@ def _said(value: object) -> str:
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, as run records hold it."""
-    digest = hashlib.sha256()
     with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
