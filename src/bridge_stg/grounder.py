@@ -14,7 +14,7 @@ from torch import Tensor
 from bridge_stg.data.records import Task
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.spans import sampled_in_span
-from bridge_stg.model.adapter_files import ABOUT
+from bridge_stg.model.adapter_files import is_adapter_folder
 from bridge_stg.model.answering import MAX_ANSWER_TOKENS, answer, bridge_answers, read_clip
 from bridge_stg.model.cost import ClipCost, StageClock
 from bridge_stg.model.locating import locate_frames
@@ -55,7 +55,7 @@ def checkpoint_folder(name: str) -> str:
     if path.is_dir():
         if (path / "checkpoint" / "config.json").is_file():
             raise CheckpointError(f"{name}: is the folder of a run; give {path / 'checkpoint'}")
-        if (path / ABOUT).is_file():
+        if is_adapter_folder(path):
             raise CheckpointError(
                 f"{name}: holds what LoRA tuning learned, without its base; merge both first: "
                 f"bridge-stg merge {name} --out FOLDER"
