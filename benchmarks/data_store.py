@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from bridge_stg.data.records import TruthRecord
-from bridge_stg.data.store import GROUP_ROWS, RecordStore, write_store
+from bridge_stg.records.record import TruthRecord
+from bridge_stg.records.store import GROUP_ROWS, RecordStore, write_store
 
 # Where the processes of one measurement wait for each other; filled when a process starts.
 _meet: list[Any] = []

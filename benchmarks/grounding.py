@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge_stg.grounder import VideoGrounder
+    from bridge_stg.inference.grounder import VideoGrounder
 
 STAGES = ("decode", "preprocess", "vision", "prefill", "answer", "bridge", "spatial")
 BRIDGE_STG = Path(sys.executable).with_name("bridge-stg")
@@ -49,8 +49,8 @@ def main() -> None:
         import torch
 
         from bridge_stg.cli.prepare import quiet_libraries
-        from bridge_stg.grounder import VideoGrounder
-        from bridge_stg.model.placement import choose_threads
+        from bridge_stg.inference.device import choose_threads
+        from bridge_stg.inference.grounder import VideoGrounder
 
         quiet_libraries()
         imported = time.perf_counter() - started
@@ -96,10 +96,10 @@ def make_job(folder: Path, seconds: float, queries: int, width: int, height: int
     """Draw a scene of moving shapes as an mp4, and take its own questions."""
     import numpy as np
 
-    from bridge_stg.data.shapes.objects import SceneSettings
-    from bridge_stg.data.shapes.questions import questions
-    from bridge_stg.data.shapes.render import render
-    from bridge_stg.data.shapes.world import make_scene
+    from bridge_stg.shapes.world.objects import SceneSettings
+    from bridge_stg.shapes.world.questions import questions
+    from bridge_stg.shapes.world.render import render
+    from bridge_stg.shapes.world.scene import make_scene
     from bridge_stg.video.write import VideoWriter
 
     settings = SceneSettings(min_duration=seconds, max_duration=seconds, width=width, height=height)
@@ -118,13 +118,13 @@ def random_grounder(scale: str, device: str) -> VideoGrounder:
     """The architecture of a published size, or of the shipped checkpoint, with random weights."""
     import torch
 
-    from bridge_stg.grounder import VideoGrounder
+    from bridge_stg.inference.grounder import VideoGrounder
     from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
     from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
     from bridge_stg.model.presets import qwen3_vl_config
     from bridge_stg.model.processing import BridgeSTGProcessor
     from bridge_stg.model.small_tokenizer import DET_TOKEN
-    from bridge_stg.training.small_model import small_config, small_tokenizer
+    from bridge_stg.shapes.model import small_config, small_tokenizer
 
     # The published tokenizer is not part of this package. Ours has other ids for its special tokens; the
     # vocabulary stays as it is, so that matrices have their published sizes.

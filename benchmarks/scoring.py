@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from bridge_stg.data.predictions import read_predictions
-from bridge_stg.data.records import read_truth
 from bridge_stg.evaluation.score import score_files
 from bridge_stg.metrics.stvg import PROTOCOLS
+from bridge_stg.records.prediction import read_predictions
+from bridge_stg.records.record import read_truth
 
 FPS, CLIP_FRAMES, WINDOW_START = 30, 400, 50
 BOX_STEP = 15  # 2 fps

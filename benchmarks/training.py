@@ -52,15 +52,15 @@ def make(arguments: argparse.Namespace, device: str) -> tuple[Any, Any, Any]:
     """Model, processor and configuration of a run; no weight is made on the device "meta"."""
     import torch
 
-    from bridge_stg.model.adapters import add_lora
     from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+    from bridge_stg.model.lora import add_lora
     from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
     from bridge_stg.model.presets import qwen3_vl_config
     from bridge_stg.model.processing import BridgeSTGProcessor
     from bridge_stg.model.small_tokenizer import DET_TOKEN
+    from bridge_stg.shapes.model import small_config, small_tokenizer
     from bridge_stg.training.recipes import recipe
     from bridge_stg.training.settings import override
-    from bridge_stg.training.small_model import small_config, small_tokenizer
 
     # The published tokenizer is not part of this package. Ours has other ids for its special tokens; the
     # vocabulary stays as it is, so that matrices have their published sizes.
@@ -115,7 +115,7 @@ def make(arguments: argparse.Namespace, device: str) -> tuple[Any, Any, Any]:
 
 def count(arguments: argparse.Namespace) -> dict[str, Any]:
     """Parameters, tokens and operations of a sample, on the meta device."""
-    from bridge_stg.training.step_data import GeneratedClips
+    from bridge_stg.training.data.step_data import GeneratedClips
     from bridge_stg.training.throughput import StepOperations
 
     model, processor, config = make(arguments, "meta")
@@ -136,6 +136,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
     from accelerate import Accelerator
 
+    from bridge_stg.training.data.step_data import GeneratedClips, StepData
     from bridge_stg.training.loop import Worker
     from bridge_stg.training.optimization import (
         cosine_schedule,
@@ -144,7 +145,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         take_step,
     )
     from bridge_stg.training.progress import RunLog, TokenGroups
-    from bridge_stg.training.step_data import GeneratedClips, StepData
     from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
 
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=arguments.precision)

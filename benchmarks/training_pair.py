@@ -34,13 +34,13 @@ from bridge_stg.errors import BridgeSTGError
 from bridge_stg.losses.objective import LossWeights, spatial_loss
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.model.token_layout import CLIP, IGNORE, TokenTree
+from bridge_stg.model.token_tree import CLIP, IGNORE, TokenTree
 from bridge_stg.model.vision_attention import batch_equal_pairs
-from bridge_stg.training.clips import Rows, TrainingClip, collate_clips
+from bridge_stg.shapes.clips import clip_seeds, step_settings, video_clip
+from bridge_stg.shapes.model import small_config, small_tokenizer
+from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
-from bridge_stg.training.shapes_clips import clip_seeds, step_settings, video_clip
-from bridge_stg.training.small_model import small_config, small_tokenizer
 
 Batch = dict[str, Tensor]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from bridge_stg import VideoGrounder
+from bridge_stg.inference.drawing import film_strip
 from bridge_stg.video.sampling import sample_video
-from bridge_stg.visualize import film_strip
 
 
 def main(video: str, query: str) -> None:

@@ -6,24 +6,19 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support.taught import TAUGHT, ZERO_SHOT_ANSWERS
+
+pytest_plugins = ["support.model_fixtures", "support.trainer_fixtures"]
 
 # A busy machine is no reason to fail: what an example needs in seconds is not what is tested.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-# What the taught checkpoint learned by heart about the first video, and what follows from it.
-TAUGHT = {
-    "the first thing": "The event starts at 1.0 seconds and ends at 3.2 seconds.",
-    "the second thing": "The event starts at 2.6 seconds and ends at 2.9 seconds.",
-    "the thing that never comes": "Nothing like that happens.",
-    "the thing that ends before it starts": "The event starts at 3.0 seconds and ends at 1.0 seconds.",
-}
-
 
 @pytest.fixture(scope="session")
 def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three short videos and their truth.jsonl."""
-    from bridge_stg.data.shapes.writer import write_shapes
+    from bridge_stg.shapes.world.writer import write_shapes
 
     folder = tmp_path_factory.mktemp("shapes") / "data"
     write_shapes(folder, 3, seed=5, width=96, height=72, workers=1, per_video_questions=4)
@@ -42,7 +37,7 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
     from bridge_stg.model.processing import BridgeSTGProcessor
-    from bridge_stg.training.small_model import small_config, small_tokenizer
+    from bridge_stg.shapes.model import small_config, small_tokenizer
 
     torch.manual_seed(0)
     tokenizer = small_tokenizer()
@@ -60,7 +55,7 @@ def taught_checkpoint(small_checkpoint: Path, clip: Path) -> Path:
     """The same model after it has learned the answers of TAUGHT about one clip by heart."""
     import torch
 
-    from bridge_stg.grounder import VideoGrounder
+    from bridge_stg.inference.grounder import VideoGrounder
 
     torch.manual_seed(0)
     grounder = VideoGrounder.from_pretrained(str(small_checkpoint), device="cpu")
@@ -97,22 +92,6 @@ def taught_checkpoint(small_checkpoint: Path, clip: Path) -> Path:
     return folder
 
 
-# What the taught stock model learned to answer about the first video, to the sentences of TAUGHT.
-ZERO_SHOT_ANSWERS = dict(
-    zip(
-        TAUGHT,
-        (
-            '```json\n{"start": 1.0, "end": 3.2, "boxes": [{"time": 1.0, "bbox_2d": [100, 200, 300, 400]}, '
-            '{"time": 3.0, "bbox_2d": [300, 600, 500, 800]},]}\n```',
-            "It happens from 2.6 to 2.9 seconds.",
-            "Nothing like that happens.",
-            '{"start": 3.0, "end": 1.0, "boxes": [{"time": 3.0, "bbox_2d": [0, 0, 1200, 1]}]}',
-        ),
-        strict=True,
-    )
-)
-
-
 @pytest.fixture(scope="session")
 def tiny_qwen3_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stock Qwen3-VL of a few thousand parameters with random weights, as its hub folder."""
@@ -123,7 +102,7 @@ def tiny_qwen3_vl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from bridge_stg.model.presets import qwen3_vl_config
     from bridge_stg.model.small_tokenizer import build_small_tokenizer
-    from bridge_stg.prompting.zero_shot import zero_shot_question
+    from bridge_stg.zero_shot.answers import zero_shot_question
 
     texts = [zero_shot_question(" ".join(TAUGHT), image) for image in (False, True)]
     texts += ["user", "assistant", *ZERO_SHOT_ANSWERS.values()]
@@ -172,8 +151,8 @@ def taught_qwen3_vl(tiny_qwen3_vl: Path, clip: Path) -> Path:
     """The same model after it has learned ZERO_SHOT_ANSWERS about one clip by heart."""
     import torch
 
-    from bridge_stg.prompting.zero_shot import zero_shot_question
-    from bridge_stg.zero_shot import ZeroShotGrounder
+    from bridge_stg.zero_shot.answers import zero_shot_question
+    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
     torch.manual_seed(0)
     grounder = ZeroShotGrounder.from_pretrained(str(tiny_qwen3_vl), device="cpu")

@@ -13,19 +13,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge_stg.grounder import VideoGrounder as VideoGrounder
+    from bridge_stg.inference.grounder import VideoGrounder as VideoGrounder
     from bridge_stg.model.configuration import BridgeSTGConfig as BridgeSTGConfig
     from bridge_stg.model.modeling import BridgeSTGForVideoGrounding as BridgeSTGForVideoGrounding
     from bridge_stg.model.processing import BridgeSTGProcessor as BridgeSTGProcessor
-    from bridge_stg.zero_shot import ZeroShotGrounder as ZeroShotGrounder
+    from bridge_stg.zero_shot.grounder import ZeroShotGrounder as ZeroShotGrounder
 
 # Public name -> the module that defines it, looked up on first use: importing the package loads no torch.
 _EXPORTS = {
     "BridgeSTGConfig": "bridge_stg.model.configuration",
     "BridgeSTGForVideoGrounding": "bridge_stg.model.modeling",
     "BridgeSTGProcessor": "bridge_stg.model.processing",
-    "VideoGrounder": "bridge_stg.grounder",
-    "ZeroShotGrounder": "bridge_stg.zero_shot",
+    "VideoGrounder": "bridge_stg.inference.grounder",
+    "ZeroShotGrounder": "bridge_stg.zero_shot.grounder",
 }
 
 __all__ = [

@@ -9,14 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge_stg.errors import InputError
+
 TUBE_SCHEMA = "bridge-stg/tube/1"
 
+Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
+# Tasks whose answer has boxes; the window of vot and rec is all of the clip, whatever the model says.
+LOCATED_TASKS: tuple[Task, ...] = ("stvg", "vot", "rec")
+Box = tuple[float, float, float, float]
 Status = Literal["ok", "no_window", "empty_window"]
+
+
+def parse_task(name: str) -> Task:
+    """``name`` as a task; InputError naming the known ones otherwise."""
+    for known in get_args(Task):
+        if name == known:
+            return cast("Task", known)
+    raise InputError(f"no task {name!r}; there is: {', '.join(get_args(Task))}")
 
 
 @dataclass(frozen=True)

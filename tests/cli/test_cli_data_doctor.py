@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bridge_stg.cli.data import app
-from bridge_stg.data.records import read_truth, write_truth
+from bridge_stg.records.record import read_truth, write_truth
 
 runner = CliRunner()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from bridge_stg.cli.data import app
-from bridge_stg.data.frame_cache import FrameCache
+from bridge_stg.training.data.frame_cache import FrameCache
 
 runner = CliRunner()
 

@@ -14,15 +14,15 @@ import av
 import pytest
 import torch
 from click.testing import Result
-from conftest import TAUGHT
 from safetensors.torch import load_file, save_file
+from support.taught import TAUGHT
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
-from bridge_stg.data.predictions import read_predictions
-from bridge_stg.data.records import read_truth, write_truth
 from bridge_stg.errors import VideoError
 from bridge_stg.evaluation.resume import read_kept, record_path
+from bridge_stg.records.prediction import read_predictions
+from bridge_stg.records.record import read_truth, write_truth
 from bridge_stg.video.sampling import sample_video
 
 COMMAND = Path(sys.executable).with_name("bridge-stg")

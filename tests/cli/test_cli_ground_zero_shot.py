@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 from click.testing import Result
-from conftest import ZERO_SHOT_ANSWERS
+from support.taught import ZERO_SHOT_ANSWERS
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.benchmarks import BENCHMARKS, benchmark_by_name
 from bridge_stg.evaluation.reported import all_reported, reported_rows, reported_table
 from bridge_stg.evaluation.task_scores import rule_of, score_queries
+from bridge_stg.records.record import TruthRecord
 
 # (table, models, rows = models x column blocks without the dashes, values, their sum): added up from the text
 # of the paper by a program that knows nothing of the file under test.

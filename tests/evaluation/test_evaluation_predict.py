@@ -11,21 +11,21 @@ from typing import Any, ClassVar
 
 import pytest
 from click.testing import Result
-from conftest import TAUGHT, ZERO_SHOT_ANSWERS
+from support.taught import TAUGHT, ZERO_SHOT_ANSWERS
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
-from bridge_stg.data.predictions import read_predictions
-from bridge_stg.data.records import TruthRecord, read_truth, write_truth
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.evaluation.clips import ClipQuestions, choose_task, group_questions
 from bridge_stg.evaluation.cost import cost_path
 from bridge_stg.evaluation.methods import Answered, BridgeMethod, ask
 from bridge_stg.evaluation.predict import plan_run
 from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
 from bridge_stg.evaluation.score import score_files
-from bridge_stg.grounder import VideoGrounder
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.records.part import ClipQuestions, choose_task, group_questions
+from bridge_stg.records.prediction import read_predictions
+from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 from bridge_stg.types import TimeSpan
 
 QUERIES = list(TAUGHT)
@@ -398,8 +398,8 @@ def test_zero_shot_through_the_command(data: Path, taught_qwen3_vl: Path, tmp_pa
 
 def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path: Path) -> None:
     """What is cut out for it is on the clock of the file again when it comes back."""
-    from bridge_stg.evaluation.zero_shot_method import ZeroShotMethod
-    from bridge_stg.zero_shot import ZeroShotGrounder
+    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
+    from bridge_stg.zero_shot.method import ZeroShotMethod
 
     said = '{"start": 0.2, "end": 1.0, "boxes": [{"time": 0.5, "bbox_2d": [0, 0, 500, 1000]}]}'
 

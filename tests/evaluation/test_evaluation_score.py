@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge_stg.cli.main import app
-from bridge_stg.data.predictions import read_predictions, write_predictions
-from bridge_stg.data.records import TruthRecord, read_truth
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.score import Scores, score, score_files, write_scores
+from bridge_stg.records.prediction import read_predictions, write_predictions
+from bridge_stg.records.record import TruthRecord, read_truth
 
 BOX = [10.0, 10.0, 30.0, 30.0]
 

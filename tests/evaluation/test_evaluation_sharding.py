@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
-from bridge_stg.data.records import read_truth, write_truth
 from bridge_stg.evaluation.cost import cost_path
 from bridge_stg.evaluation.resume import record_path
-from bridge_stg.evaluation.sharding import parts_of
+from bridge_stg.files.one_writer import parts_of
+from bridge_stg.records.record import read_truth, write_truth
 
 
 @pytest.fixture(scope="module")

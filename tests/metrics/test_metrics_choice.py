@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError
 from bridge_stg.metrics.choice import letter_of, predicted_letter, score_queries
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.metrics.protocols import sampled_frames
 from bridge_stg.metrics.stvg import PROTOCOLS, Protocol, comparison, query_overlap, score_queries
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 
 A = (0.0, 0.0, 10.0, 10.0)

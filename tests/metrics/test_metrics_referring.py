@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError
 from bridge_stg.metrics.referring import query_iou, score_queries
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 
 A = (0.0, 0.0, 10.0, 10.0)
 

@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.metrics.stvg import (
     FAILED,
@@ -24,6 +22,8 @@ from bridge_stg.metrics.stvg import (
     score_queries,
     summarize,
 )
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 
 A = (0.0, 0.0, 10.0, 10.0)

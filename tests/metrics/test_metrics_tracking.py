@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError
 from bridge_stg.metrics.tracking import counted_frames, frame_overlaps, score_queries
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 
 A = (0.0, 0.0, 10.0, 10.0)
 HALF_HIGH = (0.0, 0.0, 10.0, 5.0)  # IoU with A: 1 / 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import make_video
+from support.tiny_models import make_video
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoProcessor, AutoTokenizer
 

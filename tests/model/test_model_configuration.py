@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import tiny_spatial_config
+from support.tiny_models import tiny_spatial_config
 from transformers import AutoConfig
 
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import make_video, tiny_spatial_config
+from support.tiny_models import make_video, tiny_spatial_config
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 import torch
-from tiny_models import tiny_spatial_config
+from support.tiny_models import tiny_spatial_config
 
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_models import make_video, tiny_mllm_config
+from support.tiny_models import make_video, tiny_mllm_config
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -18,7 +18,7 @@ from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import DET_TOKEN, SPECIAL_TOKENS, build_small_tokenizer
-from bridge_stg.model.token_layout import build_tree
+from bridge_stg.model.token_tree import build_tree
 
 MERGES = [
     ("t", "h"),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_models import make_video
+from support.tiny_models import make_video
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 

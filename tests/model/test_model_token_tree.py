@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from tiny_models import make_video
+from support.tiny_models import make_video
 from torch import Tensor
 from transformers import DynamicCache
 
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import ClipLayout, text_positions
-from bridge_stg.model.token_layout import CLIP, IGNORE, Branch, TokenTree, build_tree, collate_trees
+from bridge_stg.model.token_tree import CLIP, IGNORE, Branch, TokenTree, build_tree, collate_trees
 from bridge_stg.types import SampledVideo
 
 QUERIES = ["the red circle that moves left", "red", "where does the blue thing and then some go?"]

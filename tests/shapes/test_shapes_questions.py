@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import (
+from bridge_stg.shapes.world.motion import boxes
+from bridge_stg.shapes.world.objects import (
     ACTIONS,
     BASE_FORM,
     COLOURS,
@@ -22,8 +22,8 @@ from bridge_stg.data.shapes.objects import (
     SceneObject,
     SceneSettings,
 )
-from bridge_stg.data.shapes.questions import Question, captions, questions, random_sentence
-from bridge_stg.data.shapes.world import make_scene
+from bridge_stg.shapes.world.questions import Question, captions, questions, random_sentence
+from bridge_stg.shapes.world.scene import make_scene
 
 RELATION = re.compile(r"(to the left of|to the right of|above|below) the (\w+) (\w+)\??$")
 

@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from bridge_stg.data.shapes.motion import boxes, object_path, poses
-from bridge_stg.data.shapes.objects import COLOURS, SHAPES, Action, Camera, Scene, SceneObject, SceneSettings
-from bridge_stg.data.shapes.render import render
-from bridge_stg.data.shapes.world import make_scene
+from bridge_stg.shapes.world.motion import boxes, object_path, poses
+from bridge_stg.shapes.world.objects import COLOURS, SHAPES, Action, Camera, Scene, SceneObject, SceneSettings
+from bridge_stg.shapes.world.render import render
+from bridge_stg.shapes.world.scene import make_scene
 
 STILL = Camera((0.0, 0.0), (12.0, 12.0), (0.0, 0.0))
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge_stg.data.shapes.motion import boxes, object_path
-from bridge_stg.data.shapes.objects import DIRECTIONS, HELD_OUT, RATES, Scene, SceneSettings, Split
-from bridge_stg.data.shapes.world import make_scene
 from bridge_stg.errors import InputError
+from bridge_stg.shapes.world.motion import boxes, object_path
+from bridge_stg.shapes.world.objects import DIRECTIONS, HELD_OUT, RATES, Scene, SceneSettings, Split
+from bridge_stg.shapes.world.scene import make_scene
 
 
 @settings(max_examples=40, deadline=None)

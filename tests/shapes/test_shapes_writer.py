@@ -10,14 +10,14 @@ import av
 import numpy as np
 import pytest
 
-from bridge_stg.data.records import TruthRecord, read_truth
-from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import HELD_OUT, Scene, SceneSettings
-from bridge_stg.data.shapes.questions import questions
-from bridge_stg.data.shapes.render import render
-from bridge_stg.data.shapes.world import make_scene
-from bridge_stg.data.shapes.writer import truth_record, write_shapes
 from bridge_stg.errors import InputError
+from bridge_stg.records.record import TruthRecord, read_truth
+from bridge_stg.shapes.world.motion import boxes
+from bridge_stg.shapes.world.objects import HELD_OUT, Scene, SceneSettings
+from bridge_stg.shapes.world.questions import questions
+from bridge_stg.shapes.world.render import render
+from bridge_stg.shapes.world.scene import make_scene
+from bridge_stg.shapes.world.writer import truth_record, write_shapes
 
 WIDTH, HEIGHT = 96, 72
 

@@ -12,27 +12,27 @@ import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
-from small_runs import bridge, pretrain, quiet
-from tiny_folders import save_detector, save_mllm, without_det
+from support.small_runs import bridge, pretrain, quiet
+from support.tiny_folders import save_detector, save_mllm, without_det
 from transformers import Qwen3VLForConditionalGeneration
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.errors import CheckpointError, InputError
-from bridge_stg.grounder import VideoGrounder, checkpoint_folder
-from bridge_stg.model.adapter_files import load_adapters
+from bridge_stg.inference.grounder import VideoGrounder, checkpoint_folder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.model import MAX_TOKENS_PER_FRAME, small_spatial_config, small_tokenizer
 from bridge_stg.training import base_model
 from bridge_stg.training.base_model import lasting_name, read_base
 from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.data.record_source import AnnotatedClips
 from bridge_stg.training.loop import train
 from bridge_stg.training.recipes import recipe
-from bridge_stg.training.record_source import AnnotatedClips
 from bridge_stg.training.settings import override
-from bridge_stg.training.small_model import MAX_TOKENS_PER_FRAME, small_spatial_config, small_tokenizer
 from bridge_stg.training.stages import build_model
 from bridge_stg.types import TimeSpan
+from bridge_stg.weights.adapter_files import load_adapters
 
 
 @pytest.fixture(scope="module")

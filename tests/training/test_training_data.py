@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from bridge_stg.data.records import read_truth
-from bridge_stg.data.shapes.objects import SceneSettings
-from bridge_stg.data.shapes.world import make_scene
-from bridge_stg.data.shapes.writer import write_shapes
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.model.token_layout import IGNORE
+from bridge_stg.model.token_tree import IGNORE
+from bridge_stg.records.record import read_truth
+from bridge_stg.shapes.clips import build_batch, step_settings, video_clip
+from bridge_stg.shapes.frames import sample_times
+from bridge_stg.shapes.model import small_config, small_tokenizer
+from bridge_stg.shapes.world.objects import SceneSettings
+from bridge_stg.shapes.world.scene import make_scene
+from bridge_stg.shapes.world.writer import write_shapes
 from bridge_stg.training.configuration import ClipMix, DataConfig
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
-from bridge_stg.training.shapes_clips import build_batch, step_settings, video_clip
-from bridge_stg.training.shapes_frames import sample_times
-from bridge_stg.training.small_model import small_config, small_tokenizer
 from bridge_stg.types import SampledVideo, VideoInfo
 from bridge_stg.video.sampling import sample_video
 

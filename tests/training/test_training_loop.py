@@ -17,13 +17,14 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from small_runs import TINY, bridge, curve, pretrain, quiet, same_weights, weights
+from support.small_runs import TINY, bridge, curve, pretrain, quiet, same_weights, weights
 from transformers import Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import BridgeSTGError, InputError
-from bridge_stg.grounder import VideoGrounder
+from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.training.checkpoints import Position, changed_settings, restore, save_state
+from bridge_stg.training.data.step_data import Batch, GeneratedClips
 from bridge_stg.training.loop import train
 from bridge_stg.training.optimization import (
     apply_settings,
@@ -37,7 +38,6 @@ from bridge_stg.training.progress import RunLog
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
 from bridge_stg.training.stages import build_model
-from bridge_stg.training.step_data import Batch, GeneratedClips
 
 
 class StoppedError(Exception):

@@ -12,26 +12,26 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from process_script import break_clip
-from small_runs import TINY, curve, quiet
+from support.process_script import break_clip
+from support.small_runs import TINY, curve, quiet
 from torch import nn
 
-from bridge_stg.data.records import read_truth, write_truth
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.records.record import read_truth, write_truth
+from bridge_stg.shapes.clips import step_settings
+from bridge_stg.shapes.vision_stage import CellProbe
 from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.data.record_source import open_records, token_budget
+from bridge_stg.training.data.step_data import GeneratedClips, StepData, count
 from bridge_stg.training.loop import Worker, train
 from bridge_stg.training.optimization import enable_checkpointing
 from bridge_stg.training.progress import RunLog, TokenGroups
 from bridge_stg.training.recipes import recipe
-from bridge_stg.training.record_source import open_records, token_budget
 from bridge_stg.training.settings import override, resolve
-from bridge_stg.training.shapes_clips import step_settings
 from bridge_stg.training.stages import build_model, underlying
-from bridge_stg.training.step_data import GeneratedClips, StepData, count
 from bridge_stg.training.throughput import StepOperations
-from bridge_stg.training.vision_cells import CellProbe
 
 # Denoising boxes and negative tokens are drawn at random, by each process for itself.
 WITHOUT_NOISE = ["weights.denoising=0", "weights.alignment=0"]
@@ -146,7 +146,7 @@ def test_recomputing_gives_the_same_gradient(small_checkpoint: Path) -> None:
 @pytest.mark.parametrize("queries", [8, 0])
 def test_every_module_takes_part_and_changes_nothing(queries: int) -> None:
     from bridge_stg.model.processing import BridgeSTGProcessor
-    from bridge_stg.training.small_model import small_config, small_tokenizer
+    from bridge_stg.shapes.model import small_config, small_tokenizer
 
     tokenizer = small_tokenizer()
     model_config = small_config(tokenizer, num_bridge_queries=queries)
@@ -178,7 +178,7 @@ def test_a_step_needs_a_clip_for_every_part(small_checkpoint: Path, tmp_path: Pa
 def in_two_processes(config: TrainConfig, folder: Path, broken: int = -1, clip: str = "") -> str:
     """Train in two real processes, which talk by gloo, into folder/run; what they said."""
     (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
-    script = str(Path(__file__).with_name("process_script.py"))
+    script = str(Path(__file__).parents[1] / "support" / "process_script.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
     command += [str(folder / "config.json"), str(folder / "run"), str(broken), clip]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -295,7 +295,7 @@ def test_a_run_of_two_processes_goes_on_in_one(
 
 def test_the_probe_divides_by_what_it_is_given() -> None:
     from bridge_stg.model.processing import BridgeSTGProcessor
-    from bridge_stg.training.small_model import small_config, small_tokenizer
+    from bridge_stg.shapes.model import small_config, small_tokenizer
 
     tokenizer = small_tokenizer()
     model_config = small_config(tokenizer)

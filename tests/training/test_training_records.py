@@ -15,43 +15,43 @@ import pytest
 import torch
 from PIL import Image
 
-from bridge_stg.data.mixture import group_by_clip
-from bridge_stg.data.question_text import question_text
-from bridge_stg.data.records import TruthRecord, read_truth, write_truth
-from bridge_stg.data.shapes.motion import boxes
-from bridge_stg.data.shapes.objects import SceneSettings
-from bridge_stg.data.shapes.questions import questions
-from bridge_stg.data.shapes.world import make_scene
-from bridge_stg.data.shapes.writer import _encode, truth_record, write_shapes
-from bridge_stg.data.store import write_store
 from bridge_stg.errors import DataError, InputError, VideoError
 from bridge_stg.losses.objective import LossWeights
-from bridge_stg.model.adapters import DEFAULT_ALPHA, DEFAULT_RANK
 from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.lora import DEFAULT_ALPHA, DEFAULT_RANK
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.presets import qwen3_vl_config
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.model.token_layout import CLIP, IGNORE
+from bridge_stg.model.token_tree import CLIP, IGNORE
 from bridge_stg.prompting.parsing import parse_window
-from bridge_stg.training import shapes_branches
-from bridge_stg.training.bad_clips import BadClips
-from bridge_stg.training.clips import TrainingClip
+from bridge_stg.records.question_text import question_text
+from bridge_stg.records.record import TruthRecord, read_truth, write_truth
+from bridge_stg.records.store import write_store
+from bridge_stg.shapes import branches as shapes_branches
+from bridge_stg.shapes.clips import video_clip
+from bridge_stg.shapes.frames import draw, sample_times
+from bridge_stg.shapes.model import small_config, small_tokenizer
+from bridge_stg.shapes.world.motion import boxes
+from bridge_stg.shapes.world.objects import SceneSettings
+from bridge_stg.shapes.world.questions import questions
+from bridge_stg.shapes.world.scene import make_scene
+from bridge_stg.shapes.world.writer import _encode, truth_record, write_shapes
 from bridge_stg.training.configuration import ClipMix, DataConfig, RecordsConfig, SourceConfig
-from bridge_stg.training.recipes import TABLE_1, recipe
-from bridge_stg.training.record_clips import (
+from bridge_stg.training.data.bad_clips import BadClips
+from bridge_stg.training.data.clips import TrainingClip
+from bridge_stg.training.data.mixture import group_by_clip
+from bridge_stg.training.data.record_clips import (
     record_clip,
     tube_at,
     window_in_clip,
 )
-from bridge_stg.training.record_source import (
+from bridge_stg.training.data.record_source import (
     AnnotatedClips,
     build_record_batch,
     open_records,
     token_budget,
 )
-from bridge_stg.training.shapes_clips import video_clip
-from bridge_stg.training.shapes_frames import draw, sample_times
-from bridge_stg.training.small_model import small_config, small_tokenizer
+from bridge_stg.training.recipes import TABLE_1, recipe
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.write import VideoWriter
 

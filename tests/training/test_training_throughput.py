@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import TINY
+from support.small_runs import TINY
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridge_stg.losses.objective import LossWeights
-from bridge_stg.model.adapters import add_lora
+from bridge_stg.model.lora import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.model import small_config, small_tokenizer
+from bridge_stg.training.data.step_data import Batch, GeneratedClips
 from bridge_stg.training.progress import RunLog
 from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
-from bridge_stg.training.small_model import small_config, small_tokenizer
-from bridge_stg.training.step_data import Batch, GeneratedClips
 from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import bridge
+from support.small_runs import bridge
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import number_in, write_file
+from support.video_files import number_in, write_file
 
 from bridge_stg.errors import VideoError
 from bridge_stg.video.decode import _is_whole_gif, probe

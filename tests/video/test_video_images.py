@@ -7,14 +7,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from PIL import Image
-from video_files import numbered_frame, numbers, write_file
+from support.video_files import numbered_frame, numbers, write_file
 
 from bridge_stg.errors import InputError, VideoError
+from bridge_stg.inference.drawing import write_annotated
 from bridge_stg.types import GroundingResult
 from bridge_stg.video.decode import open_source, probe
 from bridge_stg.video.sampling import sample_video
 from bridge_stg.video.write import VideoWriter
-from bridge_stg.visualize import write_annotated
 
 
 class TestImages:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from video_files import decode_everything, numbers, write_file
+from support.video_files import decode_everything, numbers, write_file
 
 from bridge_stg.errors import InputError
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.decode import open_source, probe
 from bridge_stg.video.sampling import choose_frames, sample_video, wanted_times
-from bridge_stg.zero_shot import _dense_frames
+from bridge_stg.zero_shot.grounder import _dense_frames
 
 NTSC_FILM, NTSC = Fraction(24000, 1001), Fraction(30000, 1001)
 

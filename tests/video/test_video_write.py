@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from video_files import number_in, numbered_frame
+from support.video_files import number_in, numbered_frame
 
 from bridge_stg.errors import InputError
 from bridge_stg.video.decode import open_source, probe

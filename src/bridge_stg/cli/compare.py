@@ -20,8 +20,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON and nothing else.")] = False,
 ) -> None:
     """Compare two runs query by query: paired bootstrap over videos, 95% interval of each difference B - A."""
-    from bridge_stg.data.output_files import check_output
     from bridge_stg.evaluation.compare import compare_files, write_comparison
+    from bridge_stg.files.output_files import check_output
 
     if out is not None:
         check_output(out, [a, b])

@@ -46,7 +46,7 @@ def shapes(
 ) -> None:
     """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""
     from bridge_stg.cli.prepare import progress_bar
-    from bridge_stg.data.shapes.writer import write_shapes
+    from bridge_stg.shapes.world.writer import write_shapes
 
     with progress_bar() as bar:
         task = bar.add_task("writing videos", total=videos)

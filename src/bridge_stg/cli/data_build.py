@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.data.build import BuildReport
+    from bridge_stg.curation.build import BuildReport
 
 
 def build(
@@ -41,7 +41,7 @@ def build(
 ) -> None:
     """Read a data set as it was downloaded; write its records, what was left out and why, and the counts."""
     from bridge_stg.cli.prepare import progress_bar
-    from bridge_stg.data.build import build as run
+    from bridge_stg.curation.build import build as run
 
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
@@ -68,7 +68,7 @@ def _print_counts(source: str, report: BuildReport) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from bridge_stg.data.published_counts import PUBLISHED
+    from bridge_stg.curation.published_counts import PUBLISHED
 
     console = Console()
     table = Table("split", "what", "published", "read", "kept", "explanation")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.data.doctor.examine import Diagnosis
-    from bridge_stg.data.doctor.findings import Severity
+    from bridge_stg.curation.doctor.examine import Diagnosis
+    from bridge_stg.curation.doctor.findings import Severity
 
 STYLES: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "note": ""}
 
@@ -37,11 +37,11 @@ def doctor(
 ) -> None:
     """Open every video, check every record; exit code 1 when records are unusable or scores would be false."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
-    from bridge_stg.data.doctor.examine import examine
-    from bridge_stg.data.output_files import write_whole
+    from bridge_stg.curation.doctor.examine import examine
+    from bridge_stg.curation.doctor.page import doctor_page
     from bridge_stg.errors import InputError
-    from bridge_stg.evaluation.data_doctor.page import doctor_page
     from bridge_stg.evaluation.report.page import to_html
+    from bridge_stg.files.output_files import write_whole
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder; give one made by bridge-stg data build")
@@ -75,7 +75,7 @@ def _print(diagnosis: Diagnosis, out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from bridge_stg.data.doctor.findings import KINDS
+    from bridge_stg.curation.doctor.findings import KINDS
 
     console = Console()
     if diagnosis.findings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.data.export import ExportReport
+    from bridge_stg.curation.export import ExportReport
 
 
 def export(
@@ -22,7 +22,7 @@ def export(
     out: Annotated[Path, typer.Option(help="New .json file (labelstudio, coco-vid) or folder (cvat, mot).")],
 ) -> None:
     """Write the boxes of stored records for an annotation tool, and say what has none."""
-    from bridge_stg.data.export import export_records
+    from bridge_stg.curation.export import export_records
 
     show(export_records(records, format_, out))
 

@@ -35,10 +35,10 @@ def extract_frames(
 ) -> None:
     """Write the frames of every clip at reading size; run again to go on. Exit code 1 if clips are missing."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
-    from bridge_stg.data.cached_sampling import CACHES_VARIABLE
-    from bridge_stg.data.frame_extraction import FrameSettings
-    from bridge_stg.data.frame_extraction import extract_frames as run
+    from bridge_stg.curation.frame_extraction import FrameSettings
+    from bridge_stg.curation.frame_extraction import extract_frames as run
     from bridge_stg.errors import InputError
+    from bridge_stg.training.data.cached_sampling import CACHES_VARIABLE
 
     if not folder.exists():
         raise InputError(f"{folder}: no such folder; give one made by bridge-stg data build")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.data.records import TruthRecord
+    from bridge_stg.records.record import TruthRecord
 
 Located = tuple[list["TruthRecord"], "Callable[[TruthRecord], Path]"]
 
@@ -39,7 +39,7 @@ def synthesize(
 ) -> None:
     """Insert clips of other videos before and after annotated ones, as the paper's self-collected set does."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
-    from bridge_stg.data.synthesis import synthesize as run
+    from bridge_stg.curation.synthesis.run import synthesize as run
     from bridge_stg.errors import InputError
 
     if (revos is None) == (records is None):
@@ -79,9 +79,9 @@ def synthesize(
 
 def _of_revos(root: Path, split: str, fps: float | None) -> Located:
     """The usable sentences; how many others there are is printed, for they are no records."""
-    from bridge_stg.data.sources import revos
-    from bridge_stg.data.sources.folder import DataFolder
-    from bridge_stg.data.sources.request import Request
+    from bridge_stg.curation.datasets import revos
+    from bridge_stg.curation.reading.folder import DataFolder
+    from bridge_stg.curation.reading.request import Request
     from bridge_stg.errors import InputError
 
     if split not in revos.SPLITS:
@@ -99,8 +99,8 @@ def _of_revos(root: Path, split: str, fps: float | None) -> Located:
 
 
 def _of_records(place: Path) -> Located:
-    from bridge_stg.data.export import read_records
-    from bridge_stg.data.store import RecordStore
+    from bridge_stg.curation.export import read_records
+    from bridge_stg.records.store import RecordStore
 
     found = read_records(place)
     if isinstance(found, RecordStore):

@@ -28,8 +28,8 @@ def export(
 ) -> None:
     """Write every frame of the found windows with its interpolated box, for a person to correct."""
     from bridge_stg.cli.data_export import show
-    from bridge_stg.data.annotation_formats.ground_results import read_results
-    from bridge_stg.data.export import export_videos
+    from bridge_stg.curation.annotations.ground_results import read_results
+    from bridge_stg.curation.export import export_videos
 
     videos = read_results(tube)
     several_files = format_ == "cvat" and len(videos) > 1

@@ -26,9 +26,9 @@ from bridge_stg.cli.prepare import (
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from bridge_stg.grounder import VideoGrounder
+    from bridge_stg.inference.grounder import VideoGrounder
     from bridge_stg.types import GroundingResult
-    from bridge_stg.zero_shot import ZeroShotGrounder
+    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
 Method = Literal["bridge-stg", "qwen3-vl"]
 _ANNOTATED = re.compile(r"annotated(-\d+)?\.mp4")
@@ -90,12 +90,12 @@ def _load(
         if quiet_libraries(checkpoint):
             status.stop()  # the bars of the download take its place
         if method == "qwen3-vl":
-            from bridge_stg.zero_shot import ZeroShotGrounder
+            from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
             return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
         from bridge_stg.errors import CheckpointError
-        from bridge_stg.grounder import VideoGrounder, checkpoint_folder
-        from bridge_stg.model.stock_model import MODEL_TYPE, model_type
+        from bridge_stg.inference.grounder import VideoGrounder, checkpoint_folder
+        from bridge_stg.weights.qwen3_vl import MODEL_TYPE, model_type
 
         try:
             return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
@@ -154,7 +154,7 @@ def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
 
 
 def _fill(results: list[GroundingResult], video: Path, out: Path) -> None:
-    from bridge_stg.visualize import write_annotated
+    from bridge_stg.inference.drawing import write_annotated
 
     names = _names(len(results))
     # Beside the final place, so that moving is renaming.

@@ -23,7 +23,7 @@ def merge(
 
     from bridge_stg.cli.prepare import check_writable, quiet_libraries
     from bridge_stg.errors import InputError
-    from bridge_stg.model.adapter_files import is_adapter_folder, merge_folder
+    from bridge_stg.weights.adapter_files import is_adapter_folder, merge_folder
 
     folder = run if is_adapter_folder(run) else run / "checkpoint"
     if not is_adapter_folder(folder):

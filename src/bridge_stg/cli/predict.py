@@ -122,10 +122,10 @@ def _load(
     plan: Plan, checkpoint: str | None, train_truth: Path | None, device: str | None, threads: int | None
 ) -> tuple[Method, RunCost | None]:
     """Who answers the questions of a plan, and an empty account of what it takes."""
-    from bridge_stg.data.records import read_truth
-    from bridge_stg.data.shapes.baselines import WHOLE_CLIP, best_constant
+    from bridge_stg.evaluation.constants import WHOLE_CLIP, best_constant
     from bridge_stg.evaluation.cost import new_run
     from bridge_stg.evaluation.methods import BridgeMethod, ConstantMethod
+    from bridge_stg.records.record import read_truth
 
     run = plan.run
     if run.method == "whole-clip":
@@ -135,12 +135,12 @@ def _load(
         return ConstantMethod(best_constant(read_truth(train_truth), plan.task)), None
     assert checkpoint is not None
     if run.method == "qwen3-vl":
-        from bridge_stg.evaluation.zero_shot_method import ZeroShotMethod
-        from bridge_stg.zero_shot import ZeroShotGrounder
+        from bridge_stg.zero_shot.grounder import ZeroShotGrounder
+        from bridge_stg.zero_shot.method import ZeroShotMethod
 
         stock = ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
         return ZeroShotMethod(stock, run.box_fps, run.oracle_window), new_run(stock.model)
-    from bridge_stg.grounder import VideoGrounder
+    from bridge_stg.inference.grounder import VideoGrounder
 
     grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
     return BridgeMethod(grounder, run.box_fps, run.oracle_window), new_run(grounder.model)

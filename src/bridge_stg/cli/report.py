@@ -44,11 +44,11 @@ def report(
 ) -> None:
     """Show what a run gets right and wrong: scores, slices, kinds of error, and film strips, on one page."""
     from bridge_stg.cli.prepare import check_writable, progress_bar
-    from bridge_stg.data.output_files import check_output
-    from bridge_stg.data.records import parse_task
     from bridge_stg.errors import InputError
     from bridge_stg.evaluation.report.build import ReportPlan, make_report, write_report
     from bridge_stg.evaluation.report.runs import parse_runs
+    from bridge_stg.files.output_files import check_output
+    from bridge_stg.types import parse_task
 
     if out.is_file():
         raise InputError(f"{out}: is a file; give --out the name of a folder")

@@ -36,10 +36,10 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print scores.json and nothing else.")] = False,
 ) -> None:
     """Score predictions against the truth, by the protocol of the task, with 95% intervals."""
-    from bridge_stg.data.output_files import check_output
-    from bridge_stg.data.records import parse_task
     from bridge_stg.errors import InputError
     from bridge_stg.evaluation.score import score_files, write_scores
+    from bridge_stg.files.output_files import check_output
+    from bridge_stg.types import parse_task
 
     others = {path.stem: path for path in beside or []}
     if len(others) < len(beside or []):

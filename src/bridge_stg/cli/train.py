@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.data.predictions import PredictionRecord
     from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
     from bridge_stg.model.processing import BridgeSTGProcessor
+    from bridge_stg.records.prediction import PredictionRecord
     from bridge_stg.training.configuration import TrainConfig
 
 CONFIGURATION_SUFFIXES = (".json", ".yaml", ".yml")
@@ -73,7 +73,7 @@ def train(
         enable_progress_bar()
     import torch
 
-    from bridge_stg.model.placement import choose_threads
+    from bridge_stg.inference.device import choose_threads
     from bridge_stg.training.loop import train as run
 
     torch.set_num_threads(threads or choose_threads())
@@ -165,9 +165,9 @@ class Judge:
     """
 
     def __init__(self, folder: Path, videos: int | None) -> None:
-        from bridge_stg.data.records import read_truth
         from bridge_stg.errors import InputError
-        from bridge_stg.evaluation.clips import group_questions
+        from bridge_stg.records.part import group_questions
+        from bridge_stg.records.record import read_truth
 
         records = [record for record in read_truth(folder / "truth.jsonl") if record.task == "stvg"]
         if not records:
@@ -182,7 +182,7 @@ class Judge:
     ) -> list[PredictionRecord]:
         """The answers to every so-manieth clip."""
         from bridge_stg.evaluation.methods import BridgeMethod, ask
-        from bridge_stg.grounder import VideoGrounder
+        from bridge_stg.inference.grounder import VideoGrounder
 
         method = BridgeMethod(VideoGrounder(model, processor, "in training"))
         found = [ask(method, self.folder, clip)[0] for clip in self.clips[rank::processes]]

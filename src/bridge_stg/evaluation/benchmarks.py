@@ -11,10 +11,10 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bridge_stg.data.records import Task, parse_task
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
 from bridge_stg.prompting.templates import PROMPTS
+from bridge_stg.types import Task, parse_task
 
 # "Videos are uniformly sampled at 2 fps"; 192 tokens of 32 x 32 pixels give the frame sizes of Table 9.
 PAPER_FPS = 2.0

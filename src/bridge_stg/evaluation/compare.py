@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.output_files import write_whole
 from bridge_stg.errors import DataError
 from bridge_stg.evaluation.score import SCORES_SCHEMA, QueryTable
+from bridge_stg.files.output_files import write_whole
 from bridge_stg.metrics.bootstrap import clustered_interval
 
 COMPARISON_SCHEMA = "bridge-stg/comparison/1"

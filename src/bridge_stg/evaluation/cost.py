@@ -15,9 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bridge_stg.data.output_files import write_whole
 from bridge_stg.errors import InputError
-from bridge_stg.model.cost import ClipCost
+from bridge_stg.files.output_files import write_whole
+from bridge_stg.inference.cost import ClipCost
 
 COST_SCHEMA = "bridge-stg/cost/1"
 # Sums over clips, and sums over queries.

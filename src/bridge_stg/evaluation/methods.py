@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
-from bridge_stg.data.shapes.baselines import ConstantAnswer
 from bridge_stg.errors import InputError, VideoError
-from bridge_stg.evaluation.clips import ClipQuestions
+from bridge_stg.evaluation.constants import ConstantAnswer
 from bridge_stg.geometry.spans import frames_to_span
+from bridge_stg.inference.cost import ClipCost
 from bridge_stg.metrics.choice import letter_of
-from bridge_stg.model.cost import ClipCost
+from bridge_stg.records.part import ClipQuestions
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import GroundingResult, TimeSpan
 
 if TYPE_CHECKING:
-    from bridge_stg.grounder import VideoGrounder
+    from bridge_stg.inference.grounder import VideoGrounder
 
 MethodName = Literal["bridge-stg", "qwen3-vl", "whole-clip", "best-constant"]
 Answered = tuple[list[PredictionRecord], ClipCost | None]

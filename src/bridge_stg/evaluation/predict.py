@@ -13,13 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from bridge_stg.data.output_files import check_output
-from bridge_stg.data.records import Task, read_truth
 from bridge_stg.errors import InputError
-from bridge_stg.evaluation.clips import ClipQuestions, choose_task, group_questions
 from bridge_stg.evaluation.cost import RunCost, cost_path, read_cost, write_cost
 from bridge_stg.evaluation.methods import Method, MethodName, ask
-from bridge_stg.evaluation.one_writer import State, fingerprint, only_writer
 from bridge_stg.evaluation.resume import (
     Kept,
     RunRecord,
@@ -31,7 +27,12 @@ from bridge_stg.evaluation.resume import (
     remove,
     run_record,
 )
-from bridge_stg.evaluation.sharding import Share, part_path, parts_of
+from bridge_stg.evaluation.sharding import Share, part_path
+from bridge_stg.files.one_writer import State, fingerprint, only_writer, parts_of
+from bridge_stg.files.output_files import check_output
+from bridge_stg.records.part import ClipQuestions, choose_task, group_questions
+from bridge_stg.records.record import read_truth
+from bridge_stg.types import Task
 
 MODELS = ("bridge-stg", "qwen3-vl")
 ALONE = Share()

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.output_files import write_whole
-from bridge_stg.data.predictions import PredictionRecord, place_of, read_predictions
-from bridge_stg.data.records import Task, TruthRecord, read_truth
-from bridge_stg.data.shapes.baselines import best_constant, whole_clip_centre_box
 from bridge_stg.errors import DataError, InputError
+from bridge_stg.evaluation.constants import best_constant, whole_clip_centre_box
 from bridge_stg.evaluation.task_scores import check_protocol, rule_of, score_queries, task_to_score
+from bridge_stg.files.output_files import write_whole
 from bridge_stg.metrics.bootstrap import clustered_interval
 from bridge_stg.metrics.query_scores import QueryScores
+from bridge_stg.records.prediction import PredictionRecord, place_of, read_predictions
+from bridge_stg.records.record import TruthRecord, read_truth
+from bridge_stg.types import Task
 
 SCORES_SCHEMA = "bridge-stg/scores/1"
 

@@ -83,12 +83,3 @@ def launched(device: str | None) -> Share:
 def part_path(out: Path, share: Share) -> Path:
     """Where a process writes: the file itself if it is alone."""
     return out if share.processes == 1 else out.with_name(f"{out.name}.part-{share.rank:05d}")
-
-
-def parts_of(out: Path) -> list[Path]:
-    """The part files that lie beside a predictions file."""
-    prefix = f"{out.name}.part-"
-    if not out.parent.is_dir():
-        return []
-    found = (path for path in out.parent.iterdir() if path.name.startswith(prefix))
-    return sorted(path for path in found if path.name[len(prefix) :].isdecimal())

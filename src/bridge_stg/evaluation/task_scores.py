@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge_stg.data.predictions import PredictionRecord, place_of
-from bridge_stg.data.records import Task, TruthRecord
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.metrics import choice, referring, stvg, temporal, tracking
 from bridge_stg.metrics.query_scores import QueryScores
+from bridge_stg.records.prediction import PredictionRecord, place_of
+from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import Task
 
 # The tasks with one standard: its name, the operator, and what is compared in words.
 STANDARDS: dict[Task, tuple[str, str, str]] = {

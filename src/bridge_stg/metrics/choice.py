@@ -27,10 +27,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError
 from bridge_stg.metrics.query_scores import QueryScores
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 
 PROTOCOL = "video-mme"
 OPERATOR = "=="

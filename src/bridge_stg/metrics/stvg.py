@@ -40,13 +40,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.spans import boxes_at, nearest_frame, span_to_frames
 from bridge_stg.metrics.overlap import box_iou
 from bridge_stg.metrics.protocols import QueryOverlap, TubePair, hcstvg, stcat, tubedetr
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 
 Protocol = Literal["tubedetr", "stcat", "hcstvg", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

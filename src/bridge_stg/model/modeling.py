@@ -25,7 +25,7 @@ from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.model.bridging import SemanticBridge
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.spatial.localizer import SpatialLocalizer
-from bridge_stg.model.token_layout import IGNORE
+from bridge_stg.model.token_tree import IGNORE
 from bridge_stg.model.vision_attention import batch_equal_pairs
 
 

@@ -7,8 +7,8 @@ import re
 import torch
 from torch import nn
 
-from bridge_stg.model.adapters import ATTENTION_PROJECTIONS, DEFAULT_RANK
 from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.lora import ATTENTION_PROJECTIONS, DEFAULT_RANK
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 
 # Part -> the modules it holds. Every parameter of the model belongs to exactly one part.

@@ -21,7 +21,7 @@ from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.frames import detector_frames, fit_frame_size, patchify
 from bridge_stg.model.small_tokenizer import DET_TOKEN
 from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_clip, text_positions
-from bridge_stg.model.token_layout import IGNORE, Branch, build_tree, collate_trees
+from bridge_stg.model.token_tree import IGNORE, Branch, build_tree, collate_trees
 from bridge_stg.prompting.templates import check_query, prompt_text
 from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.types import SampledVideo
@@ -40,7 +40,7 @@ class BridgeSTGProcessor:
 
     ``VideoGrounder`` does all of this; by hand, with a ``model``, a ``processor`` and a sampled ``video``:
 
-    >>> from bridge_stg.model.answering import answer, bridge_answers, read_clip
+    >>> from bridge_stg.inference.answering import answer, bridge_answers, read_clip
     >>> query = "the red circle that moves left"
     >>> inputs = processor(video, [query])
     >>> grid = tuple(inputs["video_grid_thw"][0].tolist())

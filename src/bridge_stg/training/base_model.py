@@ -12,14 +12,14 @@ import torch
 from transformers import AutoConfig
 
 from bridge_stg.errors import CheckpointError, InputError
-from bridge_stg.grounder import SHIPPED, checkpoint_folder
-from bridge_stg.model.adapter_files import is_adapter_folder
+from bridge_stg.inference.grounder import SHIPPED, checkpoint_folder
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
-from bridge_stg.model.initialization import assemble
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.model import SMALL_SHORT_SIDE, small_spatial_config
 from bridge_stg.training.configuration import TrainConfig
-from bridge_stg.training.small_model import SMALL_SHORT_SIDE, small_spatial_config
+from bridge_stg.weights.adapter_files import is_adapter_folder
+from bridge_stg.weights.assemble import assemble
 
 _SHAPES = {"paper": SpatialConfig, "small": small_spatial_config}
 

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGOutput
+from bridge_stg.shapes.vision_stage import ProbeOutput
 from bridge_stg.training.checkpoints import (
     Position,
     changed_settings,
@@ -35,6 +36,15 @@ from bridge_stg.training.checkpoints import (
     write_config,
 )
 from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.data.record_source import refuse_missing
+from bridge_stg.training.data.step_data import (
+    Batch,
+    StepData,
+    count_step,
+    open_source,
+    samples,
+    shows_motion,
+)
 from bridge_stg.training.optimization import (
     apply_settings,
     cosine_schedule,
@@ -45,19 +55,9 @@ from bridge_stg.training.optimization import (
     take_step,
 )
 from bridge_stg.training.progress import RunLog, TokenGroups
-from bridge_stg.training.record_source import refuse_missing
 from bridge_stg.training.stages import build_model, export, underlying, write_checkpoint
-from bridge_stg.training.step_data import (
-    Batch,
-    StepData,
-    count_step,
-    open_source,
-    samples,
-    shows_motion,
-)
 from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
 from bridge_stg.training.validation import MakeJudge, Validation, agreed
-from bridge_stg.training.vision_cells import ProbeOutput
 
 # The others wait while one process validates or saves longer than they do.
 PATIENCE = timedelta(hours=6)
@@ -85,7 +85,7 @@ def train(
     Returns:
         The folder of the finished checkpoint: an ordinary Qwen3-VL folder after "vision" and "pretrain", after
         "detector" and "bridge" a Bridge-STG one, or with LoRA what was learned (see
-        ``bridge_stg.model.adapter_files``).
+        ``bridge_stg.weights.adapter_files``).
 
     Raises:
         InputError: the base is missing, the step cannot be split over the processes, or the run in ``out``

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from bridge_stg.data.shapes.objects import ACTIONS, COLOURS, SHAPES
+from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES
 
 
 class TokenGroups:

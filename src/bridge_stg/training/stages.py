@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from transformers import Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import CheckpointError
-from bridge_stg.model.adapter_files import save_adapters
-from bridge_stg.model.adapters import add_lora
+from bridge_stg.model.lora import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, open_to_readers
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.detector_stage import FrameProbe
+from bridge_stg.shapes.model import small_config, small_tokenizer
+from bridge_stg.shapes.vision_stage import CellProbe
 from bridge_stg.training.base_model import base_folder, fingerprint_of, lasting_name, read_base
 from bridge_stg.training.checkpoints import replace_folder
 from bridge_stg.training.configuration import TrainConfig
-from bridge_stg.training.detector_frames import FrameProbe
-from bridge_stg.training.small_model import small_config, small_tokenizer
-from bridge_stg.training.vision_cells import CellProbe
+from bridge_stg.weights.adapter_files import save_adapters
 
 
 class Start(NamedTuple):
@@ -135,7 +135,7 @@ def write_checkpoint(
     """What a stage hands over, into an empty folder.
 
     An ordinary Qwen3-VL after "vision" and "pretrain", a whole Bridge-STG after "detector" and after "bridge"
-    in full; after LoRA tuning only what was learned (``bridge_stg.model.adapter_files``), and the base stays
+    in full; after LoRA tuning only what was learned (``bridge_stg.weights.adapter_files``), and the base stays
     where it is.
 
     Args:

@@ -19,11 +19,11 @@ import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast_object_list, gather_object
 
-from bridge_stg.data.output_files import write_whole
-from bridge_stg.data.shapes.writer import write_shapes
 from bridge_stg.errors import InputError
+from bridge_stg.files.output_files import write_whole
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.world.writer import write_shapes
 from bridge_stg.training.checkpoints import replace_folder
 from bridge_stg.training.configuration import TrainConfig
 

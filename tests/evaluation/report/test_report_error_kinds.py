@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_rows import BOX, judged, said, true
+from support.report_rows import BOX, judged, said, true
 
-from bridge_stg.data.predictions import PredictionRecord
 from bridge_stg.evaluation.report.error_kinds import (
     BOX_KINDS,
     WINDOW_KINDS,
@@ -20,6 +19,7 @@ from bridge_stg.evaluation.report.error_kinds import (
     window_kind,
     window_kinds,
 )
+from bridge_stg.records.prediction import PredictionRecord
 
 
 @pytest.mark.parametrize(

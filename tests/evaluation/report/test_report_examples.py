@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from report_rows import judged, said, true
+from support.report_rows import judged, said, true
 
 from bridge_stg.evaluation.report.examples import best_rows, good_and_bad, ranking, worst_rows
 from bridge_stg.evaluation.report.judged import Judged

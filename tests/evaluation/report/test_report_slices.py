@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_rows import judged, said, true
+from support.report_rows import judged, said, true
 
 from bridge_stg.evaluation.report.slices import event_slices, tiou_bins, video_slices
 

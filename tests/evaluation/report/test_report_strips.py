@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from report_rows import true
+from support.report_rows import true
 
 from bridge_stg.errors import VideoError
 from bridge_stg.evaluation.report.strips import STRIP_WIDTH, Color, Lane, draw_strip, read_frames

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bridge_stg
-from bridge_stg.data.output_files import check_output, write_whole
-from bridge_stg.data.predictions import PredictionRecord, read_predictions
-from bridge_stg.data.records import Task, TruthRecord, read_truth
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.benchmarks import benchmark_by_name
 from bridge_stg.evaluation.cost import cost_path, read_cost
@@ -29,6 +26,10 @@ from bridge_stg.evaluation.report.runs import RunFiles, file_hash, read_made_by
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
 from bridge_stg.evaluation.score import Scores, constant_baselines, score
 from bridge_stg.evaluation.task_scores import check_protocol, task_to_score
+from bridge_stg.files.output_files import check_output, write_whole
+from bridge_stg.records.prediction import PredictionRecord, read_predictions
+from bridge_stg.records.record import TruthRecord, read_truth
+from bridge_stg.types import Task
 
 _OWN_PICTURE = re.compile(r"plot-[\w-]+\.png|(best|worst)-\d+\.jpg")
 

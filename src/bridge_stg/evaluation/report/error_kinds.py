@@ -12,12 +12,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
 from bridge_stg.geometry.spans import span_to_frames
 from bridge_stg.metrics.overlap import box_iou, interval_iou
 from bridge_stg.metrics.stvg import boxes_on_frames
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 
 WindowKind = Literal["good", "too long", "too short", "early", "late", "disjoint", "no window"]
 BoxKind = Literal["good", "loose", "wrong object", "no box", "no shared frame"]

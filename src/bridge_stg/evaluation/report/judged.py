@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import Task, TruthRecord
 from bridge_stg.evaluation.task_scores import rule_of, score_queries
 from bridge_stg.geometry.spans import frames_to_span
 from bridge_stg.metrics.query_scores import QueryScores
-from bridge_stg.types import TimeSpan
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import Task, TimeSpan
 
 # The columns of ``QueryScores`` that hold the two overlaps of a query, by task.
 _TIOU: dict[Task, str] = {"stvg": "m_tIoU", "vtg": "mIoU"}

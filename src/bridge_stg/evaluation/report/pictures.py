@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.data.predictions import PredictionRecord
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import VideoError
 from bridge_stg.evaluation.report.document import Block, Heading, Paragraph, Picture
 from bridge_stg.evaluation.report.error_kinds import box_kinds, window_kinds
@@ -18,6 +16,8 @@ from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
 from bridge_stg.evaluation.report.strips import Color, Lane, draw_strip, pick_frames, read_frames
 from bridge_stg.geometry.spans import span_to_frames
 from bridge_stg.metrics.stvg import boxes_on_frames
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
 
 TRUTH_COLOR: Color = (0, 190, 130)
 BASELINE_COLOR: Color = (190, 195, 202)

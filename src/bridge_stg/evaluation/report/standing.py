@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge_stg.data.records import Task
 from bridge_stg.evaluation.cost import RunCost, summarize_cost
 from bridge_stg.evaluation.report.document import (
     Block,
@@ -26,6 +25,7 @@ from bridge_stg.evaluation.report.plots import BASELINE, Interval, intervals
 from bridge_stg.evaluation.report.runs import MadeBy
 from bridge_stg.evaluation.reported import LABEL, ReportedRow
 from bridge_stg.evaluation.score import PartScores, Scores
+from bridge_stg.types import Task
 
 # What a reader looks at first in each task.
 HEADLINE: dict[Task, tuple[str, ...]] = {

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from bridge_stg.data.records import TruthRecord
 from bridge_stg.errors import VideoError
 from bridge_stg.geometry.spans import frame_time, frames_to_span, nearest_frame
+from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.decode import open_source
 

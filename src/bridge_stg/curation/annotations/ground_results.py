@@ -1,0 +1,160 @@
+"""``tube.json``, which ``ground`` writes, as tubes with a box for every frame of the window."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo
+from bridge_stg.curation.reading.boxes import clean_boxes
+from bridge_stg.curation.reading.outcome import Unusable
+from bridge_stg.errors import DataError
+from bridge_stg.geometry.spans import boxes_at, span_to_frames
+from bridge_stg.records.record import LARGEST
+from bridge_stg.types import TUBE_SCHEMA, Status, TimeSpan
+
+_Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
+_Count = Annotated[int, Field(ge=1, le=100_000_000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class _Window(_Part):
+    start: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+    end: Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+
+
+class _VideoInfo(_Part):
+    width: _Count
+    height: _Count
+    fps: Annotated[str, Field(pattern=r"^[1-9]\d{0,9}(/[1-9]\d{0,9})?$")]
+    frames: _Count
+
+
+class _LocatedBox(_Part):
+    time: _Finite
+    frame: Annotated[int, Field(ge=0)]
+    box: Annotated[list[_Finite], Field(min_length=4, max_length=4)]
+    score: Annotated[float, Field(ge=0, le=1)]
+
+
+class _Result(_Part):
+    model_config = ConfigDict(frozen=True, strict=True, protected_namespaces=())
+
+    version: Annotated[Literal["bridge-stg/tube/1"], Field(alias="schema")]
+    video: str
+    query: str
+    status: Status
+    video_info: _VideoInfo
+    window: _Window | None
+    boxes: list[_LocatedBox]
+    checkpoint: str
+
+
+_RESULTS = TypeAdapter(list[_Result])
+
+
+def read_results(path: Path) -> list[DrawnVideo]:
+    """The videos of a ``tube.json``, each with its tubes; ``notes`` say what is not among them and why.
+
+    Boxes are interpolated linearly between the frames that the model looked at; before the first and after the
+    last the nearest one holds (:func:`bridge_stg.geometry.spans.boxes_at`).
+
+    Raises:
+        DataError: not a tube.json, naming the element; or no result in it has a window and boxes.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read ({problem.strerror}); give a tube.json") from problem
+    try:
+        results = _RESULTS.validate_json(content)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        where = f"{path}: {place}" if place else f"{path}"
+        raise DataError(f"{where}: not a {TUBE_SCHEMA}: {first['msg']}") from problem
+    found: dict[tuple[str, _VideoInfo, str], list[DrawnTube]] = {}
+    notes: list[str] = []
+    for position, result in enumerate(results):
+        if result.window is None or result.status != "ok" or not result.boxes:
+            why = result.status if result.status != "ok" else "a window without boxes"
+            notes.append(f"[{position}] {result.query!r} left out: {why}")
+            continue
+        try:
+            tube = _tube(result, result.window, notes)
+        except Unusable as problem:
+            raise DataError(f"{path}: [{position}]: {problem.reason} {problem.detail}") from problem
+        found.setdefault((result.video, result.video_info, result.checkpoint), []).append(tube)
+    if not found:
+        raise DataError(f"{path}: nothing to export, no result has a window with boxes; {'; '.join(notes)}")
+    return [
+        DrawnVideo(
+            video=video,
+            fps=Fraction(info.fps),
+            frame_count=info.frames,
+            width=info.width,
+            height=info.height,
+            tubes=tuple(tubes),
+            model=f"bridge-stg {checkpoint}",
+            notes=tuple(notes) if number == 0 else (),
+        )
+        for number, ((video, info, checkpoint), tubes) in enumerate(found.items())
+    ]
+
+
+def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
+    if window.end < window.start:
+        raise Unusable("a window that ends before it starts:", f"{window.start} to {window.end} s")
+    located = np.array([box.frame for box in result.boxes], dtype=np.float64)
+    times = np.array([box.time for box in result.boxes], dtype=np.float64)
+    if (np.diff(located) <= 0).any() or (np.diff(times) <= 0).any():
+        raise Unusable("boxes whose frames and times do not increase", "")
+    frames = window_frames(window, times, located, Fraction(result.video_info.fps), result.video_info.frames)
+    corners = np.array([box.box for box in result.boxes], dtype=np.float64)
+    wanted = np.arange(*frames)
+    rows = boxes_at(located, corners, wanted.astype(np.float64)).tolist()
+    pairs = [(int(frame), (x1, y1, x2, y2)) for frame, (x1, y1, x2, y2) in zip(wanted, rows, strict=True)]
+    changed: list[str] = []
+    boxes = clean_boxes(pairs, result.video_info.width, result.video_info.height, changed)
+    notes += [f"{result.query!r}: {change}" for change in changed]
+    score = round(sum(box.score for box in result.boxes) / len(result.boxes), 6)
+    return DrawnTube(result.query, boxes, frozenset(int(frame) for frame in located), score)
+
+
+def window_frames(
+    window: _Window | TimeSpan,
+    times: NDArray[np.float64],
+    frames: NDArray[np.float64],
+    fps: Fraction,
+    count: int,
+) -> tuple[int, int]:
+    """A window in seconds as half-open source frames, at least one of them.
+
+    At a constant rate the rate says it. Where a located frame is shown more than half a frame away from where
+    the rate puts it, the rate varies: then the clock of the located frames counts, and the rate only beyond
+    them.
+
+    Args:
+        window: seconds.
+        times, frames: (F,) increasing; of the frames the model looked at.
+        fps: of the video; the average for a variable rate.
+        count: frames of the video.
+    """
+    rate = float(fps)
+    if np.abs(times * rate - frames).max() <= 0.5:
+        start, end = span_to_frames(TimeSpan(window.start, window.end), fps)
+    else:
+        ends = np.array([window.start, window.end])
+        inside = np.interp(ends, times, frames)
+        beyond = np.minimum(ends - times[0], 0) + np.maximum(ends - times[-1], 0)
+        start, end = (round(value) for value in (inside + beyond * rate).tolist())
+    start = min(max(start, 0), count - 1)
+    return start, min(max(end, start + 1), count)

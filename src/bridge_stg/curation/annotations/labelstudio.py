@@ -1,0 +1,183 @@
+"""Label Studio video tasks: frames count from 1, boxes are in percent of the frame.
+
+A ``videorectangle`` holds a sequence of drawn boxes; between two of them the box moves on a straight line, and
+one with ``enabled: false`` is the last one seen before a gap. The sentence is a ``textarea`` result with the
+id of the rectangle; without one the labels are the query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from bridge_stg.curation.annotations.tubes import (
+    LABEL,
+    Drawing,
+    DrawnTube,
+    DrawnVideo,
+    Item,
+    Key,
+    finite,
+    plain,
+    whole,
+)
+from bridge_stg.curation.reading.folder import read_json
+from bridge_stg.curation.reading.outcome import Unusable, take
+from bridge_stg.errors import DataError
+from bridge_stg.types import Box
+
+# The names of the tags in the labelling configuration that docs/data.md gives.
+_BOX, _QUERY, _VIDEO = "box", "query", "video"
+# A hundred-thousandth of a pixel in the widest video there is.
+_DIGITS = 9
+
+
+def read(path: Path, where: str) -> Iterator[Item]:
+    """One item per rectangle of an export (the JSON format, not JSON-MIN).
+
+    A task's annotations are read, or its predictions where nobody has annotated it. Cancelled annotations are
+    not part of either.
+
+    Raises:
+        DataError: not a list of tasks.
+    """
+    for position, task in enumerate(read_json(path, list)):
+        place = f"{where}#[{position}]"
+        data = task.get("data") if isinstance(task, dict) else None
+        if not isinstance(data, dict):
+            raise DataError(f"{path}: [{position}]: a task needs an object 'data' that names its video")
+        video = data.get(_VIDEO, next((v for v in data.values() if isinstance(v, str)), None))
+        if not isinstance(video, str):
+            raise DataError(f"{path}: [{position}].data: names no video")
+        for kind in ("annotations", "predictions"):
+            given = task.get(kind) or []
+            if not isinstance(given, list):
+                raise DataError(f"{path}: [{position}].{kind}: must be a list")
+            drawn = [one for one in given if isinstance(one, dict) and not one.get("was_cancelled")]
+            for number, one in enumerate(drawn):
+                results = one.get("result")
+                if not isinstance(results, list):
+                    raise DataError(f"{path}: [{position}].{kind}[{number}]: has no list 'result'")
+                yield from _items(results, f"{position}/{number}", f"{place}.{kind}[{number}]", _local(video))
+            if drawn:
+                break
+
+
+def _items(results: list[Any], name: str, where: str, video: str) -> Iterator[Item]:
+    said: dict[Any, str] = {}
+    for result in results:
+        if isinstance(result, dict) and result.get("type") == "textarea":
+            value = result.get("value")
+            text = value.get("text") if isinstance(value, dict) else None
+            said[result.get("id")] = " ".join(map(str, text)) if isinstance(text, list) else str(text or "")
+    for number, result in enumerate(results):
+        if isinstance(result, dict) and result.get("type") == "videorectangle":
+            make = partial(_drawing, result, said)
+            yield Item(f"{name}/{result.get('id', number)}", f"{where}.result[{number}]", video, make)
+
+
+def _local(video: str) -> str:
+    """A path below the root, or at least the name, from the address that the tool served the video under."""
+    parts = urlsplit(video) if "://" in video or video.startswith("/data/") else None
+    if parts is None:
+        return video
+    served = parse_qs(parts.query).get("d")
+    if served:
+        return served[0].lstrip("/")
+    return PurePosixPath(unquote(parts.path)).name
+
+
+def _drawing(result: dict[str, Any], said: dict[Any, str]) -> Drawing:
+    value = take(result, "value", dict)
+    labels = value.get("labels") or []
+    query = said.get(result.get("id")) or " ".join(map(str, labels))
+    frame_count = whole(value["framesCount"], "framesCount") if value.get("framesCount") else None
+    duration = finite(value["duration"], "duration") if value.get("duration") else None
+    keys: list[Key] = []
+    for entry in take(value, "sequence", list):
+        frame = whole(take(entry, "frame", float), "frame") - 1
+        x, y, width, height = (take(entry, name, float) for name in ("x", "y", "width", "height"))
+        if finite(entry.get("rotation", 0), "rotation"):
+            raise Unusable("a turned rectangle", f"frame {frame + 1}; draw it upright")
+        if keys and keys[-1].box is None and keys[-1].frame == frame:
+            keys.pop()
+        keys.append(Key(frame, (x, y, x + width, y + height)))
+        if entry.get("enabled") is False:
+            keys.append(Key(frame + 1, None))
+    return Drawing(
+        query=query.strip(),
+        keys=tuple(keys),
+        frame_count=frame_count,
+        fps=frame_count / duration if frame_count and duration else None,
+        width=whole(result["original_width"], "original_width") if result.get("original_width") else None,
+        height=whole(result["original_height"], "original_height") if result.get("original_height") else None,
+        percent=True,
+    )
+
+
+def write(videos: Iterable[DrawnVideo], out: Path) -> list[Path]:
+    """One file with a task per video; what a model found becomes predictions, the rest annotations."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("w", encoding="utf-8", newline="\n") as handle:
+        handle.write("[")
+        for position, video in enumerate(videos):
+            handle.write(",\n" if position else "\n")
+            json.dump(_task(video), handle, separators=(",", ":"), ensure_ascii=False)
+        handle.write("\n]\n")
+    return [out]
+
+
+def _task(video: DrawnVideo) -> dict[str, Any]:
+    tubes = enumerate(video.tubes)
+    results = [result for number, tube in tubes for result in _results(video, tube, f"tube-{number}")]
+    task: dict[str, Any] = {"data": {_VIDEO: video.video}}
+    if video.model is None:
+        task["annotations"] = [{"result": results}]
+    else:
+        scores = [tube.score for tube in video.tubes if tube.score is not None]
+        about = {"score": round(sum(scores) / len(scores), 6)} if scores else {}
+        task["predictions"] = [{"model_version": video.model, **about, "result": results}]
+    return task
+
+
+def _results(video: DrawnVideo, tube: DrawnTube, name: str) -> Iterator[dict[str, Any]]:
+    shared: dict[str, Any] = {
+        "id": name,
+        "to_name": _VIDEO,
+        "origin": "manual" if video.model is None else "prediction",
+    }
+    shared |= {"original_width": video.width, "original_height": video.height}
+    score = {} if tube.score is None else {"score": round(tube.score, 6)}
+    value = {
+        "framesCount": video.frame_count,
+        "duration": round(float(video.frame_count / video.fps), 6),
+        "labels": [LABEL],
+        "sequence": [entry for run in tube.runs() for entry in _sequence(video, tube, run)],
+    }
+    yield {**shared, **score, "from_name": _BOX, "type": "videorectangle", "value": value}
+    yield {**shared, "from_name": _QUERY, "type": "textarea", "value": {"text": [plain(tube.query)]}}
+
+
+def _sequence(video: DrawnVideo, tube: DrawnTube, run: list[int]) -> Iterator[dict[str, Any]]:
+    for frame in run:
+        yield {
+            "frame": frame + 1,
+            "time": round(float(frame / video.fps), 6),
+            "enabled": frame != run[-1],
+            "rotation": 0,
+            **_percent(tube.boxes[frame], video.width, video.height),
+        }
+
+
+def _percent(box: Box, width: int, height: int) -> dict[str, float]:
+    x1, y1, x2, y2 = box
+    return {
+        "x": round(100 * x1 / width, _DIGITS),
+        "y": round(100 * y1 / height, _DIGITS),
+        "width": round(100 * (x2 - x1) / width, _DIGITS),
+        "height": round(100 * (y2 - y1) / height, _DIGITS),
+    }

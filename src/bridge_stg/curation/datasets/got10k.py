@@ -1,0 +1,108 @@
+"""GOT-10k: one tracked object per sequence of pictures at 10 per second.
+
+``groundtruth.txt`` has one xywh line per picture. The authors count pixels from 1, nearly every loader uses the
+numbers as they are, and so does this one unless ``one_based_boxes`` is asked for. A picture in which the object
+is absent, or not visible at all (cover 0), has no box: neither training nor the published score uses it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from bridge_stg.curation.reading.boxes import clean_boxes, from_xywh
+from bridge_stg.curation.reading.folder import inside, read_lines
+from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt
+from bridge_stg.curation.reading.request import Request
+from bridge_stg.errors import DataError
+from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import Box
+
+SPLITS = ("train", "val")
+HIDDEN = {"test": "only the first box of a sequence is public; its score comes from the official server"}
+# Their boxes lie outside the pictures; trackers leave them out of training.
+_WRONG = {f"GOT-10k_Train_{number:06d}" for number in (8628, 8630, 9058, 9059)}
+_RESOLUTION = re.compile(r"\((\d+), *(\d+)\)")
+_RATE = re.compile(r"(\d+(?:\.\d+)?) *Hz")
+
+
+def read(request: Request) -> Iterator[Outcome]:
+    """One outcome per sequence of ``list.txt``."""
+    split = request.split
+    path = request.folder.find(f"{split}/list.txt", f"GOT-10k/{split}/list.txt", what="GOT-10k's sequences")
+    names = [name.strip() for name in read_lines(path) if name.strip()]
+    for number, name in enumerate(names, start=1):
+        request.progress(f"reading {split}", number, len(names))
+        identity = f"got10k/{split}/{name}"
+        make = partial(_record, request, identity, path.parent, name)
+        yield attempt(identity, f"{request.folder.relative(path)}:{number}", name, ("sequences",), make)
+
+
+def _record(request: Request, identity: str, place: Path, name: str, notes: list[str]) -> TruthRecord:
+    folder = place / inside(name)
+    if name in _WRONG:
+        raise Unusable("the boxes of this sequence are known to be wrong", name, by_design=True)
+    if not folder.is_dir():
+        raise Unusable("no folder of the sequence", name)
+    lines = _lines(folder, "groundtruth.txt")
+    absence, cover, cut = (_labels(folder, f"{label}.label") for label in ("absence", "cover", "cut_by_image"))
+    counts = {len(lines), len(absence), len(cover), len(cut)}
+    if request.check_videos:
+        counts.add(sum(picture.suffix == ".jpg" for picture in folder.iterdir()))
+    if len(counts) > 1:
+        raise Unusable("pictures, boxes and labels differ in number", f"{name}: {sorted(counts)}")
+    about = _about(folder)
+    size, rate = _RESOLUTION.search(about.get("resolution", "")), _RATE.match(about.get("anno_fps", ""))
+    if size is None or rate is None or not about.get("object_class"):
+        raise Unusable("meta_info.ini lacks resolution, anno_fps or object_class", name)
+    width, height = int(size[1]), int(size[2])
+    boxes = [_box(line, request.one_based_boxes) for line in lines]
+    seen = [frame for frame in range(len(boxes)) if not absence[frame] and cover[frame] > 0]
+    if len(seen) < len(boxes):
+        notes.append(f"{len(boxes) - len(seen)} of {len(boxes)} pictures do not show the object")
+    tube = clean_boxes(((frame, boxes[frame]) for frame in seen), width, height, notes)
+    if 0 not in tube:
+        raise Unusable("no box in the first picture, where tracking starts", name)
+    return TruthRecord(
+        id=identity,
+        task="vot",
+        video=request.folder.relative(folder),
+        media="frames",
+        fps=float(rate[1]),
+        frame_count=len(boxes),
+        clip=(0, len(boxes)),
+        width=width,
+        height=height,
+        query=about["object_class"],
+        boxes=tube,
+        split=request.split,
+        source="got10k",
+        kind=about.get("motion_class"),
+        category=about["object_class"],
+        provenance=f"{request.folder.relative(folder)}/groundtruth.txt",
+    )
+
+
+def _lines(folder: Path, name: str) -> list[str]:
+    try:
+        return [line for line in read_lines(folder / name) if line.strip()]
+    except DataError as problem:
+        raise Unusable("a file of the sequence cannot be read", f"{folder.name}/{name}") from problem
+
+
+def _labels(folder: Path, name: str) -> list[int]:
+    return [int(line) for line in _lines(folder, name)]
+
+
+def _about(folder: Path) -> dict[str, str]:
+    """``key: value`` lines of meta_info.ini; a value may hold ": " itself, as addresses do."""
+    pairs = (line.split(": ", 1) for line in _lines(folder, "meta_info.ini") if ": " in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _box(line: str, one_based: bool) -> Box:
+    left, top, width, height = (float(value) for value in line.split(","))
+    offset = 1.0 if one_based else 0.0
+    return from_xywh((left - offset, top - offset, width, height))

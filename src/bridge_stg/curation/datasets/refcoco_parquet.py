@@ -1,0 +1,103 @@
+"""Parquet mirrors of RefCOCO, RefCOCO+ and RefCOCOg with a train split, one row per reference.
+
+Their ``bbox`` is x1, y1, x2, y2 already; the xywh box is in ``raw_anns``. Taking ``bbox`` for xywh is the known
+mistake, so both are read and must agree. ``test`` is testA for the two sets that have a testB. Mirrors for
+evaluation only, whose ``bbox`` is xywh and whose val mixes two different splits, are refused.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bridge_stg.curation.reading.boxes import from_xywh
+from bridge_stg.curation.reading.folder import inside
+from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.pictures import Pictures, picture_record
+from bridge_stg.curation.reading.request import Request
+from bridge_stg.errors import DataError
+from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import Box
+
+_FILE_SPLITS = {"val": "validation", "testA": "test"}
+_COLUMNS = ("ref_id", "sentences", "bbox", "raw_anns", "raw_image_info", "image_path")
+BOX_SLACK = 0.51  # pixels by which the two boxes of a row may differ: one of them may be rounded
+
+
+def files(request: Request) -> list[Path]:
+    """The Parquet files of the split, by the naming of the hub."""
+    split = _FILE_SPLITS.get(request.split, request.split)
+    found = [
+        *request.folder.root.glob(f"data/{split}-*.parquet"),
+        *request.folder.root.glob(f"{split}-*.parquet"),
+    ]
+    return sorted(found)
+
+
+def read(name: str, request: Request) -> Iterator[Outcome]:
+    """One outcome per sentence of the rows of a split."""
+    pictures = Pictures(request)
+    number = 0
+    for path in files(request):
+        where = request.folder.relative(path)
+        try:
+            table = pq.ParquetFile(path)
+            missing = sorted(set(_COLUMNS) - set(table.schema_arrow.names))
+            if missing:
+                raise DataError(
+                    f"{path}: has no column {', '.join(missing)}; this is not a mirror with a train split, "
+                    "use the original files instead"
+                )
+            for batch in table.iter_batches(columns=list(_COLUMNS)):
+                for row in batch.to_pylist():
+                    yield from _sentences(name, request, row, f"{where}#{number}", pictures)
+                    number += 1
+        except pa.ArrowException as problem:
+            raise DataError(f"{path}: not a complete Parquet file ({problem}); download it again") from problem
+
+
+def _sentences(name: str, request: Request, row: Any, where: str, pictures: Pictures) -> Iterator[Outcome]:
+    for index, sentence in enumerate(row["sentences"] or []):
+        identity = f"{name}/{request.split}/{row['ref_id']}-{index}"
+        counted = ("sentences", "references") if index == 0 else ("sentences",)
+        make = partial(_record, name, request, identity, where, row, sentence, pictures)
+        yield attempt(identity, where, str(row["image_path"]), counted, make)
+
+
+def _record(
+    name: str,
+    request: Request,
+    identity: str,
+    where: str,
+    row: dict[str, Any],
+    sentence: Any,
+    pictures: Pictures,
+    notes: list[str],
+) -> TruthRecord:
+    image, annotation = _parsed(row["raw_image_info"]), _parsed(row["raw_anns"])
+    corners = take(row, "bbox", list)
+    box: Box = (float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3]))
+    original = from_xywh(take(annotation, "bbox", list))
+    if max(abs(one - other) for one, other in zip(box, original, strict=True)) > BOX_SLACK:
+        raise Unusable("the two boxes of the row disagree", f"{list(box)} and {list(original)}")
+    width, height = take(image, "width", int), take(image, "height", int)
+    file = pictures.path(inside(take(row, "image_path", str)).name)
+    query = take(sentence, "sent", str)
+    return picture_record(name, request, identity, where, file, (width, height), query, box, None, notes)
+
+
+def _parsed(text: Any) -> Any:
+    """An object that was stored as text: JSON, or the way Python prints it."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return ast.literal_eval(text)

@@ -1,1 +1,0 @@
-"""Tubes in the files of annotation tools: one file per format, which reads it and writes it."""

@@ -1,1 +1,0 @@
-"""The data doctor: what is wrong with a data set, record by record and file by file."""

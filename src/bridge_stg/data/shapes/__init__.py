@@ -1,1 +1,0 @@
-"""Shapes: a generated world of moving shapes, for demos, tests and training from scratch."""

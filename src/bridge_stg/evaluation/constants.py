@@ -1,0 +1,144 @@
+"""Answers that look at no video: what a score has to beat before it means anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.errors import InputError
+from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import Task, TimeSpan
+
+WINDOW_STEP = 0.05
+CENTRES = np.linspace(0.3, 0.7, 5)
+SIZES = np.linspace(0.2, 1.0, 9)
+
+
+CENTRE_BOX = (0.25, 0.25, 0.75, 0.75)
+
+
+@dataclass(frozen=True)
+class ConstantAnswer:
+    """One answer for every question: ``start`` and ``end`` as fractions of the clip, ``box`` of the frame,
+    ``choice`` a letter.
+    """
+
+    start: float
+    end: float
+    box: tuple[float, float, float, float]
+    choice: str = "A"
+
+    def predict(self, records: Sequence[TruthRecord]) -> list[PredictionRecord]:
+        """This answer to each record: of it, what the task asks for."""
+        return [self._answer(record) for record in records]
+
+    def _answer(self, record: TruthRecord) -> PredictionRecord:
+        if record.task == "vqa":
+            return PredictionRecord(record.id, text=self.choice, choice=self.choice)
+        first, last = record.clip[0] / record.fps, record.clip[1] / record.fps
+        span = TimeSpan(first, last)
+        if record.task in ("stvg", "vtg"):
+            span = TimeSpan(first + self.start * (last - first), first + self.end * (last - first))
+        window = ((span, 1.0),)
+        if record.task == "vtg":
+            return PredictionRecord(record.id, windows=window)
+        # One box is enough: before the first and after the last predicted box the nearest one holds.
+        pixels = np.array([self.box]) * np.array([record.width, record.height] * 2)
+        middle = np.array([(span.start + span.end) / 2])
+        return PredictionRecord(record.id, windows=window, times=middle, boxes=pixels, scores=np.ones(1))
+
+
+WHOLE_CLIP = ConstantAnswer(0.0, 1.0, CENTRE_BOX)
+
+
+def whole_clip_centre_box(records: Sequence[TruthRecord]) -> list[PredictionRecord]:
+    """The whole clip, a box in the middle with half the frame's width and height, and the letter A."""
+    return WHOLE_CLIP.predict(records)
+
+
+def best_constant_window(records: Sequence[TruthRecord]) -> ConstantAnswer:
+    """``best_constant`` of the stvg records."""
+    return best_constant(records, "stvg")
+
+
+def best_constant(records: Sequence[TruthRecord], task: Task) -> ConstantAnswer:
+    """The constant that is best on training records of one task, in the parts that the task asks for.
+
+    Best mean temporal IoU of the window and best mean box IoU, both by exhaustive search over a grid and
+    independently of each other; the most frequent letter, the first of equals.
+
+    Raises:
+        InputError: no record of the task with such answers among ``records``.
+    """
+    usable = [r for r in records if r.task == task and _is_usable(r)]
+    if not usable:
+        raise InputError(
+            f"the best constant answer needs training records of task {task}; give such a truth.jsonl"
+        )
+    if task == "vqa":
+        letters = Counter(record.choice for record in usable if record.choice is not None)
+        most = min(letters, key=lambda letter: (-letters[letter], letter))
+        return ConstantAnswer(0.0, 1.0, CENTRE_BOX, most)
+    start, end = _best_window(usable) if task in ("stvg", "vtg") else (0.0, 1.0)
+    return ConstantAnswer(start, end, CENTRE_BOX if task == "vtg" else _best_box(usable))
+
+
+def _is_usable(record: TruthRecord) -> bool:
+    if record.task == "vqa":
+        return record.choice is not None
+    windowed = record.window is not None or record.task not in ("stvg", "vtg")
+    return windowed and (bool(record.boxes) or record.task == "vtg")
+
+
+def _best_window(records: Sequence[TruthRecord]) -> tuple[float, float]:
+    windows = np.array(
+        [
+            [(frame - r.clip[0]) / (r.clip[1] - r.clip[0]) for frame in r.window]
+            for r in records
+            if r.window is not None
+        ]
+    )
+    ticks = np.linspace(0.0, 1.0, round(1 / WINDOW_STEP) + 1)
+    grid = np.array([(start, end) for start in ticks for end in ticks if end > start])
+    low = np.maximum(grid[:, None, 0], windows[None, :, 0])
+    high = np.minimum(grid[:, None, 1], windows[None, :, 1])
+    shared = np.clip(high - low, 0.0, None)
+    union = (grid[:, 1] - grid[:, 0])[:, None] + (windows[:, 1] - windows[:, 0])[None] - shared
+    best = grid[int((shared / union).mean(axis=1).argmax())]
+    return float(best[0]), float(best[1])
+
+
+def _best_box(records: Sequence[TruthRecord]) -> tuple[float, float, float, float]:
+    means = []
+    for record in records:
+        scale = np.array([record.width, record.height] * 2)
+        means.append(np.array(list(record.boxes.values())).mean(axis=0) / scale)
+    truth = np.array(means)
+    grid = np.array(
+        [
+            (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+            for x in CENTRES
+            for y in CENTRES
+            for w in SIZES
+            for h in SIZES
+            if x - w / 2 >= -1e-9 and x + w / 2 <= 1 + 1e-9 and y - h / 2 >= -1e-9 and y + h / 2 <= 1 + 1e-9
+        ]
+    )
+    best = grid[int(_box_iou(grid, truth).mean(axis=1).argmax())]
+    return float(best[0]), float(best[1]), float(best[2]), float(best[3])
+
+
+def _box_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(A, 4) and (B, 4) xyxy -> (A, B)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.clip(high - low, 0.0, None).prod(-1)
+    area_first = (first[:, 2:] - first[:, :2]).prod(-1)
+    area_second = (second[:, 2:] - second[:, :2]).prod(-1)
+    iou: NDArray[np.float64] = shared / (area_first[:, None] + area_second[None] - shared)
+    return iou

@@ -1,1 +1,0 @@
-"""The doctor's page: what was found about a data set, with pictures."""

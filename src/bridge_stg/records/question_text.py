@@ -1,0 +1,56 @@
+"""What a model is asked of a record, and about which frames: in training as when it is judged."""
+
+from __future__ import annotations
+
+import re
+
+from bridge_stg.errors import DataError
+from bridge_stg.geometry.spans import frame_time
+from bridge_stg.prompting.templates import box_text, choices_text
+from bridge_stg.records.record import TruthRecord
+
+_BOX_IN_TEXT = re.compile(r"\[\s*\d+(?:\s*,\s*\d+){3}\s*\]")
+
+
+def question_text(record: TruthRecord) -> str:
+    """The query; with its choices, if it has any, and of an object to track with the box it begins at.
+
+    That box is the first annotated one, in Qwen's 0-1000 grid, with the second at which it is (on the clock of
+    the clip) unless the clip begins with it. A tracking query that names a box itself stays as it is.
+
+    Raises:
+        DataError: an object to track has no box.
+    """
+    if record.choices:
+        return choices_text(record.query, record.choices)
+    if record.task != "vot" or _BOX_IN_TEXT.search(record.query):
+        return record.query
+    if not record.boxes:
+        raise DataError(f"record {record.id!r}: task vot needs boxes")
+    first = min(record.boxes)
+    left, top, right, bottom = record.boxes[first]
+    sides = (left / record.width, top / record.height, right / record.width, bottom / record.height)
+    x1, y1, x2, y2 = (min(max(side, 0.0), 1.0) for side in sides)
+    since = ""
+    if first > record.clip[0]:
+        since = f" from {frame_time(first - record.clip[0], record.fps):.1f} seconds"
+    return f"{record.query.strip()} at {box_text((x1, y1, x2, y2))}{since}"
+
+
+def asked_part(record: TruthRecord) -> tuple[int, int]:
+    """The frames that a question is about, half-open: one for rec, otherwise the clip.
+
+    Raises:
+        DataError: a rec question about more than one frame.
+    """
+    if record.task != "rec":
+        return record.clip
+    if len(record.boxes) == 1:
+        frame = next(iter(record.boxes))
+        return frame, frame + 1
+    if record.clip[1] - record.clip[0] == 1:
+        return record.clip
+    raise DataError(
+        f"record {record.id!r}: a rec question is about one frame, but {len(record.boxes)} frames have a box "
+        f"and the clip is {list(record.clip)}; annotate one frame, or make it the clip"
+    )

@@ -1,0 +1,156 @@
+"""Generated training clips: scenes drawn on the fly, their questions as branches of one token tree."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bridge_stg.geometry.spans import frame_pairs
+from bridge_stg.model.frame_selection import select_frames
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.token_tree import Branch, build_tree
+from bridge_stg.shapes.branches import (
+    NAMED,
+    choice_branches,
+    contrast_branches,
+    name_branches,
+    retold_branches,
+    scan_branches,
+    spread,
+    window_answer,
+    window_branches,
+)
+from bridge_stg.shapes.captions import (
+    caption_branches,
+    caption_text,
+    lookup_branches,
+    moment_branches,
+)
+from bridge_stg.shapes.frames import draw, sample_times
+from bridge_stg.shapes.world.motion import boxes
+from bridge_stg.shapes.world.objects import SceneSettings
+from bridge_stg.shapes.world.questions import captions, questions
+from bridge_stg.shapes.world.scene import make_scene
+from bridge_stg.training.configuration import ClipMix, DataConfig, ImageMix
+from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
+
+
+def step_settings(config: DataConfig, step: int, steps: int) -> tuple[bool, SceneSettings]:
+    """Whether a step trains on single images, and the scenes it draws; a pure function of (seed, step).
+
+    All clips of a step have about the same length, so that little is padded.
+    """
+    rng = np.random.default_rng([config.seed, step, 1])
+    lesson = next(item for item in config.curriculum if step < item.until * steps or item.until == 1.0)
+    image = bool(rng.random() < config.image_share)
+    longest = rng.uniform(config.min_duration, lesson.max_duration)
+    shortest = max(longest - 1.0, config.min_duration)
+    return image, SceneSettings(
+        min_objects=lesson.min_objects,
+        max_objects=lesson.max_objects,
+        min_duration=shortest,
+        max_duration=max(longest, shortest),
+    )
+
+
+def clip_seeds(config: DataConfig, step: int, steps: int) -> NDArray[np.int64]:
+    """The clips of a step: everything about one follows from its seed."""
+    image, _ = step_settings(config, step, steps)
+    count = config.images_per_step if image else config.clips_per_step
+    return np.random.default_rng([config.seed, step, 2]).integers(2**40, size=count)
+
+
+def build_batch(
+    config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor, share: slice = slice(None)
+) -> dict[str, Tensor]:
+    """The model's inputs for one step, or for those of its clips that ``share`` says."""
+    image, settings = step_settings(config, step, steps)
+    seeds = clip_seeds(config, step, steps)[share]
+    clips = [
+        image_clip(int(seed), settings, config.image_mix, processor)
+        if image
+        else video_clip(int(seed), settings, config.mix, config, processor)
+        for seed in seeds
+    ]
+    return collate_clips(clips, processor.pad_id)
+
+
+def video_clip(
+    seed: int, settings: SceneSettings, mix: ClipMix, config: DataConfig, processor: BridgeSTGProcessor
+) -> TrainingClip:
+    """A scene sampled like a video file, with captions and questions."""
+    rng = np.random.default_rng([seed, 3])
+    scene = make_scene(seed, settings)
+    times = sample_times(scene, processor.config.sample_fps)
+    frames = draw(scene, times, processor, rng)
+    patches, grid = processor.patches(frames)
+    layout = processor.clip(grid, times)
+    asked = questions(scene, rng)
+    slots = times[frame_pairs(len(times))]
+    branches = [
+        *caption_branches(scene, times, layout, mix.captions, processor, rng),
+        *moment_branches(scene, times, mix.moments, processor, rng),
+        *lookup_branches(scene, times, layout, mix.lookups, processor, rng),
+        *scan_branches(asked, scene, slots, mix.scans, processor, rng),
+        *contrast_branches(scene, slots, mix.contrasts, processor, rng),
+        *name_branches(asked, scene, mix.scans, mix.names, processor),
+        *window_branches(asked, scene, mix.windows, processor, rng, slots),
+        *retold_branches(mix.retold, processor, rng),
+        *choice_branches(asked, mix.choices, processor),
+    ]
+    rows = Rows()
+    located = spread(asked, "stvg", mix.located) + spread(asked, "vot", mix.tracked)
+    box, visible = boxes(scene, times)
+    for question in located:
+        assert question.window is not None
+        assert question.object_index is not None
+        if question.task == "stvg":
+            answer = window_answer(scene, question, rng, slots)
+        else:
+            answer = NAMED.format(name=scene.objects[question.object_index].name)
+        branches.append(processor.branch(question.task, question.query, answer, locates=True))
+        chosen = select_frames(
+            times,
+            visible[question.object_index],
+            question.window,
+            config.num_positive,
+            config.num_negative,
+            int(rng.integers(2**31)),
+        )
+        rows.add(chosen.positive, box[question.object_index], True)
+        rows.add(chosen.negative, box[question.object_index], False)
+        rows.sentences += 1
+    tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
+    spatial = processor.spatial_frames(frames[rows.used_frames()]) if located else None
+    return TrainingClip(tree, patches, grid, rows, spatial)
+
+
+def image_clip(
+    seed: int, settings: SceneSettings, mix: ImageMix, processor: BridgeSTGProcessor
+) -> TrainingClip:
+    """One frame of a scene as a clip without timestamps: captions and referring expressions."""
+    rng = np.random.default_rng([seed, 4])
+    scene = make_scene(seed, settings)
+    asked = questions(scene, rng) if mix.referred else []
+    referred = [question for question in asked if question.task == "rec"]
+    moment = float(referred[0].time or 0.0) if referred else float(rng.uniform(0, scene.duration))
+    times = np.array([moment])
+    frames = draw(scene, times, processor, rng)
+    patches, grid = processor.patches(frames)
+    layout = processor.clip(grid, None)
+    branches: list[Branch] = []
+    if mix.captions:
+        branches.append(processor.caption_branch(caption_text(captions(scene, moment, moment)), layout, 0))
+    branches += retold_branches(mix.retold, processor, rng)
+    rows = Rows()
+    box, _ = boxes(scene, times)
+    for question in [item for item in referred if item.time == moment][: mix.referred]:
+        assert question.object_index is not None
+        answer = NAMED.format(name=scene.objects[question.object_index].name)
+        branches.append(processor.branch("rec", question.query, answer, locates=True))
+        rows.add(np.array([0]), box[question.object_index], True)
+        rows.sentences += 1
+    tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
+    spatial = processor.spatial_frames(frames[rows.used_frames()]) if rows.sentences else None
+    return TrainingClip(tree, patches, grid, rows, spatial)

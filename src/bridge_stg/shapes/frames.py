@@ -1,0 +1,30 @@
+"""What is read of a generated scene: the times a video file of it would be sampled at, and the frames there."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.world.objects import Scene
+from bridge_stg.shapes.world.render import render
+from bridge_stg.video.sampling import choose_frames, wanted_times
+
+NOISE = 5.0  # grey levels; stands for what video compression does to a clean drawing
+
+
+def sample_times(scene: Scene, fps: float) -> NDArray[np.float64]:
+    """Times (F,) of the frames that sampling a video file of this scene would choose."""
+    shown = np.arange(scene.frame_count) / float(scene.fps)
+    chosen = choose_frames(shown, wanted_times(0.0, scene.duration, fps), 0.5 / float(scene.fps))
+    return shown[chosen]
+
+
+def draw(
+    scene: Scene, times: NDArray[np.float64], processor: BridgeSTGProcessor, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Frames (F, H, W, 3) at the size the model reads, with a little noise."""
+    width, height = processor.frame_size(scene.width, scene.height)
+    frames = render(scene, times, width, height).astype(np.float32)
+    frames += rng.normal(0.0, rng.uniform(0.0, NOISE), frames.shape).astype(np.float32)
+    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)

@@ -1,0 +1,247 @@
+"""The steps of a run on annotated videos: sources opened, clips in their order, unusable ones replaced."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from bridge_stg.errors import DataError, InputError
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.records.record import TruthRecord, read_truth
+from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceConfig, TrainConfig
+from bridge_stg.training.data.bad_clips import BadClips
+from bridge_stg.training.data.cached_sampling import useless_caches
+from bridge_stg.training.data.clips import TrainingClip
+from bridge_stg.training.data.mixture import ClipGroups, Mixture, Sample, TokenBudget, group_by_clip
+from bridge_stg.training.data.record_clips import collate_records, record_clip
+
+MOST_REPLACEMENTS = 20
+_LOG = logging.getLogger(__name__)
+
+
+class AnnotatedClips:
+    """What the training loop asks for its batches when ``data.records`` is set.
+
+    A share of a step is every so-manieth of its clips, as the loop deals them out; here it only says which
+    process asks for which of its passes, and alike clips are dealt to the passes that stand side by side.
+
+    Raises:
+        DataError: a source, or a folder named in ``BRIDGE_STG_FRAMES``, cannot be read.
+        InputError: the clips of a step cannot be dealt out evenly to ``parts`` (processes times accumulate).
+    """
+
+    def __init__(
+        self, config: TrainConfig, processor: BridgeSTGProcessor, parts: int = 1, run_folder: Path | None = None
+    ) -> None:
+        self.config, self.processor, self.run_folder = config, processor, run_folder
+        self.data = open_records(config.data, token_budget(processor))
+        self.data.mixture.batch(0, parts=parts)
+        for folder in useless_caches(processor.config.sample_fps, processor.frame_size):
+            _LOG.warning(
+                "%s: its frames have another rate or size than this model reads, so videos are decoded; "
+                "extract them with --fps, --max-tokens and --token-side of the model",
+                folder,
+            )
+
+    def batch(self, step: int, share: slice = slice(None)) -> dict[str, Tensor]:
+        """The model's inputs for the clips ``share`` of a step."""
+        rank, world, part, parts = self._place(share)
+        steps = self.config.optim.steps
+        return build_record_batch(
+            self.config.data, step, steps, self.processor, rank, world, part, parts, self.run_folder
+        )
+
+    def names(self, step: int, share: slice = slice(None)) -> list[str]:
+        """The source and the records of each of these clips (those in place of unusable ones are not told)."""
+        rank, world, part, parts = self._place(share)
+        return [self.data.name(sample) for sample in self.data.mixture.batch(step, rank, world, part, parts)]
+
+    def _place(self, share: slice) -> tuple[int, int, int, int]:
+        """rank, world, part, parts of the share that begins at rank * accumulate + part."""
+        everyone, index = share.step or 1, share.start or 0
+        parts = self.config.optim.accumulate if everyone > 1 else 1
+        rank, part = divmod(index, parts)
+        return rank, everyone // parts, part, parts
+
+
+class RecordClips:
+    """The sources of a configuration, opened and put into their order.
+
+    Raises:
+        DataError: a source cannot be read, or holds no record of its split.
+    """
+
+    def __init__(self, config: DataConfig, budget: TokenBudget) -> None:
+        if config.records is None:
+            raise InputError("data.records is not set; give the sources of annotated videos")
+        self.settings: RecordsConfig = config.records
+        self.records: list[Sequence[TruthRecord]] = []
+        self._paths: list[Callable[[TruthRecord], Path]] = []
+        groups: list[ClipGroups] = []
+        self.sources = self.settings.chosen
+        for source in self.sources:
+            records, path_of = _open(source, Path(self.settings.root))
+            most = self.settings.sentences_per_clip
+            try:
+                groups.append(group_by_clip(records, budget, most, config.seed, source.split))
+            except DataError as problem:
+                raise DataError(f"source {source.name!r}: {problem}") from problem
+            self.records.append(records)
+            self._paths.append(path_of)
+        self.mixture = Mixture(
+            groups,
+            [source.weight for source in self.sources],
+            config.seed,
+            self.settings.clips_per_step,
+            self.settings.clips_alike,
+        )
+
+    @property
+    def clips(self) -> int:
+        """How many clips there are in all."""
+        return sum(map(len, self.mixture.groups))
+
+    def asked(self, sample: Sample) -> list[TruthRecord]:
+        """The records of a sample."""
+        records = self.records[sample.source]
+        return [records[number] for number in self.mixture.groups[sample.source].records(sample.group)]
+
+    def name(self, sample: Sample) -> str:
+        """What a sample is called in messages: its source and its records."""
+        ids = ", ".join(record.id for record in self.asked(sample))
+        return f"{self.sources[sample.source].name}: {ids}"
+
+    def path(self, sample: Sample, record: TruthRecord) -> Path:
+        """Where its video, frames or picture lie."""
+        return self._paths[sample.source](record)
+
+
+def refuse_missing(config: TrainConfig) -> None:
+    """Look for the files that a run will read, before gigabytes are loaded.
+
+    Raises:
+        DataError: with all data sets that are not there, and the held-out folder.
+    """
+    problems = []
+    if config.data.records is not None:
+        root = Path(config.data.records.root)
+        lost = [
+            source.name if source.name == source.path else f"{source.name} (folder {source.path})"
+            for source in config.data.records.chosen
+            if not (root / source.path).exists()
+        ]
+        if lost:
+            problems.append(
+                f"{root}: holds no {', '.join(lost)}; write them with bridge-stg data build or data "
+                "synthesize, or train on those that are there with --set data.records.only=NAME,NAME"
+            )
+    held_out = config.validation.data if config.validation.wanted else None
+    if held_out is not None and not (Path(held_out) / "truth.jsonl").is_file():
+        problems.append(f"{held_out}: holds no truth.jsonl to validate on")
+    if problems:
+        raise DataError("; ".join(problems))
+
+
+def build_record_batch(
+    config: DataConfig,
+    step: int,
+    steps: int,
+    processor: BridgeSTGProcessor,
+    rank: int = 0,
+    world: int = 1,
+    part: int = 0,
+    parts: int = 1,
+    run_folder: Path | None = None,
+) -> dict[str, Tensor]:
+    """The model's inputs for what process ``rank`` does in pass ``part`` of a step.
+
+    A clip that cannot be used is written down and replaced by the next longer one of its source, and so on:
+    what a step trains on follows from (seed, step) and from the files alone.
+
+    Args:
+        config: with ``records`` set. steps: of the run; the order does not depend on it.
+        rank, world: this process of how many. part, parts: this of the passes accumulated in a step.
+        run_folder: where unusable clips are written down; None keeps the count in this process.
+
+    Raises:
+        DataError: a source cannot be read, or more clips are unusable than ``max_bad_share`` allows.
+        InputError: the clips of a step cannot be dealt out evenly.
+    """
+    data = open_records(config, token_budget(processor))
+    bad = _bad_clips(data.settings.max_bad_share, data.clips, run_folder, rank)
+    clips = [
+        _usable(data, sample, step, config, processor, bad)
+        for sample in data.mixture.batch(step, rank, world, part, parts)
+    ]
+    return collate_records(clips, processor.pad_id)
+
+
+@lru_cache(maxsize=2)
+def open_records(config: DataConfig, budget: TokenBudget) -> RecordClips:
+    """The sources of a configuration; opened once, and before worker processes are forked if called before."""
+    return RecordClips(config, budget)
+
+
+def token_budget(processor: BridgeSTGProcessor) -> TokenBudget:
+    """How this model reads clips."""
+    config = processor.config
+    return TokenBudget(
+        sample_fps=config.sample_fps,
+        token_side=config.pixels_per_token_side,
+        max_tokens_per_frame=config.max_tokens_per_frame,
+        bridge_queries=config.num_bridge_queries,
+    )
+
+
+def _usable(
+    data: RecordClips,
+    sample: Sample,
+    step: int,
+    config: DataConfig,
+    processor: BridgeSTGProcessor,
+    bad: BadClips,
+) -> TrainingClip:
+    """The clip of a sample or, if that cannot be used, of its first replacement that can."""
+    source = data.sources[sample.source].name
+    tries = min(MOST_REPLACEMENTS, len(data.mixture.groups[sample.source]))
+    while True:
+        records = data.asked(sample)
+        path = data.path(sample, records[0])
+        rng = np.random.default_rng([config.seed, 9, sample.source, sample.position, sample.attempt])
+        try:
+            return record_clip(records, path, rng, config, processor)
+        except (InputError, OSError) as problem:
+            ids = [record.id for record in records]
+            bad.add(step, (step + 1) * data.settings.clips_per_step, source, ids, path, problem)
+            if sample.attempt + 1 >= tries:
+                raise DataError(
+                    f"{tries} clips of source {source!r} in a row cannot be used; the last: {', '.join(ids)}: "
+                    f"{problem}"
+                ) from problem
+            sample = data.mixture.replacement(sample)
+
+
+@lru_cache(maxsize=4)
+def _bad_clips(max_share: float, clips: int, folder: Path | None, rank: int) -> BadClips:
+    return BadClips(max_share, clips, folder, rank)
+
+
+def _open(source: SourceConfig, root: Path) -> tuple[Sequence[TruthRecord], Callable[[TruthRecord], Path]]:
+    """The records of a source, and where the video of one lies."""
+    place = root / source.path
+    store = None
+    if (place / "store.json").is_file():
+        # Here only: a truth.jsonl can be trained on without the libraries that read Parquet.
+        from bridge_stg.records.store import RecordStore
+
+        store = RecordStore(place)
+    records = read_truth(place / "truth.jsonl" if place.is_dir() else place) if store is None else store
+    if source.videos is None and store is not None:
+        return records, store.path
+    folder = root / source.videos if source.videos is not None else place if place.is_dir() else place.parent
+    return records, lambda record: folder / record.video

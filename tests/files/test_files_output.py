@@ -1,0 +1,58 @@
+"""What a command writes appears whole or not at all, and never in place of what it reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bridge_stg.errors import InputError
+from bridge_stg.files.output_files import check_output, write_whole
+
+
+def test_a_file_is_written_and_nothing_else(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a.json", "one\ntwo")
+    write_whole(tmp_path / "a.json", "\u00e9")
+    assert (tmp_path / "a.json").read_bytes() == b"\xc3\xa9"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    for place in (tmp_path / "taken", tmp_path / "no" / "a.json", tmp_path / ("a" * 300)):
+        with pytest.raises(InputError, match=r"cannot be written \(.+\); give another --out"):
+            write_whole(place, b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    assert not list((tmp_path / "taken").iterdir())
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "target")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far" / "target").read_text() == "new"
+
+
+def test_outputs_that_are_refused(tmp_path: Path) -> None:
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text("x")
+    (tmp_path / "soft").symlink_to(truth)
+    os.link(truth, tmp_path / "hard")
+    os.mkfifo(tmp_path / "pipe")
+    for name, part in (
+        ("truth.jsonl", "is read by this command"),
+        ("soft", "is read by this command"),
+        ("hard", "is read by this command"),
+        ("pipe", "is a device or a pipe"),
+        (".", "is a folder"),
+    ):
+        with pytest.raises(InputError, match=part):
+            check_output(tmp_path / name, [None, tmp_path / "missing", truth])
+    with pytest.raises(InputError, match="is a device or a pipe"):
+        check_output(Path(os.devnull))
+    check_output(tmp_path / "hard", [None, tmp_path / "missing"])
+    check_output(tmp_path / "new", [truth])
+    check_output(tmp_path / ("a" * 300), [truth])
