@@ -236,7 +236,7 @@ def test_a_failed_drawing_changes_nothing(
     taught_checkpoint: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second of two videos fails: what an earlier run left is whole, and nothing is beside it."""
-    from bridge_stg import visualize
+    from bridge_stg.inference import drawing as visualize
 
     done = run("ground", clip, QUERIES[0], "--checkpoint", taught_checkpoint, "--out", tmp_path)
     assert done.exit_code == 0, done.stderr
