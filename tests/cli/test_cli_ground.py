@@ -236,19 +236,19 @@ def test_a_failed_drawing_changes_nothing(
     taught_checkpoint: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second of two videos fails: what an earlier run left is whole, and nothing is beside it."""
-    from bridge_stg.inference import drawing as visualize
+    from bridge_stg.inference import drawing
 
     done = run("ground", clip, QUERIES[0], "--checkpoint", taught_checkpoint, "--out", tmp_path)
     assert done.exit_code == 0, done.stderr
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    draw = visualize.write_annotated
+    draw = drawing.write_annotated
 
     def fail_at_the_second(result: Any, source: Any, out: Path, **options: Any) -> Path:
         if out.name == "annotated-2.mp4":
             raise VideoError("the disk is gone")
         return draw(result, source, out, **options)
 
-    monkeypatch.setattr(visualize, "write_annotated", fail_at_the_second)
+    monkeypatch.setattr(drawing, "write_annotated", fail_at_the_second)
     refused(
         run("ground", clip, *QUERIES[:2], "--checkpoint", taught_checkpoint, "--out", tmp_path), "disk is gone"
     )

@@ -17,8 +17,8 @@ from support.taught import TAUGHT
 
 from bridge_stg.errors import CheckpointError, InputError, VideoError
 from bridge_stg.inference import grounder as module
-from bridge_stg.inference.grounder import VideoGrounder, checkpoint_folder, read_window
 from bridge_stg.inference import locating
+from bridge_stg.inference.grounder import VideoGrounder, checkpoint_folder, read_window
 from bridge_stg.types import GroundingResult, TimeSpan
 from bridge_stg.video.sampling import sample_video
 
