@@ -23,3 +23,12 @@ class CheckpointError(InputError):
 
 class DataError(InputError):
     """A record or annotation file that cannot be used; the message names the record."""
+
+
+def one_line(problem: object, limit: int = 300) -> str:
+    """What another library says of a problem, on one line of at most ``limit`` characters.
+
+    >>> one_line(ValueError("bad\\n  value"))
+    'bad value'
+    """
+    return " ".join(str(problem).split())[:limit]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from bridge_stg.errors import InputError, VideoError
+from bridge_stg.errors import InputError, VideoError, one_line
 from bridge_stg.evaluation.constants import ConstantAnswer
 from bridge_stg.geometry.spans import frames_to_span
 from bridge_stg.inference.cost import ClipCost
@@ -91,7 +91,7 @@ def ask(method: Method, videos: Path, clip: ClipQuestions) -> tuple[list[Predict
             return [one for found, _ in alone for one in found], [one for _, costs in alone for one in costs]
         return failed(clip, str(problem)), []
     except (OutOfMemoryError, MemoryError) as problem:
-        return failed(clip, "out of memory: " + " ".join(str(problem).split())[:200]), []
+        return failed(clip, f"out of memory: {one_line(problem, 200)}"), []
     return answers, [] if cost is None else [cost]
 
 

@@ -19,7 +19,7 @@ from transformers import AutoModel, PreTrainedModel, Qwen3VLForConditionalGenera
 from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.model.bridging import SemanticBridge
@@ -265,7 +265,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         except CheckpointError:
             raise
         except Exception as problem:
-            line = " ".join(str(problem).split())[:300]
+            line = one_line(problem)
             raise CheckpointError(f"{name}: cannot be loaded as a checkpoint: {line}") from problem
         finally:
             log.disabled = silent

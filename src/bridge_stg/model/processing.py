@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, BatchFeature, PreTrainedTokenizerBase
 
-from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.errors import CheckpointError, InputError, one_line
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.frames import detector_frames, fit_frame_size, patchify
 from bridge_stg.model.small_tokenizer import DET_TOKEN
@@ -98,7 +98,7 @@ class BridgeSTGProcessor:
         except CheckpointError:
             raise
         except Exception as problem:  # a damaged file can fail in any part of the libraries that read it
-            line = " ".join(f"{type(problem).__name__}: {problem}".split())[:300]
+            line = one_line(f"{type(problem).__name__}: {problem}")
             raise CheckpointError(f"{name}: tokenizer or configuration cannot be loaded: {line}") from problem
 
     def save_pretrained(self, folder: str | Path) -> None:

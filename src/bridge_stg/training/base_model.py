@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from transformers import AutoConfig
 
-from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.errors import CheckpointError, InputError, one_line
 from bridge_stg.inference.grounder import SHIPPED, checkpoint_folder
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -119,7 +119,7 @@ def _base_and_kind(config: TrainConfig) -> tuple[str, str]:
     try:
         kind = str(AutoConfig.from_pretrained(name).model_type)
     except Exception as problem:
-        reason = " ".join(str(problem).split())[:300]
+        reason = one_line(problem)
         what = "neither a folder nor a hub id that can be read" if is_hub_id else "no checkpoint of a model"
         raise CheckpointError(f"base {name!r} is {what}: {reason}") from problem
     if kind not in (BridgeSTGConfig.model_type, "qwen3_vl"):

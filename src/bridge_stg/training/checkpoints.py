@@ -14,7 +14,7 @@ from accelerate import Accelerator, DistributedType
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.errors import CheckpointError, InputError, one_line
 from bridge_stg.training.configuration import TrainConfig
 
 MOVING = "model.safetensors"
@@ -179,7 +179,7 @@ def changed_settings(path: Path, config: TrainConfig) -> list[str]:
     except FileNotFoundError:
         return []
     except ValueError as problem:
-        reason = " ".join(str(problem).split())[:300]
+        reason = one_line(problem)
         return [f"{path} cannot be compared with: {reason}"]
     old, new = (_flat(one.model_dump(mode="json")) for one in (stored, config))
     keys = dict.fromkeys([*old, *new])

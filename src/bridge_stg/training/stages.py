@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen3VLForConditionalGeneration
 
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.model.lora import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, open_to_readers
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -81,7 +81,7 @@ def _small_model(config: TrainConfig) -> Start:
             seen = Qwen3VLForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
             visual.load_state_dict(seen.model.visual.state_dict())
         except Exception as problem:
-            line = " ".join(str(problem).split())[:300]
+            line = one_line(problem)
             raise CheckpointError(
                 f"base {folder!r} has no vision tower of the small model: {line}"
             ) from problem

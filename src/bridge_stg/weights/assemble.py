@@ -10,7 +10,7 @@ import torch
 from tokenizers import AddedToken
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.model.bridging import SemanticBridge
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -127,7 +127,7 @@ def _read_language_model(
     except CheckpointError:
         raise
     except Exception as problem:
-        line = " ".join(str(problem).split())[:300]
+        line = one_line(problem)
         raise CheckpointError(f"{name}: not a readable Qwen3-VL folder or hub id: {line}") from problem
     missing = sorted(map(str, info["missing_keys"]))
     if missing:

@@ -23,7 +23,7 @@ from transformers import (
     SwinBackbone,
 )
 
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.model.configuration import SpatialConfig
 
 _DETECTORS = {
@@ -102,7 +102,7 @@ def read_detector(name: str | Path, spatial: SpatialConfig | None = None) -> Det
     except CheckpointError:
         raise
     except Exception as problem:
-        line = " ".join(str(problem).split())[:300]
+        line = one_line(problem)
         raise CheckpointError(
             f"{name}: cannot be loaded as a detector in safetensors format: {line}"
         ) from problem

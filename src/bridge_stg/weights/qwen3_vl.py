@@ -12,7 +12,7 @@ from transformers.utils import cached_file
 
 # Registers this package's own kind, so that it is known by name.
 import bridge_stg.model.configuration  # noqa: F401
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, one_line
 
 MODEL_TYPE = "qwen3_vl"
 WHAT_TO_GIVE = "give a Qwen3-VL folder or hub id, such as Qwen/Qwen3-VL-4B-Instruct"
@@ -27,7 +27,7 @@ def model_type(folder: str, **hub: Any) -> str:
     try:
         return str(AutoConfig.from_pretrained(folder, **hub).model_type)
     except Exception as problem:
-        raise CheckpointError(f"{folder}: configuration cannot be read: {_one_line(problem)}") from problem
+        raise CheckpointError(f"{folder}: configuration cannot be read: {one_line(problem)}") from problem
 
 
 def load_stock_model(
@@ -55,7 +55,7 @@ def load_stock_model(
             folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **hub
         )
     except Exception as problem:
-        raise CheckpointError(f"{folder}: cannot be loaded as a Qwen3-VL: {_one_line(problem)}") from problem
+        raise CheckpointError(f"{folder}: cannot be loaded as a Qwen3-VL: {one_line(problem)}") from problem
     finally:
         log.disabled = silent
     missing = sorted(map(str, info["missing_keys"]))
@@ -71,7 +71,3 @@ def _processor_template(folder: str, **hub: Any) -> str | None:
         return None
     template = json.loads(Path(path).read_text(encoding="utf-8"))["chat_template"]
     return template if isinstance(template, str) else None
-
-
-def _one_line(problem: Exception) -> str:
-    return " ".join(str(problem).split())[:300]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.errors import CheckpointError, InputError, one_line
 from bridge_stg.model.processing import MAX_QUERY_TOKENS
 from bridge_stg.prompting.templates import check_query
 from bridge_stg.prompting.timestamps import pair_timestamps
@@ -108,7 +108,7 @@ class StockChat:
                 add_generation_prompt=True,
             )
         except Exception as problem:  # a template is a program: it can fail in any way
-            line = " ".join(str(problem).split())[:300]
+            line = one_line(problem)
             raise CheckpointError(f"{self.name}: the chat template cannot be rendered: {line}") from problem
         if turn.count(vision) != 1 or turn.count(_QUESTION) != 1:
             raise CheckpointError(

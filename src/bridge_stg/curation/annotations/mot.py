@@ -33,7 +33,7 @@ from bridge_stg.curation.annotations.tubes import (
 from bridge_stg.curation.reading.boxes import from_xywh
 from bridge_stg.curation.reading.folder import read_lines
 from bridge_stg.curation.reading.outcome import Unusable
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, one_line
 from bridge_stg.types import Box
 
 
@@ -88,7 +88,7 @@ def _about(sequence: Path, where: PurePosixPath) -> tuple[Drawing, str, bool]:
         }
         rate = finite(section["frameRate"], "frameRate") if "frameRate" in section else None
     except (configparser.Error, KeyError) as problem:
-        raise DataError(f"{path}: not a seqinfo.ini ({' '.join(str(problem).split())})") from problem
+        raise DataError(f"{path}: not a seqinfo.ini ({one_line(problem)})") from problem
     except Unusable as problem:
         raise DataError(f"{path}: {problem.reason}: {problem.detail}") from problem
     about = Drawing("", (), rate, known.get("seqlength"), known.get("imwidth"), known.get("imheight"))
