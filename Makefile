@@ -9,8 +9,11 @@ SOURCES := src tests benchmarks docs
 DEMO_SEED ?= 15
 DEMO_QUERY ?= which red shape spins?
 
+# A part of the tests: PART=metrics, PART=training/test_training_loop.py.
+PART ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint format types docs bench clean
+.PHONY: help venv demo test test-fast test-slow lint format types spelling docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +37,14 @@ demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
 	$(BIN)/bridge-stg ground demo/clip.mp4 "$(DEMO_QUERY)" --checkpoint shapes --out demo/out
 	@echo "the answer and the annotated video:" && find demo/out -type f | sort
 
-test: $(STAMP) ## run the tests (minutes, CPU)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu"
+test: $(STAMP) ## run the tests (minutes, CPU); PART=metrics runs one folder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu" tests/$(PART)
+
+test-fast: $(STAMP) ## run the tests that start no process and teach no model (under a minute)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu and not process and not learning" tests/$(PART)
 
 test-slow: $(STAMP) ## run the long tests too
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" tests/$(PART)
 
 lint: $(STAMP) ## check style, formatting and import direction
 	$(BIN)/ruff check $(SOURCES)
@@ -51,6 +57,9 @@ format: $(STAMP) ## fix style and formatting in place
 
 types: $(STAMP) ## check the types (strict outside the model)
 	$(BIN)/mypy
+
+spelling: $(STAMP) ## look for misspelt words
+	$(BIN)/codespell $(SOURCES) *.md
 
 docs: $(STAMP) ## check that links, files and symbols named in the docs exist
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/docs

@@ -1,0 +1,27 @@
+"""What a clone weighs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Bytes. The shipped weights are the one thing that has to be large.
+LARGEST_FILE = 1_000_000
+LARGEST_CHECKPOINT = 20_000_000
+
+
+def test_no_file_is_larger_than_it_must_be() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    tracked = [ROOT / name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
+    weights = ROOT / "src" / "bridge_stg" / "checkpoints"
+
+    others = [path for path in tracked if not path.is_relative_to(weights)]
+    assert [path.name for path in others if path.stat().st_size > LARGEST_FILE] == []
+
+    shipped = [path for path in tracked if path.is_relative_to(weights)]
+    assert 0 < sum(path.stat().st_size for path in shipped) <= LARGEST_CHECKPOINT
