@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_the_best_window_is_the_best_of_all() -> None:
 
 def test_a_clip_inside_a_video_shifts_the_answer() -> None:
     base = record("a", (60, 80), (0, 0, 9, 9))
-    inside = TruthRecord(**{**base.__dict__, "clip": (50, 150)})
+    inside = replace(base, clip=(50, 150))
     (answer,) = ConstantAnswer(0.25, 0.5, (0, 0, 1, 1)).predict([inside])
     window = answer.best_window
     assert window is not None

@@ -188,3 +188,12 @@ def test_a_store_that_an_error_interrupted_is_no_store(tmp_path: Path) -> None:
         write_store(tmp_path / "store", interrupted())
     with pytest.raises(DataError, match=r"no store.json"):
         opened(tmp_path)
+
+
+def test_several_windows_and_absent_events_come_back_and_old_stores_have_neither() -> None:
+    several = record(windows=((3, 5), (9, 12)), window=None, boxes={})
+    absent = record(absent=True, window=None, boxes={})
+    assert [from_row(to_row(one)) for one in (several, absent)] == [several, absent]
+
+    old = {name: value for name, value in to_row(record()).items() if name not in ("windows", "absent")}
+    assert from_row(old) == record()

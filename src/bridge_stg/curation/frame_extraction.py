@@ -22,8 +22,8 @@ from bridge_stg.curation.doctor.annotations import BadLine, RecordFolder
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.files.worker_pool import Died, run_each
-from bridge_stg.geometry.spans import frame_time, frames_to_span
-from bridge_stg.records.record import TruthRecord
+from bridge_stg.geometry.spans import frame_time
+from bridge_stg.records.part import asked_span
 from bridge_stg.training.data.frame_cache import (
     CACHE_SCHEMA,
     INDEX_SCHEMA,
@@ -108,7 +108,7 @@ def clips_of(folder: RecordFolder) -> tuple[list[Clip], int]:
         if isinstance(record, BadLine):
             bad += 1
             continue
-        part = _part(record)
+        part = asked_span(record)
         pictures = (record.frame_count, record.fps) if record.media == "frames" else (None, 1.0)
         path = folder.path(record)
         name = os.path.relpath(os.path.abspath(path), base)
@@ -178,16 +178,6 @@ def extract_frames(
     write_whole(out / "cache.json", json.dumps(about, indent=1) + "\n")
     size = sum(file.stat().st_size for file in (out / "shards").iterdir())
     return Extracted(len(clips), frames, kept, bad, tuple(failed), size)
-
-
-def _part(record: TruthRecord) -> TimeSpan | None:
-    """The seconds that training reads of a record's video; None for all of it."""
-    if record.task == "rec":
-        frame = next(iter(record.boxes), record.clip[0])
-        moment = 0.0 if record.media == "image" else frame_time(frame, record.fps)
-        return TimeSpan(moment, moment)
-    whole = record.clip == (0, record.frame_count)
-    return None if whole else frames_to_span(*record.clip, record.fps)
 
 
 def _begin(out: Path, settings: FrameSettings, clips: Sequence[Clip]) -> None:

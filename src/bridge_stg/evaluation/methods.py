@@ -9,10 +9,9 @@ import numpy as np
 
 from bridge_stg.errors import InputError, VideoError, one_line
 from bridge_stg.evaluation.constants import ConstantAnswer
-from bridge_stg.geometry.spans import frames_to_span
 from bridge_stg.inference.cost import ClipCost
 from bridge_stg.metrics.choice import letter_of
-from bridge_stg.records.part import ClipQuestions
+from bridge_stg.records.part import ClipQuestions, true_windows
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import GroundingResult, TimeSpan
@@ -102,8 +101,7 @@ def failed(clip: ClipQuestions, reason: str) -> list[PredictionRecord]:
 
 def true_window(record: TruthRecord) -> TimeSpan:
     """The window of the truth in seconds."""
-    assert record.window is not None  # every stvg record has one
-    return frames_to_span(*record.window, record.fps)
+    return true_windows(record)[0]  # every stvg record has one
 
 
 def to_prediction(record: TruthRecord, result: GroundingResult) -> PredictionRecord:

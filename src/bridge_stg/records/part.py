@@ -1,4 +1,7 @@
-"""Questions of a truth file, put together by the clip that answers them."""
+"""Which part of which file a record asks about, on the clock of the file.
+
+Prediction, training, the frame cache and the report ask here, so that all of them read the same frames.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,72 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.spans import frame_time, frames_to_span
-from bridge_stg.records.question_text import asked_part, question_text
-from bridge_stg.records.record import TruthRecord
+from bridge_stg.records.question_text import question_text
+from bridge_stg.records.record import FrameSpan, TruthRecord
 from bridge_stg.types import Task, TimeSpan, parse_task
+
+
+def asked_frames(record: TruthRecord) -> FrameSpan:
+    """The source frames that a question is about, half-open: one for rec, otherwise the clip.
+
+    Raises:
+        DataError: a rec question about more than one frame.
+    """
+    if record.task != "rec":
+        return record.clip
+    if len(record.boxes) == 1:
+        frame = next(iter(record.boxes))
+        return frame, frame + 1
+    if record.clip[1] - record.clip[0] == 1:
+        return record.clip
+    raise DataError(
+        f"record {record.id!r}: a rec question is about one frame, but {len(record.boxes)} frames have a box "
+        f"and the clip is {list(record.clip)}; annotate one frame, or make it the clip"
+    )
+
+
+def asked_moment(record: TruthRecord) -> float:
+    """The second at which the frame of a rec question appears; 0 in a picture.
+
+    Raises:
+        DataError: it is about more than one frame.
+    """
+    frame, _ = asked_frames(record)
+    return 0.0 if record.media == "image" else frame_time(frame, record.fps)
+
+
+def asked_span(record: TruthRecord) -> TimeSpan | None:
+    """What has to be read: seconds on the clock of the file, a single moment for rec; None for the whole file.
+
+    Raises:
+        DataError: a rec question about more than one frame.
+    """
+    if record.task == "rec":
+        moment = asked_moment(record)
+        return TimeSpan(moment, moment)
+    # Whole is whole, even where the truth and the file disagree by a frame.
+    return None if record.clip == (0, record.frame_count) else clip_span(record)
+
+
+def clip_span(record: TruthRecord) -> TimeSpan:
+    """The seconds of the clip of a record."""
+    return frames_to_span(*record.clip, record.fps)
+
+
+def true_windows(record: TruthRecord) -> tuple[TimeSpan, ...]:
+    """The true windows in seconds: as annotated in seconds, or else those of its frames."""
+    if record.seconds is not None:
+        return (TimeSpan(*record.seconds),)
+    return tuple(frames_to_span(*window, record.fps) for window in record.windows)
+
+
+def picture_times(record: TruthRecord) -> list[float] | None:
+    """The second of each picture of a folder, which has no clock of its own; None for a file."""
+    if record.media != "frames":
+        return None
+    return [frame_time(frame, record.fps) for frame in range(record.frame_count)]
 
 
 @dataclass(frozen=True)
@@ -23,7 +87,7 @@ class ClipQuestions:
 
     task: Task
     video: str
-    frames: tuple[int, int] | None
+    frames: FrameSpan | None
     records: tuple[TruthRecord, ...]
 
     @property
@@ -34,10 +98,7 @@ class ClipQuestions:
     @property
     def times(self) -> list[float] | None:
         """The second of each picture of a folder, which has no clock of its own; None for a file."""
-        first = self.records[0]
-        if first.media != "frames":
-            return None
-        return [frame_time(frame, first.fps) for frame in range(first.frame_count)]
+        return picture_times(self.records[0])
 
     @property
     def queries(self) -> list[str]:
@@ -74,14 +135,14 @@ def group_questions(records: Sequence[TruthRecord], task: Task) -> tuple[ClipQue
     Raises:
         DataError: a rec question that does not say which frame it is about.
     """
-    groups: dict[tuple[str, tuple[int, int], float, str], list[TruthRecord]] = {}
+    groups: dict[tuple[str, FrameSpan, float, str], list[TruthRecord]] = {}
     for record in records:
         if record.task == task:
-            key = (record.video, asked_part(record), record.fps, record.media)
+            key = (record.video, asked_frames(record), record.fps, record.media)
             groups.setdefault(key, []).append(record)
+
     found = []
     for (video, frames, _, _), members in sorted(groups.items(), key=lambda item: item[0]):
-        # Whole is whole, even where the truth and the file disagree by a frame.
         whole = task != "rec" and frames == (0, members[0].frame_count)
         found.append(ClipQuestions(task, video, None if whole else frames, tuple(members)))
     return tuple(found)

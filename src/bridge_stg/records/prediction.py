@@ -6,21 +6,23 @@ frame. The schema is documented in ``docs/formats.md``.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError
-from bridge_stg.records.record import LARGEST, is_number_rows, read_jsonl
-from bridge_stg.types import TimeSpan
+from bridge_stg.files.json_lines import parse_object, read_lines, to_line
+from bridge_stg.records.line_format import LineFormat
+from bridge_stg.records.record import LARGEST
+from bridge_stg.types import Box, TimeSpan
 
-PredictionStatus = Literal["ok", "no_window", "empty_window", "failed"]
-_FIELDS = ("id", "status", "text", "windows", "boxes", "choice")
+PredictionStatus = Literal["ok", "no_window", "empty_window", "absent", "failed"]
 
 
 def _no_times() -> NDArray[np.float64]:
@@ -36,8 +38,14 @@ class PredictionRecord:
     """What a model answered to the truth record of the same ``id``.
 
     ``windows`` are candidates with a score; ``times`` (F,) increasing seconds, ``boxes`` (F, 4) xyxy source
-    pixels, ``scores`` (F,). ``text`` is the raw answer, ``choice`` the letter of a multiple-choice answer. Any
-    status but ``ok`` means that the answer is not to be used.
+    pixels, ``scores`` (F,). ``text`` is the raw answer, ``choice`` the letter of a multiple-choice answer,
+    ``confidence`` in [0, 1] how probable the answer says it is right.
+
+    Status ``absent`` says that the event does not happen. Any status but ``ok`` and ``absent`` means that there
+    is no answer.
+
+    Raises:
+        DataError: an unknown status, or numbers that nothing can have.
     """
 
     id: str
@@ -48,30 +56,53 @@ class PredictionRecord:
     boxes: NDArray[np.float64] = field(default_factory=_no_boxes)
     scores: NDArray[np.float64] = field(default_factory=_no_times)
     choice: str | None = None
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
-        name = f"prediction {self.id!r}"
-        count = len(self.times)
-        if self.status not in get_args(PredictionStatus):
-            known = ", ".join(get_args(PredictionStatus))
-            raise DataError(f"{name}: status must be one of {known}, got {self.status!r}")
-        if not all(np.isfinite(score) for _, score in self.windows) or not np.isfinite(self.scores).all():
-            raise DataError(f"{name}: a score is not a finite number; leave it out or write one")
-        if self.boxes.shape != (count, 4) or self.scores.shape != (count,):
-            raise DataError(f"{name}: {count} times need ({count}, 4) boxes, got {self.boxes.shape}")
-        if not all(max(abs(span.start), abs(span.end)) <= LARGEST for span, _ in self.windows):
-            raise DataError(f"{name}: a window reaches beyond {LARGEST:g} seconds; leave such windows out")
-        if not ((np.abs(self.times) <= LARGEST).all() and (np.abs(self.boxes) <= LARGEST).all()):
-            raise DataError(
-                f"{name}: a box or its time is not a finite number within {LARGEST:g}; leave such boxes out"
+        known = get_args(PredictionStatus)
+        self._require(self.status in known, f"status must be one of {', '.join(known)}, got {self.status!r}")
+        self._require(
+            self.confidence is None or 0 <= self.confidence <= 1,
+            f"confidence must be a number in [0, 1], got {self.confidence}",
+        )
+        for span, score in self.windows:
+            self._require(np.isfinite(score), "a score is not a finite number; leave it out or write one")
+            self._require(
+                max(abs(span.start), abs(span.end)) <= LARGEST,
+                f"a window reaches beyond {LARGEST:g} seconds; leave such windows out",
             )
-        if count > 1 and not (np.diff(self.times) > 0).all():
-            raise DataError(f"{name}: box times must increase; sort them and give each time one box")
-        flipped = np.flatnonzero((self.boxes[:, 2:] < self.boxes[:, :2]).any(axis=1))
-        if len(flipped):
-            box = self.boxes[flipped[0]].tolist()
+        if len(self.times) or len(self.boxes) or len(self.scores):
+            self._check_boxes()
+
+    def _require(self, fits: bool, message: str) -> None:
+        if not fits:
+            raise DataError(f"prediction {self.id!r}: {message}")
+
+    def _check_boxes(self) -> None:
+        times, boxes, scores = self.times, self.boxes, self.scores
+        count = len(times)
+        self._require(
+            boxes.shape == (count, 4) and scores.shape == (count,),
+            f"{count} times need ({count}, 4) boxes, got {boxes.shape}",
+        )
+        self._require(
+            bool(np.isfinite(scores).all()), "a score is not a finite number; leave it out or write one"
+        )
+        self._require(
+            bool((np.abs(times) <= LARGEST).all() and (np.abs(boxes) <= LARGEST).all()),
+            f"a box or its time is not a finite number within {LARGEST:g}; leave such boxes out",
+        )
+        self._require(
+            bool((times[1:] > times[:-1]).all()),
+            "box times must increase; sort them and give each time one box",
+        )
+
+        flipped = (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
+        if flipped.any():
+            first = int(flipped.argmax())
             raise DataError(
-                f"{name}: box at {self.times[flipped[0]]} s has negative size {box}; use x1, y1, x2, y2"
+                f"prediction {self.id!r}: box at {times[first]} s has negative size {boxes[first].tolist()}; "
+                "use x1, y1, x2, y2"
             )
 
     @property
@@ -80,6 +111,7 @@ class PredictionRecord:
         return max(self.windows, key=lambda candidate: candidate[1])[0] if self.windows else None
 
     def to_json(self) -> dict[str, Any]:
+        """The object of a line; fields that say nothing are left out."""
         line: dict[str, Any] = {"id": self.id, "status": self.status, "text": self.text}
         line["windows"] = [
             {"start": round(span.start, 6), "end": round(span.end, 6), "score": round(score, 6)}
@@ -93,79 +125,96 @@ class PredictionRecord:
         ]
         if self.choice is not None:
             line["choice"] = self.choice
+        if self.confidence is not None:
+            line["confidence"] = round(self.confidence, 6)
         return line
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> PredictionRecord:
         """One parsed line; DataError naming the record when a field is unknown, missing or malformed."""
-        name = line.get("id", "?")
-        if unknown := sorted(set(line) - set(_FIELDS)):
-            raise DataError(f"prediction {name!r}: unknown fields {unknown}; known are {sorted(_FIELDS)}")
-        try:
-            identity, text, choice = line["id"], line.get("text", ""), line.get("choice")
-            _expect_text("id", identity)
-            _expect_text("text", text)
-            if choice is not None:
-                _expect_text("choice", choice)
-            windows = _objects(line, "windows")
-            starts, ends = map(float, _column(windows, "start")), map(float, _column(windows, "end"))
-            confidences = map(float, _column(windows, "score", 1.0))
-            boxes = _objects(line, "boxes")
-            corners = [box["box"] for box in boxes]
-            if not is_number_rows(corners):
-                bad = next(box for box in corners if not is_number_rows([box]))
-                raise ValueError(f"a box must be 4 numbers, got {str(bad)[:80]!r}")
-            return cls(
-                id=identity,
-                status=line.get("status", "ok"),
-                text=text,
-                windows=tuple(zip(map(TimeSpan, starts, ends), confidences, strict=True)),
-                times=np.array(_column(boxes, "time"), dtype=np.float64),
-                boxes=np.array(corners, dtype=np.float64) if corners else _no_boxes(),
-                scores=np.array(_column(boxes, "score", 1.0), dtype=np.float64),
-                choice=choice,
-            )
-        except DataError:
-            raise
-        except KeyError as problem:
-            raise DataError(f"prediction {name!r}: field {problem} is missing") from problem
-        except (TypeError, ValueError, OverflowError) as problem:
-            raise DataError(f"prediction {name!r}: {problem}") from problem
+        return _from_line(_PREDICTION_LINE.convert(line))
 
 
-def _expect_text(name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be text, got {str(value)[:80]!r}")
+class _Window(msgspec.Struct):
+    start: float
+    end: float
+    score: float = 1.0
 
 
-def _objects(line: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """A field that is a list of objects, [] when it is not there."""
-    value = line.get(name, [])
-    if not isinstance(value, list) or not set(map(type, value)) <= {dict}:
-        raise ValueError(f"{name} must be a list of objects, got {str(value)[:80]!r}")
-    return value
+class _TimedBox(msgspec.Struct):
+    time: float
+    box: Box
+    score: float = 1.0
 
 
-def _column(items: list[dict[str, Any]], name: str, default: float | None = None) -> list[float]:
-    """One number of each item, which must have it if there is no default."""
-    values = [item[name] if default is None else item.get(name, default) for item in items]
-    # "2.0" and true would become numbers quietly; they are mistakes of whoever wrote the file.
-    if not set(map(type, values)) <= {int, float}:
-        bad = next(value for value in values if type(value) not in (int, float))
-        raise ValueError(f"{name} must be a number, got {str(bad)[:80]!r}")
-    return values
+class _PredictionLine(msgspec.Struct, forbid_unknown_fields=True):
+    """A line as JSON has it: boxes one by one, where the record has arrays."""
+
+    id: str
+    status: PredictionStatus = "ok"
+    text: str = ""
+    windows: list[_Window] = []
+    boxes: list[_TimedBox] = []
+    choice: str | None = None
+    confidence: float | None = None
+
+
+_PREDICTION_LINE = LineFormat(_PredictionLine, "prediction")
+
+
+def _from_line(line: _PredictionLine) -> PredictionRecord:
+    count = len(line.boxes)
+    corners = chain.from_iterable(box.box for box in line.boxes)
+    try:
+        windows = tuple((TimeSpan(window.start, window.end), window.score) for window in line.windows)
+    except ValueError as problem:
+        raise DataError(f"prediction {line.id!r}: {problem}") from problem
+    return PredictionRecord(
+        id=line.id,
+        status=line.status,
+        text=line.text,
+        windows=windows,
+        times=np.fromiter((box.time for box in line.boxes), np.float64, count),
+        boxes=np.fromiter(corners, np.float64, 4 * count).reshape(-1, 4),
+        scores=np.fromiter((box.score for box in line.boxes), np.float64, count),
+        choice=line.choice,
+        confidence=line.confidence,
+    )
+
+
+def parse_prediction(text: bytes) -> PredictionRecord:
+    """The record of one line of a file; DataError when it is none."""
+    return _from_line(_PREDICTION_LINE.decode(text))
+
+
+def prediction_files(path: Path) -> list[Path]:
+    """The files that hold predictions: the file itself, or all ``.jsonl`` of a folder, by name.
+
+    Raises:
+        DataError: a folder without one.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(path.glob("*.jsonl"))
+    if not files:
+        raise DataError(f"{path}: holds no .jsonl file; give what predict wrote with --out")
+    return files
 
 
 def read_predictions(path: Path) -> dict[str, PredictionRecord]:
-    """All records of a ``predictions.jsonl`` by id, in file order; DataError on a bad or repeated one."""
+    """All records of a predictions file, or of the files of a folder, by id and in their order.
+
+    Raises:
+        DataError: a line that is malformed or repeats an id; the message names file and line.
+    """
     records: dict[str, PredictionRecord] = {}
-    for number, line in read_jsonl(path):
+    for place, text in _lines_of(path):
         try:
-            record = PredictionRecord.from_json(line)
+            record = parse_prediction(text)
         except DataError as problem:
-            raise DataError(f"{path}:{number}: {problem}") from problem
+            raise DataError(f"{place}: {problem}") from problem
         if record.id in records:
-            raise DataError(f"{path}:{number}: duplicate id {record.id!r}; keep one prediction per query")
+            raise DataError(f"{place}: duplicate id {record.id!r}; keep one prediction per query")
         records[record.id] = record
     return records
 
@@ -177,14 +226,19 @@ def place_of(path: Path | None, identity: str) -> str:
     """
     if path is None:
         return ""
-    for number, line in read_jsonl(path):
-        if line.get("id") == identity:
-            return f"{path}:{number}: "
+    for place, text in _lines_of(path):
+        if parse_object(text).get("id") == identity:
+            return f"{place}: "
     return f"{path}: "
+
+
+def _lines_of(path: Path) -> Iterator[tuple[str, bytes]]:
+    for file in prediction_files(path):
+        for number, text in read_lines(file):
+            yield f"{file}:{number}", text
 
 
 def write_predictions(path: Path, records: Iterable[PredictionRecord]) -> None:
     """Write one JSON line per record."""
     with path.open("w", encoding="utf-8") as handle:
-        for record in records:
-            handle.write(json.dumps(record.to_json(), separators=(",", ":")) + "\n")
+        handle.writelines(to_line(record.to_json()) for record in records)

@@ -1,4 +1,4 @@
-"""What a model is asked of a record, and about which frames: in training as when it is judged."""
+"""What a model is asked of a record: in training as when it is judged."""
 
 from __future__ import annotations
 
@@ -35,22 +35,3 @@ def question_text(record: TruthRecord) -> str:
     if first > record.clip[0]:
         since = f" from {frame_time(first - record.clip[0], record.fps):.1f} seconds"
     return f"{record.query.strip()} at {box_text((x1, y1, x2, y2))}{since}"
-
-
-def asked_part(record: TruthRecord) -> tuple[int, int]:
-    """The frames that a question is about, half-open: one for rec, otherwise the clip.
-
-    Raises:
-        DataError: a rec question about more than one frame.
-    """
-    if record.task != "rec":
-        return record.clip
-    if len(record.boxes) == 1:
-        frame = next(iter(record.boxes))
-        return frame, frame + 1
-    if record.clip[1] - record.clip[0] == 1:
-        return record.clip
-    raise DataError(
-        f"record {record.id!r}: a rec question is about one frame, but {len(record.boxes)} frames have a box "
-        f"and the clip is {list(record.clip)}; annotate one frame, or make it the clip"
-    )

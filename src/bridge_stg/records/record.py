@@ -6,21 +6,26 @@ Windows are half-open source frame indices, boxes xyxy pixels of the source fram
 
 from __future__ import annotations
 
-import json
 import string
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError
+from bridge_stg.files.json_lines import read_lines, to_line
+from bridge_stg.records.line_format import LineFormat
 from bridge_stg.types import Box, Task
 
 QueryType = Literal["declarative", "interrogative"]
 Media = Literal["video", "frames", "image"]
+FrameSpan = tuple[int, int]
 # No video has more frames, pixels on a side, or frames per second; beyond them sums lose their meaning.
 MOST_FRAMES = 10**8
 FPS_RANGE = (1e-6, 1e6)
@@ -47,10 +52,16 @@ class TruthRecord:
     and boxes, vtg a window, vot and rec boxes, vqa ``choices`` and ``choice`` (a letter), or ``choices`` and
     ``labels`` (one per choice, when any number of them can be right), or ``answer`` (free text).
 
+    An event that happens several times has all its ``windows``, in order of time; ``window`` is the first of
+    them. Give either. ``absent`` says that the event does not happen: then there is no window and no box.
+
     ``media`` says what ``video`` is: a video file, a folder whose pictures in the order of their names are the
     frames, or one picture. ``seconds`` is the window as annotated, for data annotated in seconds: it can end
     after the video does and is not rounded to frames. ``kind`` is the data set's own type of question,
     ``category`` what it is about, ``subtitles`` a path like ``video``, ``provenance`` file and row.
+
+    Raises:
+        DataError: fields that contradict each other, or values that nothing can have.
     """
 
     id: str
@@ -58,12 +69,12 @@ class TruthRecord:
     video: str
     fps: float
     frame_count: int
-    clip: tuple[int, int]
+    clip: FrameSpan
     width: int
     height: int
     query: str
     qtype: QueryType = "declarative"
-    window: tuple[int, int] | None = None
+    window: FrameSpan | None = None
     boxes: dict[int, Box] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
     choice: str | None = None
@@ -77,73 +88,144 @@ class TruthRecord:
     category: str | None = None
     subtitles: str | None = None
     provenance: str | None = None
+    windows: tuple[FrameSpan, ...] = ()
+    absent: bool = False
 
     def __post_init__(self) -> None:
-        if self.task not in get_args(Task):
-            raise DataError(f"record {self.id!r}: task must be one of {get_args(Task)}, got {self.task!r}")
-        if self.qtype not in get_args(QueryType):
-            raise DataError(
-                f"record {self.id!r}: qtype must be one of {get_args(QueryType)}, got {self.qtype!r}"
-            )
-        if self.media not in get_args(Media):
-            raise DataError(f"record {self.id!r}: media must be one of {get_args(Media)}, got {self.media!r}")
-        if not FPS_RANGE[0] <= self.fps <= FPS_RANGE[1]:
-            raise DataError(
-                f"record {self.id!r}: fps must be positive, {FPS_RANGE[0]:g} to {FPS_RANGE[1]:g}, "
-                f"got {self.fps}"
-            )
-        if min(self.frame_count, self.width, self.height) < 1:
-            raise DataError(f"record {self.id!r}: frame_count, width and height must be positive")
-        if max(self.frame_count, self.width, self.height) > MOST_FRAMES:
-            raise DataError(f"record {self.id!r}: frame_count, width and height can be {MOST_FRAMES} at most")
-        if not 0 <= self.clip[0] < self.clip[1] <= self.frame_count:
-            raise DataError(
-                f"record {self.id!r}: clip {list(self.clip)} must be half-open frames "
-                f"within [0, {self.frame_count}]"
-            )
-        if self.window is not None and not 0 <= self.window[0] < self.window[1] <= self.frame_count:
-            raise DataError(
-                f"record {self.id!r}: window {list(self.window)} must be half-open frames "
-                f"within [0, {self.frame_count}]"
-            )
-        if self.task in ("stvg", "vtg") and self.window is None:
-            raise DataError(f"record {self.id!r}: task {self.task} needs a window")
-        if self.seconds is not None and not 0 <= self.seconds[0] < self.seconds[1] <= LARGEST:
-            raise DataError(f"record {self.id!r}: seconds must be a start before an end, got {self.seconds}")
-        if self.labels and len(self.labels) != len(self.choices):
-            raise DataError(
-                f"record {self.id!r}: {len(self.choices)} choices need as many labels, got {len(self.labels)}"
-            )
-        if not _are_boxes(self.boxes, self.frame_count):
-            self._name_the_bad_box()
-        if len(self.choices) > len(string.ascii_uppercase):
-            raise DataError(f"record {self.id!r}: {len(self.choices)} choices are more than there are letters")
-        if self.choice is not None and self.choice not in tuple(self.letters):
-            raise DataError(
-                f"record {self.id!r}: choice {self.choice!r} is not the letter of one of its "
-                f"{len(self.choices)} choices ({', '.join(self.letters) or 'there are none'})"
-            )
+        # One window and several are two ways to write the same field; both are there afterwards.
+        if self.window is None and self.windows:
+            object.__setattr__(self, "window", self.windows[0])
+        elif self.window is not None and not self.windows:
+            object.__setattr__(self, "windows", (self.window,))
+        self._check_video()
+        self._check_windows()
+        self._check_boxes()
+        self._check_choices()
 
     @property
     def letters(self) -> str:
         """The letters of the choices, "ABC" for three."""
         return string.ascii_uppercase[: len(self.choices)]
 
+    @cached_property
+    def box_frames(self) -> NDArray[np.int64]:
+        """(G,) the frames that have a box, in the order of ``boxes``."""
+        return np.fromiter(self.boxes, np.int64, len(self.boxes))
+
+    @cached_property
+    def box_corners(self) -> NDArray[np.float64]:
+        """(G, 4) the boxes of ``box_frames``, xyxy pixels."""
+        flat = np.fromiter(chain.from_iterable(self.boxes.values()), np.float64, 4 * len(self.boxes))
+        return flat.reshape(-1, 4)
+
+    def boxes_within(self, span: FrameSpan) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The frames (G,) of a half-open span that have a box, increasing, and their boxes (G, 4)."""
+        frames, corners = self.box_frames, self.box_corners
+        if len(frames) > 1 and not (frames[1:] > frames[:-1]).all():
+            order = np.argsort(frames)
+            frames, corners = frames[order], corners[order]
+        first, last = np.searchsorted(frames, span)
+        return frames[first:last], corners[first:last]
+
+    def _require(self, fits: bool, message: str) -> None:
+        if not fits:
+            raise DataError(f"record {self.id!r}: {message}")
+
+    def _check_video(self) -> None:
+        for name, known in (("task", Task), ("qtype", QueryType), ("media", Media)):
+            value = getattr(self, name)
+            self._require(value in get_args(known), f"{name} must be one of {get_args(known)}, got {value!r}")
+        low, high = FPS_RANGE
+        self._require(
+            low <= self.fps <= high, f"fps must be positive, {low:g} to {high:g}, got {float(self.fps):g}"
+        )
+
+        sizes = (self.frame_count, self.width, self.height)
+        self._require(min(sizes) >= 1, "frame_count, width and height must be positive")
+        self._require(max(sizes) <= MOST_FRAMES, f"frame_count, width and height can be {MOST_FRAMES} at most")
+        self._check_span("clip", self.clip)
+
+    def _check_span(self, name: str, span: FrameSpan) -> None:
+        self._require(
+            0 <= span[0] < span[1] <= self.frame_count,
+            f"{name} {list(span)} must be half-open frames within [0, {self.frame_count}]",
+        )
+
+    def _check_windows(self) -> None:
+        for window in self.windows:
+            self._check_span("window", window)
+        for earlier, later in zip(self.windows, self.windows[1:], strict=False):
+            self._require(
+                earlier[1] <= later[0],
+                f"windows {list(earlier)} and {list(later)} must be apart and in order of time",
+            )
+        self._require(
+            self.window is None or self.window == self.windows[0],
+            f"window {self.window} is not the first of windows {self.windows}; give one of the two fields",
+        )
+
+        if self.absent:
+            self._require(
+                not (self.windows or self.boxes or self.seconds),
+                "says that the event is absent, and has a window or boxes; give one of them",
+            )
+        elif self.task in ("stvg", "vtg"):
+            self._require(self.window is not None, f'task {self.task} needs a window, or "absent": true')
+
+        if self.seconds is not None:
+            start, end = self.seconds
+            self._require(
+                0 <= start < end <= LARGEST, f"seconds must be a start before an end, got {self.seconds}"
+            )
+            self._require(len(self.windows) < 2, "seconds is the time of one window, but there are several")
+
+    def _check_boxes(self) -> None:
+        """Whether all boxes lie on frames of the video, are finite, and have no negative size."""
+        if not self.boxes:
+            return
+        try:
+            frames, corners = self.box_frames, self.box_corners
+            fits = (
+                len(corners) == len(frames)
+                and frames.min() >= 0
+                and frames.max() < self.frame_count
+                and (np.abs(corners) <= LARGEST).all()
+                and (corners[:, 2:] >= corners[:, :2]).all()
+            )
+        except (ValueError, OverflowError):
+            fits = False
+        if not fits:
+            self._name_the_bad_box()
+
     def _name_the_bad_box(self) -> None:
         for frame, box in self.boxes.items():
-            if not 0 <= frame < self.frame_count:
-                raise DataError(
-                    f"record {self.id!r}: box of frame {frame} is not within [0, {self.frame_count})"
-                )
-            if len(box) != 4 or not all(abs(value) <= LARGEST for value in box):
-                raise DataError(
-                    f"record {self.id!r}: box of frame {frame} must be 4 finite numbers "
-                    f"within {LARGEST:g}, got {str(box)[:80]}"
-                )
-            if box[2] < box[0] or box[3] < box[1]:
-                raise DataError(f"record {self.id!r}: box of frame {frame} has negative size: {box}")
+            self._require(
+                0 <= frame < self.frame_count,
+                f"box of frame {frame} is not within [0, {self.frame_count})",
+            )
+            self._require(
+                len(box) == 4 and all(abs(value) <= LARGEST for value in box),
+                f"box of frame {frame} must be 4 finite numbers within {LARGEST:g}, got {str(box)[:80]}",
+            )
+            self._require(
+                box[2] >= box[0] and box[3] >= box[1], f"box of frame {frame} has negative size: {box}"
+            )
+
+    def _check_choices(self) -> None:
+        count = len(self.choices)
+        self._require(
+            not self.labels or len(self.labels) == count,
+            f"{count} choices need as many labels, got {len(self.labels)}",
+        )
+        self._require(count <= len(string.ascii_uppercase), f"{count} choices are more than there are letters")
+        self._require(
+            self.choice is None or self.choice in tuple(self.letters),
+            f"choice {self.choice!r} is not the letter of one of its {count} choices "
+            f"({', '.join(self.letters) or 'there are none'})",
+        )
 
     def to_json(self) -> dict[str, Any]:
+        """The object of a line; fields that say nothing are left out."""
         line: dict[str, Any] = {
             "id": self.id,
             "task": self.task,
@@ -156,8 +238,12 @@ class TruthRecord:
             "query": self.query,
             "qtype": self.qtype,
         }
-        if self.window is not None:
+        if len(self.windows) > 1:
+            line["windows"] = [list(window) for window in self.windows]
+        elif self.window is not None:
             line["window"] = list(self.window)
+        if self.absent:
+            line["absent"] = True
         if self.boxes:
             line["boxes"] = {str(frame): [round(v, 2) for v in box] for frame, box in self.boxes.items()}
         if self.choices:
@@ -176,150 +262,53 @@ class TruthRecord:
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> TruthRecord:
         """One parsed line; DataError naming the record when a field is unknown, missing or malformed."""
-        known = set(cls.__dataclass_fields__)
-        unknown = sorted(set(line) - known)
-        name = line.get("id", "?")
-        if unknown:
-            raise DataError(f"record {name!r}: unknown fields {unknown}; known are {sorted(known)}")
+        return _from_line(_TRUTH_LINE.convert(line))
+
+
+def _explain_boxes(line: dict[str, Any]) -> str | None:
+    """Which box of a record is malformed: its frame, which the place that msgspec names does not hold."""
+    boxes = line.get("boxes")
+    if not isinstance(boxes, dict):
+        return None
+    for frame, box in boxes.items():
+        # "020" and "20" would be one frame.
+        if not frame.isdecimal() or str(int(frame)) != frame:
+            return f"boxes: expected frame numbers as keys, got {frame!r:.80}"
         try:
-            values = dict(line)
-            for field_name in ("id", "video", "query"):
-                _expect(is_text(values[field_name]), field_name, "text", values[field_name])
-            for field_name in ("frame_count", "width", "height"):
-                _expect(_is_whole(values[field_name]), field_name, "a whole number", values[field_name])
-            _expect(_is_number(values["fps"]), "fps", "a number", values["fps"])
-            values["clip"] = _frame_pair("clip", values["clip"])
-            if values.get("window") is not None:
-                values["window"] = _frame_pair("window", values["window"])
-            values["boxes"] = _boxes(values.get("boxes", {}))
-            choices = values.get("choices", [])
-            _expect(isinstance(choices, list), "choices", "a list", choices)
-            _expect(all(map(is_text, choices)), "choices", "a list of texts", choices)
-            values["choices"] = tuple(choices)
-            labels = values.get("labels", [])
-            fits = isinstance(labels, list) and all(isinstance(label, bool) for label in labels)
-            _expect(fits, "labels", "a list of true and false", labels)
-            values["labels"] = tuple(labels)
-            if values.get("seconds") is not None:
-                values["seconds"] = _second_pair(values["seconds"])
-            for field_name in OPTIONAL_TEXT:
-                fits = values.get(field_name) is None or is_text(values[field_name])
-                _expect(fits, field_name, "text", values.get(field_name))
-            return cls(**values)
-        except DataError:
-            raise
-        except KeyError as problem:
-            raise DataError(f"record {name!r}: field {problem} is missing") from problem
-        except (TypeError, ValueError, OverflowError) as problem:
-            raise DataError(f"record {name!r}: missing or malformed field: {problem}") from problem
+            msgspec.convert(box, Box)
+        except msgspec.ValidationError:
+            return f"box of frame {frame}: expected 4 numbers, got {box!r:.80}"
+    return None
 
 
-def is_text(value: object) -> bool:
-    """A string that can be written down: half of a character, which JSON can hold, can not."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+# The fields of a line are those of the record: named once.
+_TruthLine = msgspec.defstruct(
+    "_TruthLine",
+    [
+        (one.name, kind)
+        if one.default is MISSING and one.default_factory is MISSING
+        else (one.name, kind, {} if one.name == "boxes" else one.default)
+        for one, kind in zip(fields(TruthRecord), get_type_hints(TruthRecord).values(), strict=True)
+    ],
+    forbid_unknown_fields=True,
+)
+_TRUTH_LINE = LineFormat(_TruthLine, "record", _explain_boxes)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _expect(fits: bool, name: str, wanted: str, value: object) -> None:
-    if not fits:
-        raise ValueError(f"{name} must be {wanted}, got {str(value)[:80]!r}")
-
-
-def _frame_pair(name: str, value: Any) -> tuple[int, int]:
-    fits = isinstance(value, list) and len(value) == 2 and all(map(_is_whole, value))
-    _expect(fits, name, "two frame numbers", value)
-    return value[0], value[1]
-
-
-def _second_pair(value: Any) -> tuple[float, float]:
-    fits = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-    _expect(fits, "seconds", "two numbers", value)
-    return float(value[0]), float(value[1])
-
-
-def _boxes(value: Any) -> dict[int, Box]:
-    _expect(isinstance(value, dict), "boxes", "an object of frame number -> box", value)
-    # Truth files hold millions of boxes: they are looked at one by one only to name a bad one.
-    if not all(map(str.isdecimal, value)) or not is_number_rows(list(value.values())):
-        for frame, box in value.items():
-            _expect(frame.isdecimal(), "boxes", "keyed by frame numbers", frame)
-            _expect(is_number_rows([box]), f"box of frame {frame}", "4 numbers", box)
-    found: dict[int, Box] = dict(zip(map(int, value), map(tuple, value.values()), strict=True))
-    _expect(len(found) == len(value), "boxes", "one per frame, with every frame number written once", [*value])
-    return found
-
-
-def is_number_rows(rows: list[Any]) -> bool:
-    """Whether every row is a list of 4 numbers, as JSON has them (true and false are not)."""
-    if not (set(map(type, rows)) <= {list} and set(map(len, rows)) <= {4}):
-        return False
-    return set(map(type, chain.from_iterable(rows))) <= {int, float}
-
-
-def _are_boxes(boxes: dict[int, Box], frame_count: int) -> bool:
-    """Whether all lie on frames of the video, are finite, and have no negative size."""
-    if not boxes:
-        return True
-    try:
-        corners = np.array(list(boxes.values()), dtype=np.float64)
-    except (ValueError, OverflowError):
-        return False
-    return bool(
-        min(boxes) >= 0
-        and max(boxes) < frame_count
-        and corners.shape == (len(boxes), 4)
-        and (np.abs(corners) <= LARGEST).all()
-        and (corners[:, 2:] >= corners[:, :2]).all()
-    )
-
-
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of each line; a malformed line is an error that names it."""
-    try:
-        handle = path.open("rb")
-    except OSError as problem:
-        raise DataError(
-            f"{path}: cannot be read ({problem.strerror}); give the path of a .jsonl file"
-        ) from problem
-    with handle:
-        for number, text in enumerate(handle, start=1):
-            if not text.strip():
-                continue
-            try:
-                # Some editors begin a file with a mark that says it is UTF-8.
-                value = json.loads(text.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (ValueError, RecursionError) as problem:
-                reason = str(problem)
-                if isinstance(problem, json.JSONDecodeError):
-                    # Its own text says "line 1", which beside the number of the line would mislead.
-                    reason = f"{problem.msg} (column {problem.colno})"
-                raise DataError(
-                    f"{path}:{number}: not one JSON object (cut off, or on several lines?): {reason}"
-                ) from problem
-            if not isinstance(value, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object, got {type(value).__name__}")
-            yield number, value
+def _from_line(line: msgspec.Struct) -> TruthRecord:
+    return TruthRecord(**msgspec.structs.asdict(line))
 
 
 def read_truth(path: Path) -> list[TruthRecord]:
-    """All records of a ``truth.jsonl``; DataError naming file, line and record on a bad or repeated one."""
+    """All records of a ``truth.jsonl``.
+
+    Raises:
+        DataError: a line that is malformed or repeats an id; the message names file, line and record.
+    """
     records: dict[str, TruthRecord] = {}
-    for number, line in read_jsonl(path):
+    for number, text in read_lines(path):
         try:
-            record = TruthRecord.from_json(line)
+            record = _from_line(_TRUTH_LINE.decode(text))
         except DataError as problem:
             raise DataError(f"{path}:{number}: {problem}") from problem
         if record.id in records:
@@ -333,5 +322,15 @@ def read_truth(path: Path) -> list[TruthRecord]:
 def write_truth(path: Path, records: Iterable[TruthRecord]) -> None:
     """Write one JSON line per record."""
     with path.open("w", encoding="utf-8") as handle:
-        for record in records:
-            handle.write(json.dumps(record.to_json(), separators=(",", ":")) + "\n")
+        handle.writelines(to_line(record.to_json()) for record in records)
+
+
+def is_text(value: object) -> bool:
+    """A string that can be written down: half of a character, which JSON can hold, can not."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

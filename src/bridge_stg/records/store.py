@@ -54,6 +54,8 @@ SCHEMA = pa.schema(
         ("category", _TEXT),
         ("subtitles", _TEXT),
         ("provenance", _TEXT),
+        ("windows", pa.list_(pa.list_(_NUMBER))),
+        ("absent", pa.bool_()),
     ]
 )
 _PLAIN = [field.name for field in fields(TruthRecord) if field.name in SCHEMA.names]
@@ -69,11 +71,13 @@ def to_row(record: TruthRecord) -> dict[str, Any]:
 
 def from_row(row: dict[str, Any]) -> TruthRecord:
     """One row of :data:`SCHEMA` as a record; boxes are rounded to 0.01 pixel."""
-    values = {name: row[name] for name in _PLAIN}
+    # A store that was written before a field came to be does not have its column.
+    values = {name: row[name] for name in _PLAIN if name in row}
     for name in ("clip", "window", "seconds"):
         values[name] = tuple(row[name]) if row[name] is not None else None
     for name in ("choices", "labels"):
         values[name] = tuple(row[name])
+    values["windows"] = tuple(map(tuple, row.get("windows") or ()))
     corners = [round(value, 2) for value in row["box_corners"]]
     boxes: dict[int, Box] = {}
     for position, frame in enumerate(row["box_frames"]):

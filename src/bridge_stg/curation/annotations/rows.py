@@ -17,7 +17,7 @@ from bridge_stg.curation.annotations.tubes import Drawing, Item, Key, finite, se
 from bridge_stg.curation.reading.folder import read_lines
 from bridge_stg.curation.reading.outcome import Unusable, take
 from bridge_stg.errors import DataError
-from bridge_stg.records.record import read_jsonl
+from bridge_stg.files.json_lines import read_objects
 from bridge_stg.types import Box
 
 _FACTS = ("fps", "frame_count", "width", "height")
@@ -32,7 +32,7 @@ def read_json_lines(path: Path, where: str) -> Iterator[Item]:
     Raises:
         DataError: a line that is no JSON object, naming file and line.
     """
-    for number, line in read_jsonl(path):
+    for number, line in read_objects(path):
         place = f"{where}:{number}"
         yield Item(str(number), place, _video(line, f"{path}:{number}"), partial(_from_line, line))
 

@@ -6,7 +6,6 @@ what was found, and what the records say about each video.
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from bridge_stg.curation.doctor.findings import Finding
 from bridge_stg.curation.doctor.record_checks import check_record, question_key
 from bridge_stg.errors import DataError
+from bridge_stg.files.json_lines import parse_object, read_lines
 from bridge_stg.records.record import Media, TruthRecord
 
 # Records of a video that can be shown as samples.
@@ -122,32 +122,21 @@ class RecordFolder:
                 yield BadLine(f"row {number}", "malformed record", str(problem))
 
     def _lines(self) -> Iterator[TruthRecord | BadLine]:
-        try:
-            handle = self._truth.open("rb")
-        except OSError as problem:
-            raise DataError(f"{self._truth}: cannot be read ({problem.strerror})") from problem
-        with handle:
-            for number, text in enumerate(handle, start=1):
-                if not text.strip():
-                    continue
-                where = f"{self._truth.name}:{number}"
-                try:
-                    value = json.loads(text.decode("utf-8"))
-                except (ValueError, RecursionError) as problem:
-                    # Its own text says "line 1", which beside the number of the line misleads.
-                    reason = getattr(problem, "msg", None) or problem
-                    yield BadLine(where, "malformed record", f"not a JSON line (cut off?): {reason}")
-                    continue
-                if not isinstance(value, dict):
-                    yield BadLine(where, "malformed record", f"a {type(value).__name__}, not an object")
-                    continue
-                try:
-                    record = TruthRecord.from_json(value)
-                except DataError as problem:
-                    kind = "empty window" if _is_empty(value.get("window")) else "malformed record"
-                    yield BadLine(where, kind, str(problem))
-                    continue
-                yield record
+        for number, text in read_lines(self._truth):
+            where = f"{self._truth.name}:{number}"
+            try:
+                value = parse_object(text)
+            except ValueError as problem:
+                yield BadLine(where, "malformed record", str(problem))
+                continue
+
+            try:
+                record = TruthRecord.from_json(value)
+            except DataError as problem:
+                kind = "empty window" if _is_empty(value.get("window")) else "malformed record"
+                yield BadLine(where, kind, str(problem))
+                continue
+            yield record
 
 
 def read_annotations(folder: RecordFolder) -> Annotations:

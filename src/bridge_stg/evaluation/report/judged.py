@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.evaluation.task_scores import rule_of, score_queries
-from bridge_stg.geometry.spans import frames_to_span
 from bridge_stg.metrics.query_scores import QueryScores
+from bridge_stg.records.part import true_windows
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Task, TimeSpan
@@ -77,5 +77,4 @@ def window_of(answer: PredictionRecord | None) -> TimeSpan | None:
 
 def true_window(record: TruthRecord) -> TimeSpan:
     """The true window in seconds: as annotated in seconds, or else that of its frames."""
-    assert record.window is not None  # every stvg and vtg record has one
-    return TimeSpan(*record.seconds) if record.seconds else frames_to_span(*record.window, record.fps)
+    return true_windows(record)[0]  # every stvg and vtg record has one

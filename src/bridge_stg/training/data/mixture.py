@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.frames import fit_frame_size
-from bridge_stg.records.question_text import asked_part
+from bridge_stg.records.part import asked_frames
 from bridge_stg.records.record import TruthRecord
 
 LARGEST_POOL = 1024
@@ -100,7 +100,7 @@ def group_by_clip(
         if split is not None and of_split != split:
             continue
         image = task == "rec"
-        part = asked_part(records[number]) if image and clip[1] - clip[0] > 1 else (clip[0], clip[1])
+        part = asked_frames(records[number]) if image and clip[1] - clip[0] > 1 else (clip[0], clip[1])
         by_clip.setdefault((video, part, fps, media, image, width, height), []).append(number)
     if not by_clip:
         held = "records" if split is None else f"records of split {split!r}"

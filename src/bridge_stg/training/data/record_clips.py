@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge_stg.errors import DataError
-from bridge_stg.geometry.spans import boxes_at, frame_time, frames_to_span, sampled_in_span
+from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.model.frame_selection import select_frames
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import Branch, build_tree
@@ -21,6 +21,7 @@ from bridge_stg.prompting.templates import (
     WINDOW_WORDINGS_WITH_FRAMES,
     window_text,
 )
+from bridge_stg.records.part import asked_span, clip_span, picture_times, true_windows
 from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.training.configuration import DataConfig
@@ -75,19 +76,10 @@ def read_clip(record: TruthRecord, path: Path, processor: BridgeSTGProcessor) ->
         DataError: it ends before the clip does, or has another shape than its boxes were drawn on.
     """
     rate, size = processor.config.sample_fps, processor.frame_size
-    times = None
-    if record.media == "frames":
-        times = [frame_time(frame, record.fps) for frame in range(record.frame_count)]
-    if record.task == "rec":
-        frame = next(iter(record.boxes), record.clip[0])
-        moment = 0.0 if record.media == "image" else frame_time(frame, record.fps)
-        span = TimeSpan(moment, moment)
-        video = cached_or_sampled(path, rate, size, span, times)
-        extent = span
-    else:
-        extent = frames_to_span(*record.clip, record.fps)
-        whole = record.clip == (0, record.frame_count)
-        video = cached_or_sampled(path, rate, size, None if whole else extent, times)
+    asked = asked_span(record)
+    video = cached_or_sampled(path, rate, size, asked, picture_times(record))
+    extent = clip_span(record) if asked is None else asked
+    if record.task != "rec":
         if video.info.duration < extent.end - 1 / rate:
             raise DataError(
                 f"{path}: lasts {video.info.duration:.1f} s, the clip of record {record.id!r} ends at "
@@ -182,10 +174,7 @@ def window_in_clip(record: TruthRecord, extent: TimeSpan) -> TimeSpan:
         DataError: none of it lies in the clip.
     """
     assert record.window is not None
-    if record.seconds is not None:
-        span = TimeSpan(*record.seconds)
-    else:
-        span = frames_to_span(*record.window, record.fps)
+    span = true_windows(record)[0]
     start, end = max(span.start, extent.start), min(span.end, extent.end)
     if end <= start:
         raise DataError(

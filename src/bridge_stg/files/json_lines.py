@@ -1,0 +1,78 @@
+"""Files with one JSON object a line, read with the number of each line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bridge_stg.errors import DataError
+
+# How files that a program has packed begin; the name says how to unpack them.
+_PACKED = {
+    b"\x1f\x8b": "gunzip",
+    b"PK\x03\x04": "unzip",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+    b"\xfd7zXZ\x00": "unxz",
+}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(line number, text) of each line that is not blank.
+
+    Raises:
+        DataError: the file cannot be read, or is compressed.
+    """
+    try:
+        handle = path.open("rb")
+    except OSError as problem:
+        raise DataError(
+            f"{path}: cannot be read ({problem.strerror}); give the path of a .jsonl file"
+        ) from problem
+
+    with handle:
+        for number, text in enumerate(handle, start=1):
+            if number == 1:
+                _refuse_packed(path, text)
+                # Some editors begin a file with a mark that says it is UTF-8.
+                text = text.removeprefix(_BYTE_ORDER_MARK)
+            if text.strip():
+                yield number, text
+
+
+def _refuse_packed(path: Path, first_line: bytes) -> None:
+    for opening, tool in _PACKED.items():
+        if first_line.startswith(opening):
+            raise DataError(f"{path}: is compressed; unpack it first, with {tool}")
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of each line; a malformed line is a DataError that names it."""
+    for number, text in read_lines(path):
+        try:
+            yield number, parse_object(text)
+        except ValueError as problem:
+            raise DataError(f"{path}:{number}: {problem}") from problem
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """The JSON object of one line; ValueError saying what it is instead."""
+    try:
+        value = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as problem:
+        reason = str(problem)
+        if isinstance(problem, json.JSONDecodeError):
+            # Its own text says "line 1", which beside the number of the line would mislead.
+            reason = f"{problem.msg} (column {problem.colno})"
+        raise ValueError(f"not one JSON object (cut off, or on several lines?): {reason}") from problem
+
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def to_line(value: dict[str, Any]) -> str:
+    """An object as one line, with its line end."""
+    return json.dumps(value, separators=(",", ":")) + "\n"
