@@ -51,6 +51,39 @@ def test_exactly_r_is_a_hit() -> None:
     assert found.means() == pytest.approx({"R1@0.3": 75, "R1@0.5": 50, "R1@0.7": 25, "mIoU": 43.75})
 
 
+@pytest.mark.parametrize(
+    ("seconds", "window", "hits"),
+    [
+        ((1.5, 12.9), (1.5, 7.2), (1, 1, 0)),  # 5.7 of 11.4 seconds
+        ((0.0, 24.6), (0.0, 12.3), (1, 1, 0)),
+        ((2.0, 12.0), (2.0, 9.0), (1, 1, 1)),
+        ((2.0, 12.0), (2.0, 5.0), (1, 0, 0)),
+    ],
+)
+def test_exactly_r_in_tenths_of_seconds_is_a_hit(
+    seconds: tuple[float, float], window: tuple[float, float], hits: tuple[int, int, int]
+) -> None:
+    found = score_queries([truth(0, 100, seconds=seconds)], [answer(window)])
+    assert found.values[0, :3].tolist() == list(hits)
+
+
+@given(
+    start=st.integers(0, 300), length=st.integers(1, 300), other=st.integers(0, 300), size=st.integers(1, 300)
+)
+def test_tenths_of_seconds_divide_as_in_the_evaluators(start: int, length: int, other: int, size: int) -> None:
+    """Shared seconds over the hull, in float64, bit for bit."""
+    true, predicted = (start / 10, (start + length) / 10), (other / 10, (other + size) / 10)
+    shared = max(0.0, min(true[1], predicted[1]) - max(true[0], predicted[0]))
+    expected = shared / (max(true[1], predicted[1]) - min(true[0], predicted[0]))
+    assert query_tiou(truth(0, 100, seconds=true), answer(predicted)) == expected
+
+
+def test_of_several_true_windows_the_nearest_counts() -> None:
+    twice = TruthRecord("q", "vtg", "v.mp4", 10.0, 200, (0, 200), 64, 64, "?", windows=((20, 40), (100, 120)))
+    assert query_tiou(twice, answer((10.0, 12.0))) == 1
+    assert query_tiou(twice, answer((2.0, 3.0))) == 0.5
+
+
 def test_only_the_best_window_counts() -> None:
     best_last = PredictionRecord("q", windows=((TimeSpan(2.0, 4.0), 0.1), (TimeSpan(6.0, 8.0), 0.9)))
     assert query_tiou(truth(20, 40), best_last) == 0

@@ -52,10 +52,13 @@ def answer(boxes: dict[int, Any], **more: Any) -> PredictionRecord:
         (truth(dict.fromkeys(range(3), A)), {1: HALF_HIGH, 2: AWAY}, [0.5, 0]),
         # Half way between A and (10, 0, 20, 10) on frame 2: shifted by half.
         (truth(dict.fromkeys(range(4), A)), {1: A, 3: (10, 0, 20, 10)}, [1, 1 / 3, 0]),
-        # What sticks out of the image is cut off on both sides.
+        # What sticks out of the image on the right and below is cut off.
         (truth({0: A, 1: (30, 20, 60, 60)}), {1: (30, 20, 40, 30)}, [1]),
         (truth({0: A, 1: (30, 20, 40, 30)}), {1: (30, 20, 400, 300)}, [1]),
-        (truth({0: A, 1: A}), {1: (-10, -10, 10, 10)}, [1]),
+        # What begins outside of it is moved into it, with its width and height: here 20 x 20 pixels.
+        (truth({0: A, 1: A}), {1: (-10, -10, 10, 10)}, [0.25]),
+        (truth({0: A, 1: (-5, 0, 5, 10)}), {1: A}, [1]),
+        (truth({0: A, 1: (-30, 0, 30, 10)}), {1: (0, 0, 40, 10)}, [1]),  # moved, then cut at 40
         (truth({0: A, 1: (50, 40, 60, 50)}), {1: (50, 40, 60, 50)}, [0]),  # nothing of either is in the image
         (truth({0: A, 1: (5, 5, 5, 5)}), {1: (5, 5, 5, 5)}, [0]),  # no area
     ],
@@ -103,6 +106,16 @@ sequences = st.lists(
 )
 
 
+def pixels_in_image(box: Any) -> set[tuple[int, int]]:
+    """A box pushed into an image of 8 x 8 pixel by pixel at its upper left, cut at its lower right."""
+    left, top, right, bottom = box
+    while left < 0:
+        left, right = left + 1, right + 1
+    while top < 0:
+        top, bottom = top + 1, bottom + 1
+    return {(x, y) for x in range(left, right) for y in range(top, bottom) if x < 8 and y < 8}
+
+
 @given(sequences)
 def test_equals_counting_pixels_of_all_frames(videos: list[list[tuple[Any, Any, bool]]]) -> None:
     pooled: list[float] = []
@@ -114,15 +127,7 @@ def test_equals_counting_pixels_of_all_frames(videos: list[list[tuple[Any, Any, 
         records.append(TruthRecord("q", "vot", "v", 10.0, 10, (0, 10), 8, 8, "?", boxes=seen))
         answers.append(answer(tube))
         for number in sorted(seen)[1:]:
-            true, mine = (
-                {
-                    (x, y)
-                    for x in range(box[0], box[2])
-                    for y in range(box[1], box[3])
-                    if 0 <= x < 8 and 0 <= y < 8
-                }
-                for box in (seen[number], tube[number])
-            )
+            true, mine = (pixels_in_image(box) for box in (seen[number], tube[number]))
             pooled.append(len(true & mine) / len(true | mine) if true | mine else 0.0)
     found = score_queries(records, answers).means()
     assert found["AO"] == pytest.approx(100 * sum(pooled) / len(pooled), abs=1e-9)

@@ -117,7 +117,7 @@ def _best_box(records: Sequence[TruthRecord]) -> tuple[float, float, float, floa
     means = []
     for record in records:
         scale = np.array([record.width, record.height] * 2)
-        means.append(np.array(list(record.boxes.values())).mean(axis=0) / scale)
+        means.append(record.box_corners.mean(axis=0) / scale)
     truth = np.array(means)
     grid = np.array(
         [

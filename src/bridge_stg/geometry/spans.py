@@ -27,6 +27,16 @@ def nearest_frame(time: float, fps: Fraction | float, frames: int) -> int:
     return int(min(max(round(time * float(fps)), 0), frames - 1))
 
 
+def nearest_frames(times: NDArray[np.float64], fps: Fraction | float, frames: int) -> NDArray[np.int64]:
+    """``nearest_frame`` of each of ``times`` (N,), the same numbers: (N,).
+
+    >>> nearest_frames(np.array([0.51, 99.0]), 30, 300).tolist()
+    [15, 299]
+    """
+    nearest: NDArray[np.int64] = np.clip(np.rint(times * float(fps)), 0, frames - 1).astype(np.int64)
+    return nearest
+
+
 def frames_to_span(start: int, end: int, fps: Fraction | float) -> TimeSpan:
     """Half-open source frames ``[start, end)`` as seconds.
 

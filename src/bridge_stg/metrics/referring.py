@@ -35,8 +35,7 @@ def query_iou(truth: TruthRecord, prediction: PredictionRecord | None) -> float 
         )
     if prediction is None or prediction.status != "ok" or len(prediction.boxes) != 1:
         return None
-    (true,) = truth.boxes.values()
-    return float(box_iou(prediction.boxes[0], true))
+    return float(box_iou(prediction.boxes[0], truth.box_corners[0]))
 
 
 def score_queries(

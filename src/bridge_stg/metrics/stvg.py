@@ -8,6 +8,8 @@ What all protocols share
 - *Boxes.* A predicted box belongs to the frame nearest to its time (of two boxes on one frame, the nearer in
   time). Between predicted boxes the box is interpolated linearly; before the first and after the last the
   nearest holds. Boxes are not clipped to the image; IoU is on continuous coordinates.
+- *Several true windows.* An event that happens several times is judged by the true window that overlaps the
+  predicted one most, the first of equals, and by the boxes in it.
 - A true frame without an annotated box adds 0 to the sum of vIoU and stays in its denominator.
 - *gt_vIoU* is the mean over true frames whatever the predicted window is. A tube predicted for one window only
   is held at its ends outside of it, so this is not the score of a model that was told the true window.
@@ -41,8 +43,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.geometry.spans import boxes_at, nearest_frame, span_to_frames
-from bridge_stg.metrics.overlap import box_iou
+from bridge_stg.geometry.spans import boxes_at, nearest_frames, span_to_frames
+from bridge_stg.metrics.overlap import box_iou, interval_iou
 from bridge_stg.metrics.protocols import QueryOverlap, TubePair, hcstvg, stcat, tubedetr
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
 from bridge_stg.records.prediction import PredictionRecord
@@ -83,31 +85,34 @@ def query_overlap(
     Raises:
         DataError: the true record has no window or no boxes inside it, so nothing can be scored.
     """
-    if truth.window is None:
+    if not truth.windows:
         raise DataError(f"record {truth.id!r}: has no window; only stvg records can be scored here")
-    start, end = truth.window
-    frames = np.array(sorted(frame for frame in truth.boxes if start <= frame < end), dtype=np.int64)
-    if not len(frames):
-        raise DataError(
-            f"record {truth.id!r}: has no box inside its window {[start, end]}; add boxes or drop it"
-        )
+    true_tubes = [truth.boxes_within(window) for window in truth.windows]
+    for window, (frames, _) in zip(truth.windows, true_tubes, strict=True):
+        if not len(frames):
+            raise DataError(
+                f"record {truth.id!r}: has no box inside its window {list(window)}; add boxes or drop it"
+            )
     if prediction is None or prediction.status != "ok" or prediction.best_window is None:
         return FAILED
-    overlaps = None
-    if len(prediction.times):
-        true_boxes = np.array([truth.boxes[frame] for frame in frames.tolist()], dtype=np.float64)
-        overlaps = box_iou(boxes_on_frames(prediction, truth, frames), true_boxes)
+
     predicted = span_to_frames(prediction.best_window, truth.fps)
-    return _RULES[protocol](TubePair(truth.clip, truth.fps, (start, end), predicted, frames, overlaps))
+    tious = [interval_iou(window, predicted) for window in truth.windows]
+    nearest = tious.index(max(tious))
+    frames, corners = true_tubes[nearest]
+    overlaps = box_iou(boxes_on_frames(prediction, truth, frames), corners) if len(prediction.times) else None
+    return _RULES[protocol](
+        TubePair(truth.clip, truth.fps, truth.windows[nearest], predicted, frames, overlaps)
+    )
 
 
 def boxes_on_frames(
     prediction: PredictionRecord, truth: TruthRecord, frames: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The predicted tube on source frames (N,): (N, 4) xyxy. Needs at least one predicted box."""
-    own = np.array([nearest_frame(time, truth.fps, truth.frame_count) for time in prediction.times.tolist()])
+    own = nearest_frames(prediction.times, truth.fps, truth.frame_count)
     boxes = prediction.boxes
-    if len(own) > 1 and not (np.diff(own) > 0).all():
+    if not (own[1:] > own[:-1]).all():
         # Denser than the video: keep, per frame, the box whose time is nearest to it (the earlier on a tie).
         order = np.lexsort((np.abs(prediction.times * truth.fps - own), own))
         own, first = np.unique(own[order], return_index=True)

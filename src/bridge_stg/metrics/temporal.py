@@ -2,7 +2,8 @@
 
 - Both windows are seconds, neither is rounded or clipped. The predicted one is the one with the highest score;
   the true one is ``seconds`` of the record, as annotated, or else its frames as seconds (frame / fps).
-- tIoU = shared seconds / seconds in either; windows that only touch share nothing.
+- tIoU = shared seconds / seconds from the first start to the last end, in float64, as the published evaluators
+  divide; windows that only touch share nothing. Of several true windows the one with the highest tIoU counts.
 - R1@R = share of queries with tIoU >= R. Most published evaluators count R itself as a hit, as App. B.2 does;
   two of them (2D-TAN, LLaVA-ST) do not.
 - mIoU = mean tIoU. A query without a usable prediction has tIoU 0 and stays in both means.
@@ -15,9 +16,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bridge_stg.errors import DataError
-from bridge_stg.geometry.spans import frames_to_span
 from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
+from bridge_stg.records.part import true_windows
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
@@ -32,13 +33,13 @@ def query_tiou(truth: TruthRecord, prediction: PredictionRecord | None) -> float
     Raises:
         DataError: the true record has no window.
     """
-    if truth.window is None:
+    true = true_windows(truth)
+    if not true:
         raise DataError(f"record {truth.id!r}: has no window, so it cannot be scored; add one or drop it")
     if prediction is None or prediction.status != "ok" or prediction.best_window is None:
         return None
     window = prediction.best_window
-    span = frames_to_span(*truth.window, truth.fps)
-    return interval_iou(truth.seconds or (span.start, span.end), (window.start, window.end))
+    return max(interval_iou((one.start, one.end), (window.start, window.end)) for one in true)
 
 
 def score_queries(

@@ -2,7 +2,8 @@
 
 - The first annotated frame of the clip is left out: its box was given to the tracker.
 - Of the others, frames in which the object is to be seen count: those that have a true box.
-- Both boxes are clipped to the image; IoU is on continuous coordinates, no + 1.
+- Both boxes are brought into the image as the toolkit does (``bounded``). IoU is on continuous coordinates,
+  without + 1.
 - The frames of all queries are **pooled**: AO is the mean IoU of all frames, SR@R the share of all frames with
   IoU > R, strictly. A long video weighs more than a short one; object classes are not balanced.
 - Between predicted boxes the box is interpolated linearly, before the first and after the last the nearest
@@ -38,25 +39,42 @@ def counted_frames(truth: TruthRecord) -> NDArray[np.int64]:
     Raises:
         DataError: there is none left.
     """
-    start, end = truth.clip
-    frames = sorted(frame for frame in truth.boxes if start <= frame < end)
+    return _counted_tube(truth)[0]
+
+
+def _counted_tube(truth: TruthRecord) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """``counted_frames`` (F,) and their true boxes (F, 4)."""
+    frames, corners = truth.boxes_within(truth.clip)
     if len(frames) < 2:
         raise DataError(
             f"record {truth.id!r}: needs a box on two frames of its clip, because the first is given to the "
             f"tracker; it has {len(frames)}"
         )
-    return np.array(frames[1:], dtype=np.int64)
+    return frames[1:], corners[1:]
 
 
 def frame_overlaps(truth: TruthRecord, prediction: PredictionRecord | None) -> NDArray[np.float64] | None:
     """IoU on each of ``counted_frames``, (F,); None if the prediction has no usable boxes."""
-    frames = counted_frames(truth)
+    frames, true = _counted_tube(truth)
     if prediction is None or prediction.status != "ok" or not len(prediction.times):
         return None
-    true = np.array([truth.boxes[frame] for frame in frames.tolist()], dtype=np.float64)
-    image = np.array([truth.width, truth.height] * 2, dtype=np.float64)
     predicted = boxes_on_frames(prediction, truth, frames)
-    return box_iou(np.clip(predicted, 0, image), np.clip(true, 0, image))
+    return box_iou(bounded(predicted, truth.width, truth.height), bounded(true, truth.width, truth.height))
+
+
+def bounded(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
+    """Boxes (F, 4) xyxy brought into the image as the GOT-10k toolkit does.
+
+    It moves the left upper corner into the image and keeps width and height; only then it cuts what still
+    sticks out on the right and below. So a box that begins left of the image moves to the right.
+
+    >>> bounded(np.array([[-10.0, 0.0, 20.0, 5.0]]), 100, 100).tolist()
+    [[0.0, 0.0, 30.0, 5.0]]
+    """
+    image = np.array([width, height], dtype=np.float64)
+    corner = np.clip(boxes[:, :2], 0, image)
+    size = np.clip(boxes[:, 2:] - boxes[:, :2], 0, image - corner)
+    return np.concatenate([corner, corner + size], axis=1)
 
 
 def score_queries(
