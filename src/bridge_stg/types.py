@@ -22,7 +22,9 @@ Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
 # Tasks whose answer has boxes; the window of vot and rec is all of the clip, whatever the model says.
 LOCATED_TASKS: tuple[Task, ...] = ("stvg", "vot", "rec")
 Box = tuple[float, float, float, float]
-Status = Literal["ok", "no_window", "empty_window"]
+# How an answer is worded: the window alone (the paper's), or second by second first.
+AnswerStyle = Literal["direct", "scan"]
+Status = Literal["ok", "no_window", "empty_window", "absent"]
 
 
 def parse_task(name: str) -> Task:

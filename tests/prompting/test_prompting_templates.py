@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bridge_stg.prompting.templates import PROMPTS, box_text, choices_text, prompt_text, window_text
+from bridge_stg.prompting.parsing import parse_windows, says_absent
+from bridge_stg.prompting.templates import (
+    ABSENT,
+    PROMPTS,
+    SCAN_HINT,
+    WINDOW_TASKS,
+    box_text,
+    choices_text,
+    prompt_text,
+    window_text,
+    windows_text,
+)
 from bridge_stg.prompting.timestamps import pair_timestamps, timestamp_text
 from bridge_stg.types import TimeSpan
 
@@ -53,3 +64,23 @@ def test_choices_are_lettered_in_order() -> None:
 
 def test_a_box_is_on_the_grid_of_a_thousand() -> None:
     assert box_text((0.0, 0.0004, 0.9996, 1.0)) == "[0, 0, 1000, 1000]"
+
+
+@pytest.mark.parametrize("task", PROMPTS)
+def test_only_questions_about_time_can_be_asked_for_a_scan(task: str) -> None:
+    plain, scan = prompt_text(task, "red"), prompt_text(task, "red", "scan")
+    assert (scan == SCAN_HINT + plain) == (task in WINDOW_TASKS)
+    assert scan.endswith(plain)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_windows_are_read_back(count: int) -> None:
+    spans = [TimeSpan(4.0 * number + 0.5, 4.0 * number + 2.0) for number in range(count)]
+    assert parse_windows(windows_text(spans)) == [(span.start, span.end) for span in spans]
+    assert not says_absent(windows_text(spans))
+
+
+def test_a_refusal_has_no_window() -> None:
+    assert says_absent(ABSENT)
+    assert parse_windows(ABSENT) == []
+    assert not says_absent("This happens from 2.0 to 3.0 seconds.")

@@ -16,6 +16,8 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, Qwen3VLConfig
 
+from bridge_stg.types import AnswerStyle
+
 ETA_MODES = ("virtual", "append", "none", "native")
 SELECT_LAYERS = ("all", "last")
 
@@ -170,6 +172,13 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         det_token_id: the row of the embedding that ``<det>`` uses.
         sample_fps: frames per second that the model reads (section 4.1: 2).
         max_tokens_per_frame: budget of visual tokens for one frame.
+        answer_styles: how the checkpoint can answer when something happens, the one it is asked for by default
+            first: "direct" is the paper's, "scan" tells second by second first.
+        domain: a sentence about what it was trained on; None says nothing about it.
+        domain_words: the words that it can know; None for those of a whole language.
+        longest_clip: seconds of its longest training clip.
+        calibration: (slope, offset) that turn the log odds of an answer into a confidence in [0, 1]; None where
+            nobody measured how often it is right.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
 
     Unknown fields are refused here and in ``spatial``; in ``mllm`` transformers keeps them, since published
@@ -188,6 +197,11 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     max_tokens_per_frame: int = 192
     spatial_short_side: int | None = None
     initializer_range: float = 0.02
+    answer_styles: list[str] | tuple[str, ...] = ("direct",)
+    domain: str | None = None
+    domain_words: list[str] | tuple[str, ...] | None = None
+    longest_clip: float | None = None
+    calibration: list[float] | tuple[float, ...] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, kind in self.sub_configs.items():
@@ -221,6 +235,13 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"spatial_short_side must be positive or None, got {self.spatial_short_side}")
         if self.initializer_range <= 0:
             found.append(f"initializer_range must be positive, got {self.initializer_range}")
+        styles = list(self.answer_styles)
+        if not styles or len(set(styles)) < len(styles) or not set(styles) <= set(get_args(AnswerStyle)):
+            found.append(f"answer_styles must be some of {get_args(AnswerStyle)}, each once, got {styles}")
+        if self.longest_clip is not None and self.longest_clip <= 0:
+            found.append(f"longest_clip must be positive, got {self.longest_clip}")
+        if self.calibration is not None and len(self.calibration) != 2:
+            found.append(f"calibration needs a slope and an offset, got {list(self.calibration)}")
         if self.max_tokens_per_frame < 1:
             found.append(f"max_tokens_per_frame must be at least 1, got {self.max_tokens_per_frame}")
         return found

@@ -24,7 +24,7 @@ from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_c
 from bridge_stg.model.token_tree import IGNORE, Branch, build_tree, collate_trees
 from bridge_stg.prompting.templates import check_query, prompt_text
 from bridge_stg.prompting.timestamps import pair_timestamps
-from bridge_stg.types import SampledVideo
+from bridge_stg.types import AnswerStyle, SampledVideo
 
 MAX_QUERY_TOKENS = 512
 # The tokens that frame a clip, by the fields of Qwen3-VL's configuration that must name them.
@@ -116,14 +116,18 @@ class BridgeSTGProcessor:
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return tuple(encoded["input_ids"])
 
-    def question_ids(self, task: str, query: str) -> tuple[int, ...]:
+    def question_ids(self, task: str, query: str, style: AnswerStyle | None = None) -> tuple[int, ...]:
         """The rest of the user's turn and the opening of the answer.
+
+        Args:
+            style: of the answer; None is the first one that the checkpoint knows. One that knows a single
+                style is asked plainly.
 
         Raises:
             InputError: the query is empty, longer than MAX_QUERY_TOKENS, or no valid text.
         """
         check_query(query)
-        text = self.plain_ids(prompt_text(task, query))
+        text = self.plain_ids(prompt_text(task, query, self._asked_style(style)))
         if len(text) > MAX_QUERY_TOKENS:
             raise InputError(
                 f"the query is {len(text)} tokens long, the limit is {MAX_QUERY_TOKENS}; "
@@ -131,9 +135,11 @@ class BridgeSTGProcessor:
             )
         return (*text, *self._reply)
 
-    def branch(self, task: str, query: str, answer: str, locates: bool) -> Branch:
+    def branch(
+        self, task: str, query: str, answer: str, locates: bool, style: AnswerStyle | None = None
+    ) -> Branch:
         """A question with its answer to learn from; ``locates`` ends it with <det> and the bridging queries."""
-        question = self.question_ids(task, query)
+        question = self.question_ids(task, query, style)
         reply = (*self.plain_ids(answer), self.config.det_token_id if locates else self.turn_end)
         slots = self.config.num_bridge_queries if locates else 0
         return Branch(
@@ -142,6 +148,13 @@ class BridgeSTGProcessor:
             bridge_slots=slots,
             reads_bridge=locates,
         )
+
+    def _asked_style(self, style: AnswerStyle | None) -> AnswerStyle:
+        """The style that the prompt asks for in words: a checkpoint with one style needs no words for it."""
+        known = self.config.answer_styles
+        if style is not None and style not in known:
+            raise InputError(f"the checkpoint answers in the style {' or '.join(known)}, not {style!r}")
+        return "direct" if len(known) == 1 else style or known[0]
 
     def caption_branch(self, caption: str, clip: ClipLayout, pair: int) -> Branch:
         """Text about one frame pair, attached right after it, so that it sees nothing later."""

@@ -29,6 +29,37 @@ _BARE = re.compile(
 )
 
 
+# "This does not happen.", "The event never happens.", "It doesn't happen": nothing before it but who is meant.
+_REFUSAL = re.compile(
+    r"\W*(?:no\W+)?(?:this|that|it|the event|such an event)\W+"
+    r"(?:does\s*n[o'\u2019]t|does\s+not|never)\s+(?:happens?|occurs?)\b",
+    re.IGNORECASE,
+)
+
+
+def says_absent(answer: str) -> bool:
+    """Whether the answer says that what was asked for does not happen, and names no window.
+
+    >>> says_absent("This does not happen.")
+    True
+    >>> says_absent("It does not happen before 2.0 seconds and ends at 3.0 seconds.")
+    False
+    """
+    return _REFUSAL.match(answer) is not None and not parse_windows(answer)
+
+
+def parse_windows(answer: str) -> list[tuple[float, float]]:
+    """All windows of an answer in seconds, as they stand; empty unless its times come in pairs.
+
+    >>> parse_windows("It starts at 1.0 seconds and ends at 2.5 s. It starts at 7 s and ends at 8 s.")
+    [(1.0, 2.5), (7.0, 8.0)]
+    >>> parse_windows("It starts at 12.2 seconds.")
+    []
+    """
+    times = _times(answer)
+    return list(zip(times[::2], times[1::2], strict=True)) if len(times) % 2 == 0 else []
+
+
 def parse_window(answer: str) -> tuple[float, float] | None:
     """The two times of an answer in seconds, as they stand; None unless there are exactly two.
 
@@ -42,11 +73,17 @@ def parse_window(answer: str) -> tuple[float, float] | None:
     >>> parse_window("It starts at 12.2 seconds.") is None
     True
     """
+    windows = parse_windows(answer)
+    return windows[0] if len(windows) == 1 else None
+
+
+def _times(answer: str) -> list[float]:
+    """The times of an answer in the order in which they stand."""
     text = _DASH.sub(r"\1 to ", _FRAME_LIST.sub(" ", answer))
     if _OTHER_UNIT.search(text):
-        return None
+        return []
+
     bare = _BARE.fullmatch(text)
     if bare is not None:
-        return float(bare[1]), float(bare[2])
-    times = [number for match in _BOUND.finditer(text) for number in _NUMBER.findall(match[0])]
-    return (float(times[0]), float(times[1])) if len(times) == 2 else None
+        return [float(bare[1]), float(bare[2])]
+    return [float(number) for match in _BOUND.finditer(text) for number in _NUMBER.findall(match[0])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge_stg.errors import InputError
-from bridge_stg.types import TimeSpan
+from bridge_stg.types import AnswerStyle, TimeSpan
 
 STVG_PROMPT = "When and where does this happen? {query}"
 VTG_PROMPT = "When does this happen? {query}"
@@ -25,6 +25,10 @@ PROMPTS = {
     "vqa": VQA_PROMPT,
 }
 
+# Asks a checkpoint that knows both styles of answer to go through the clip before it answers.
+SCAN_HINT = "Track the seconds. "
+WINDOW_TASKS = ("stvg", "vtg")
+
 # Several wordings, as in Figs. 6-9 of the paper; training draws one, so that no phrase is special.
 WINDOW_WORDINGS: tuple[str, ...] = (
     "The event starts at {start:.1f} seconds and ends at {end:.1f} seconds.",
@@ -39,6 +43,7 @@ WINDOW_WORDINGS_WITH_FRAMES: tuple[str, ...] = (
     "The start and end frames are: [{first}, {last}].",
 )
 LOCATED = "Here it is."
+ABSENT = "This does not happen."
 
 
 def check_query(query: str) -> None:
@@ -62,9 +67,14 @@ def check_queries(queries: Sequence[str]) -> None:
             raise InputError(f"a query must be a sentence, got {query!r}")
 
 
-def prompt_text(task: str, query: str) -> str:
-    """The user's turn for a task: "stvg", "vtg", "vot", "rec" or "vqa"."""
-    return PROMPTS[task].format(query=query.strip())
+def prompt_text(task: str, query: str, style: AnswerStyle = "direct") -> str:
+    """The user's turn for a task: "stvg", "vtg", "vot", "rec" or "vqa".
+
+    >>> prompt_text("vtg", "the star that spins", "scan")
+    'Track the seconds. When does this happen? the star that spins'
+    """
+    hint = SCAN_HINT if style == "scan" and task in WINDOW_TASKS else ""
+    return hint + PROMPTS[task].format(query=query.strip())
 
 
 def window_text(span: TimeSpan, wording: str, first: int = 0, last: int = 0) -> str:
@@ -74,6 +84,16 @@ def window_text(span: TimeSpan, wording: str, first: int = 0, last: int = 0) -> 
     'The event starts at 12.2 seconds and ends at 14.7 seconds.'
     """
     return wording.format(start=span.start, end=span.end, first=first, last=last)
+
+
+def windows_text(spans: Sequence[TimeSpan]) -> str:
+    """The answer about an event that happens once or several times, in order of time.
+
+    >>> windows_text([TimeSpan(1.0, 2.5), TimeSpan(7.0, 8.0)])
+    'The event starts at 1.0 seconds and ends at 2.5 seconds. It starts at 7.0 seconds and ends at 8.0 seconds.'
+    """
+    wordings = [WINDOW_WORDINGS[0], *[WINDOW_WORDINGS[1]] * (len(spans) - 1)]
+    return " ".join(window_text(span, wording) for span, wording in zip(spans, wordings, strict=True))
 
 
 def scan_text(name: str, kind: str, seconds: list[tuple[int, str]]) -> str:

@@ -76,11 +76,13 @@ def object_path(item: SceneObject, times: Array) -> Poses:
             size = size * (1.0 + (action.rate - 1.0) * elapsed / (action.end - action.start))
         elif action.kind == "spins":
             angle = angle + 2 * np.pi * action.rate * elapsed
-        else:
+        elif action.kind == "blinks":
             # Dim first: the start of a blink is then seen at once.
             inside = (times >= action.start) & (times < action.end)
             dim = np.floor((times - action.start) / HALF_PERIOD) % 2 == 0
             opacity = np.where(inside & dim, DIM_OPACITY, opacity)
+        else:
+            raise ValueError(f"no rule moves an object that {action.kind}; add one for every action")
     return Poses(x, y, size, angle, opacity)
 
 

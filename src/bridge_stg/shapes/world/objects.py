@@ -39,6 +39,11 @@ ACTIONS: tuple[str, ...] = (
     "spins",
 )
 
+# Which actions each version of the world draws from. A new action makes a new version, because a draw among
+# nine is another draw than one among eight: a seed of an old version keeps its scenes.
+WORLD = 1
+WORLD_ACTIONS: dict[int, tuple[str, ...]] = {1: ACTIONS}
+
 BASE_FORM: dict[str, str] = {
     "moves left": "move left",
     "moves right": "move right",
@@ -81,6 +86,8 @@ HELD_OUT: frozenset[tuple[str, str]] = frozenset(
         ("orange", "circle"),
     }
 )
+
+LONGEST = 60.0  # seconds of a scene
 
 RATES: tuple[Fraction, ...] = (Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001))
 
@@ -163,6 +170,9 @@ class Scene:
 class SceneSettings:
     """What ``make_scene`` may draw; durations in seconds, the frame's size in pixels gives the aspect ratio.
 
+    ``repeats`` is the chance that an object does one of its actions twice. ``world`` is the version of the
+    generator: the same seed, settings and version give the same scene.
+
     Raises:
         InputError: limits that no scene can meet.
     """
@@ -174,6 +184,8 @@ class SceneSettings:
     split: Split = "train"
     width: int = 320
     height: int = 240
+    repeats: float = 0.0
+    world: int = WORLD
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_objects <= self.max_objects <= 8:
@@ -185,6 +197,12 @@ class SceneSettings:
                 "durations must be at least 3 seconds and ordered, "
                 f"got {self.min_duration}..{self.max_duration}"
             )
+        if self.max_duration > LONGEST:
+            raise InputError(f"scenes last up to {LONGEST:g} seconds, got {self.max_duration:g}")
+        if not 0.0 <= self.repeats <= 1.0:
+            raise InputError(f"repeats is a chance within 0..1, got {self.repeats:g}")
+        if self.world not in WORLD_ACTIONS:
+            raise InputError(f"the world has versions {', '.join(map(str, WORLD_ACTIONS))}, got {self.world}")
         if self.split not in get_args(Split):
             raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {self.split!r}")
         if self.height < 16 or not 0.75 <= self.width / self.height <= 2.5:

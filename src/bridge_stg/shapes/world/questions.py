@@ -37,7 +37,8 @@ class Question:
     ``window`` is in seconds: the visible part of the action (stvg, vtg), the whole clip (vot), None (rec, vqa).
     ``time`` is the second of the image asked about (rec) or of the given box (vot). ``answer`` is the text of
     the right choice (vqa), ``choice_letter`` its letter among ``choices``. ``kind`` is the action asked about
-    (stvg, vtg).
+    (stvg, vtg). ``windows`` are all windows of an event that happens several times, in order of time;
+    ``window`` is the first of them. ``absent`` says that nothing in the scene fits the query.
     """
 
     task: Task
@@ -50,6 +51,8 @@ class Question:
     choice_letter: str | None = None
     time: float | None = None
     kind: str | None = None
+    windows: tuple[TimeSpan, ...] = ()
+    absent: bool = False
 
 
 def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
@@ -63,6 +66,34 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
         *_referring(timeline, rng),
         *_choices(timeline, rng),
     ]
+    return [found[position] for position in rng.permutation(len(found))]
+
+
+def repeated_questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
+    """Sentences that fit one object, which does it several times: all of the times are the answer."""
+    timeline = Timeline(scene)
+    fitting: dict[Description, list[Candidate]] = {}
+    for candidate in timeline.candidates:
+        for look in looks_of(scene.objects[candidate.index]):
+            fitting.setdefault(Description(look, candidate.action.kind), []).append(candidate)
+    found = []
+    for description, candidates in fitting.items():
+        windows = tuple(candidate.window for candidate in candidates if candidate.window is not None)
+        doers = {candidate.index for candidate in candidates}
+        # All or nothing: a time that is too short to be asked about would be right and count as wrong.
+        if len(doers) > 1 or len(windows) < 2 or len(windows) < len(candidates):
+            continue
+        question = Question(
+            "stvg",
+            sentence(scene, description, False, rng),
+            "declarative",
+            candidates[0].index,
+            windows[0],
+            kind=description.kind,
+            windows=windows,
+        )
+        asked = sentence(scene, description, True, rng)
+        found += [question, replace(question, query=asked, qtype="interrogative")]
     return [found[position] for position in rng.permutation(len(found))]
 
 
@@ -96,7 +127,12 @@ def random_sentence(scene: Scene, index: int, kind: str, rng: np.random.Generato
         others = [other for other in range(len(scene.objects)) if other != index]
         relation = Relation(RELATIONS[rng.integers(len(RELATIONS))], int(rng.choice(others)))
     description = Description(looks[rng.integers(len(looks))], kind, relation)
-    return (_declarative if rng.random() < 0.5 else _interrogative)(scene, description, rng)
+    return sentence(scene, description, bool(rng.random() >= 0.5), rng)
+
+
+def sentence(scene: Scene, description: Description, asks: bool, rng: np.random.Generator) -> str:
+    """A description in words: a question if it ``asks``, else a phrase."""
+    return (_interrogative if asks else _declarative)(scene, description, rng)
 
 
 def _noun(look: Look, plain: str = "object") -> str:

@@ -14,6 +14,7 @@ from bridge_stg.shapes.world.objects import (
     HELD_OUT,
     RATES,
     SHAPES,
+    WORLD_ACTIONS,
     Action,
     Camera,
     Scene,
@@ -83,7 +84,7 @@ def make_scene(seed: int, settings: SceneSettings | None = None) -> Scene:
     count = int(rng.integers(settings.min_objects, settings.max_objects + 1))
     looks = _looks(rng, count, settings.split)
     while True:
-        plans = _plans(rng, [shape for _, shape in looks], scene.duration)
+        plans = _plans(rng, [shape for _, shape in looks], scene.duration, settings)
         objects = _place_all(rng, looks, plans, scene)
         # A plan may ask for more room than the frame has; a new plan is cheaper than a clever one.
         if objects is None:
@@ -127,21 +128,37 @@ def _looks(rng: np.random.Generator, count: int, split: Split) -> list[tuple[str
     return looks
 
 
-def _plans(rng: np.random.Generator, shapes: list[str], duration: float) -> list[_Plan]:
+def _plans(
+    rng: np.random.Generator, shapes: list[str], duration: float, settings: SceneSettings
+) -> list[_Plan]:
     """A plan per object, drawn again until every action of object 0 has a rival."""
+    drawn_from = WORLD_ACTIONS[settings.world]
     most = max(1, min(3, int((duration - REST) / (MIN_ACTION + REST))))
     while True:
         plans: list[_Plan] = []
         for index, shape in enumerate(shapes):
-            kinds = [kind for kind in ACTIONS if not (shape == "circle" and kind == "spins")]
+            kinds = [kind for kind in drawn_from if not (shape == "circle" and kind == "spins")]
             chosen = [str(k) for k in rng.choice(kinds, int(rng.integers(1, most + 1)), replace=False)]
             if index == 1 and rng.random() < 0.7:
                 rival = plans[0].actions[rng.integers(len(plans[0].actions))].kind
                 if rival in kinds and rival not in chosen:
                     chosen[rng.integers(len(chosen))] = rival
+
+            # No draw without repeats, so that scenes without them are what they were before there were any.
+            if settings.repeats and rng.random() < settings.repeats:
+                chosen = _with_repeat(rng, chosen, duration)
             plans.append(_plan(rng, chosen, duration))
         if len(plans) == 1 or _has_rivals(plans):
             return plans
+
+
+def _with_repeat(rng: np.random.Generator, kinds: list[str], duration: float) -> list[str]:
+    """The same actions with one of them a second time, not right after the first, if there is time for it."""
+    if (len(kinds) + 1) * (MIN_ACTION + REST) + REST > duration:
+        return kinds
+    again = kinds[int(rng.integers(len(kinds)))]
+    # Two halves of one action with a rest between them would be one event to most eyes; two moves are not.
+    return [*kinds, again] if kinds[-1] != again else [again, *kinds] if len(kinds) > 1 else [again, again]
 
 
 def _plan(rng: np.random.Generator, kinds: list[str], duration: float) -> _Plan:

@@ -1,0 +1,73 @@
+"""Questions about what does not happen in a scene: the answer is a refusal, never a window."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from bridge_stg.shapes.world.matching import Description, Look, looks_of
+from bridge_stg.shapes.world.objects import COLOURS, SHAPES, WORLD, WORLD_ACTIONS, Scene
+from bridge_stg.shapes.world.questions import Question, sentence
+
+# "action": an object of the scene does something else. "look": something of another colour or shape does it.
+# "stranger": neither the object nor, as a rule, what it does is there.
+Miss = Literal["action", "look", "stranger"]
+TRIES = 60
+
+
+def absent_questions(scene: Scene, rng: np.random.Generator, count: int, world: int = WORLD) -> list[Question]:
+    """Up to ``count`` different sentences that nothing in the scene fits; two in three are near misses.
+
+    An action that is too short or too far out of view to be asked about still counts as happening.
+    """
+    found: dict[str, Question] = {}
+    kinds = get_args(Miss)
+    for number in range(TRIES * count):
+        if len(found) == count:
+            break
+        description = _miss(scene, kinds[number % len(kinds)], rng, world)
+        if description is None or happens(scene, description):
+            continue
+        asks = bool(rng.random() < 0.5)
+        query = sentence(scene, description, asks, rng)
+        qtype = "interrogative" if asks else "declarative"
+        found[query] = Question("stvg", query, qtype, kind=description.kind, absent=True)
+    return list(found.values())
+
+
+def happens(scene: Scene, description: Description) -> bool:
+    """Whether any object that looks like this does it, wherever it stands and however short it is seen."""
+    return any(
+        action.kind == description.kind and description.look.fits(item)
+        for item in scene.objects
+        for action in item.actions
+    )
+
+
+def _miss(scene: Scene, miss: Miss, rng: np.random.Generator, world: int) -> Description | None:
+    """A description that misses the scene in one way, or happens to fit it; None where there is none."""
+    actions = WORLD_ACTIONS[world]
+    item = scene.objects[int(rng.integers(len(scene.objects)))]
+    kind = actions[int(rng.integers(len(actions)))]
+    looks = looks_of(item)
+    look = looks[int(rng.integers(len(looks)))]
+
+    if miss == "look":
+        # What it does is right, and one word of who does it is not.
+        kind = item.actions[int(rng.integers(len(item.actions)))].kind
+        if rng.random() < 0.5:
+            look = Look(str(rng.choice(list(COLOURS))), look.shape)
+        else:
+            look = Look(look.colour, str(rng.choice(SHAPES)))
+    elif miss == "stranger":
+        look = Look(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
+
+    # A circle that spins looks like one that rests: nothing can be said about it.
+    if kind == "spins" and look.shape in (None, "circle") and _has_circle(scene, look.colour):
+        return None
+    return Description(look, kind)
+
+
+def _has_circle(scene: Scene, colour: str | None) -> bool:
+    return any(item.shape == "circle" and colour in (None, item.colour) for item in scene.objects)
