@@ -112,5 +112,5 @@ def test_a_new_action_leaves_the_scenes_of_a_version_as_they_were(monkeypatch: p
 def test_an_action_without_a_rule_is_an_error() -> None:
     scene = make_scene(1)
     hopper = replace(scene.objects[0], actions=(Action("hops", 1.0, 2.0),))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="hops"):
         boxes(replace(scene, objects=(hopper,)), np.array([0.5]))
