@@ -35,6 +35,14 @@ def parse_task(name: str) -> Task:
     raise InputError(f"no task {name!r}; there is: {', '.join(get_args(Task))}")
 
 
+def parse_answer_style(name: str) -> AnswerStyle:
+    """``name`` as an answer style; InputError naming the known ones otherwise."""
+    for known in get_args(AnswerStyle):
+        if name == known:
+            return cast("AnswerStyle", known)
+    raise InputError(f"no answer style {name!r}; there is: {', '.join(get_args(AnswerStyle))}")
+
+
 @dataclass(frozen=True)
 class TimeSpan:
     """A half-open window ``[start, end)`` in seconds.

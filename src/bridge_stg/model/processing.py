@@ -24,7 +24,7 @@ from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_c
 from bridge_stg.model.token_tree import IGNORE, Branch, build_tree, collate_trees
 from bridge_stg.prompting.templates import check_query, prompt_text
 from bridge_stg.prompting.timestamps import pair_timestamps
-from bridge_stg.types import AnswerStyle, SampledVideo
+from bridge_stg.types import AnswerStyle, SampledVideo, parse_answer_style
 
 MAX_QUERY_TOKENS = 512
 # The tokens that frame a clip, by the fields of Qwen3-VL's configuration that must name them.
@@ -154,7 +154,7 @@ class BridgeSTGProcessor:
         known = self.config.answer_styles
         if style is not None and style not in known:
             raise InputError(f"the checkpoint answers in the style {' or '.join(known)}, not {style!r}")
-        return "direct" if len(known) == 1 else style or known[0]
+        return "direct" if len(known) == 1 else style or parse_answer_style(known[0])
 
     def caption_branch(self, caption: str, clip: ClipLayout, pair: int) -> Branch:
         """Text about one frame pair, attached right after it, so that it sees nothing later."""

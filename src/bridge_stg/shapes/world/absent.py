@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.matching import Description, Look, looks_of
 from bridge_stg.shapes.world.objects import COLOURS, SHAPES, WORLD, WORLD_ACTIONS, Scene
 from bridge_stg.shapes.world.questions import Question, sentence
@@ -31,7 +32,7 @@ def absent_questions(scene: Scene, rng: np.random.Generator, count: int, world: 
             continue
         asks = bool(rng.random() < 0.5)
         query = sentence(scene, description, asks, rng)
-        qtype = "interrogative" if asks else "declarative"
+        qtype: QueryType = "interrogative" if asks else "declarative"
         found[query] = Question("stvg", query, qtype, kind=description.kind, absent=True)
     return list(found.values())
 
