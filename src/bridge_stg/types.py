@@ -19,8 +19,10 @@ from bridge_stg.errors import InputError
 TUBE_SCHEMA = "bridge-stg/tube/1"
 
 Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
-# Tasks whose answer has boxes; the window of vot and rec is all of the clip, whatever the model says.
+# Tasks whose answer has boxes.
 LOCATED_TASKS: tuple[Task, ...] = ("stvg", "vot", "rec")
+# Tasks whose window is all of the clip, whatever the model says.
+WHOLE_CLIP_TASKS: tuple[Task, ...] = ("vot", "rec")
 Box = tuple[float, float, float, float]
 # How an answer is worded: the window alone (the paper's), or second by second first.
 AnswerStyle = Literal["direct", "scan"]
@@ -63,6 +65,25 @@ class TimeSpan:
     @property
     def length(self) -> float:
         return self.end - self.start
+
+    def cut_to(self, extent: TimeSpan) -> TimeSpan | None:
+        """The part of the window inside ``extent``; None if none of it is.
+
+        >>> TimeSpan(-1.0, 4.0).cut_to(TimeSpan(0.0, 3.0))
+        TimeSpan(start=0.0, end=3.0)
+        >>> TimeSpan(1.0, 1.0).cut_to(TimeSpan(0.0, 3.0)) is None
+        True
+        """
+        start, end = max(self.start, extent.start), min(self.end, extent.end)
+        return TimeSpan(start, end) if end > start else None
+
+    def shifted(self, seconds: float) -> TimeSpan:
+        """The same window ``seconds`` later.
+
+        >>> TimeSpan(1.0, 2.0).shifted(0.5)
+        TimeSpan(start=1.5, end=2.5)
+        """
+        return TimeSpan(self.start + seconds, self.end + seconds)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from bridge_stg.cli import main
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.cost import cost_path
-from bridge_stg.evaluation.methods import Answered, BridgeMethod, ask
+from bridge_stg.evaluation.methods import Answered, GrounderMethod, ask
 from bridge_stg.evaluation.predict import plan_run
 from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
@@ -202,14 +202,14 @@ def test_sentences_share_the_pass_and_the_choices_are_asked(data: Path, taught_c
     records = read_truth(data / "truth.jsonl")
     for task in ("stvg", "vqa"):
         for clip in group_questions(records, task):  # type: ignore[arg-type]
-            ask(BridgeMethod(grounder), data, clip)
+            ask(GrounderMethod(grounder), data, clip)
     assert Listening.asked == [tuple(QUERIES), ("what spins? (A) a star (B) a square",)]
 
 
 def test_true_windows_share_the_pass(data: Path, taught_checkpoint: Path) -> None:
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
     (clip,) = group_questions(read_truth(data / "truth.jsonl"), "stvg")
-    answers, costs = ask(BridgeMethod(grounder, oracle_window=True), data, clip)
+    answers, costs = ask(GrounderMethod(grounder, oracle_window=True), data, clip)
     rate = clip.records[0].fps
     assert [answer.best_window for answer in answers] == [TimeSpan(25 / rate, 75 / rate)] * 4
     assert (len(costs), costs[0].queries) == (1, 4)
@@ -398,21 +398,20 @@ def test_zero_shot_through_the_command(data: Path, taught_qwen3_vl: Path, tmp_pa
 
 def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path: Path) -> None:
     """What is cut out for it is on the clock of the file again when it comes back."""
-    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
-    from bridge_stg.zero_shot.method import ZeroShotMethod
+    from bridge_stg.zero_shot.grounder import StockAnswer, ZeroShotGrounder
 
     said = '{"start": 0.2, "end": 1.0, "boxes": [{"time": 0.5, "bbox_2d": [0, 0, 500, 1000]}]}'
 
     class Talking(ZeroShotGrounder):
         """Says what a good model could say; the random one says nothing that can be read."""
 
-        def _answer(self, *given: Any) -> tuple[str, bool]:
-            return said, False
+        def generate(self, *given: Any) -> StockAnswer:
+            return StockAnswer(said, tokens=40, cut=False)
 
     grounder = Talking.from_pretrained(str(tiny_qwen3_vl), device="cpu")
     known = read_truth(data / "truth.jsonl")[0]
     part = replace(known, id="part", clip=(30, 80))
-    answers, costs = ask(ZeroShotMethod(grounder), data, group_questions([part], "stvg")[0])
+    answers, costs = ask(GrounderMethod(grounder), data, group_questions([part], "stvg")[0])
     (answer,), start = answers, 30 / known.fps
     assert answer.best_window is not None
     assert answer.best_window.start == pytest.approx(start + 0.2)
@@ -420,12 +419,12 @@ def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path:
     assert answer.times.tolist() == pytest.approx([start + 0.5], abs=1 / known.fps)
     assert answer.boxes.tolist() == [[0.0, 0.0, 48.0, 72.0]]
     assert costs[0].frames == round(50 / known.fps * 2 + 0.499)
-    with_window, _ = ask(ZeroShotMethod(grounder, oracle_window=True), data, group_questions([part], "stvg")[0])
+    with_window, _ = ask(GrounderMethod(grounder, oracle_window=True), data, group_questions([part], "stvg")[0])
     assert with_window[0].best_window is not None
     assert with_window[0].best_window.start == pytest.approx(start)  # frame 25 is before the part
     assert with_window[0].best_window.end == pytest.approx(75 / known.fps)
-    (refusal,), _ = ask(ZeroShotMethod(grounder), data, group_questions([record("q", "vqa")], "vqa")[0])
-    assert (refusal.status, refusal.text) == ("failed", "qwen3-vl is asked stvg, vtg, rec, not vqa")
+    (refusal,), _ = ask(GrounderMethod(grounder), data, group_questions([record("q", "vqa")], "vqa")[0])
+    assert (refusal.status, refusal.text) == ("failed", "a stock Qwen3-VL is asked stvg, vtg, rec, not vqa")
 
 
 # --- processes
@@ -450,7 +449,9 @@ def test_the_plan_of_all_is_the_plan_of_one(data: Path, taught_checkpoint: Path,
     plan = plan_run(str(taught_checkpoint), data / "truth.jsonl", out)
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
     seen: list[tuple[int, int]] = []
-    kept = run_plan(BridgeMethod(grounder), plan, data, on_clip=lambda done, total: seen.append((done, total)))
+    kept = run_plan(
+        GrounderMethod(grounder), plan, data, on_clip=lambda done, total: seen.append((done, total))
+    )
     assert kept is not None
     assert list(kept.lines) == plan.ids == [f"stvg-{number}" for number in range(4)]
     assert seen == [(1, 1)]

@@ -18,9 +18,11 @@ from support.taught import TAUGHT
 from bridge_stg.errors import CheckpointError, InputError, VideoError
 from bridge_stg.inference import grounder as module
 from bridge_stg.inference import locating
-from bridge_stg.inference.grounder import VideoGrounder, checkpoint_folder, read_window
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.outcome import Outcome, read_outcome
 from bridge_stg.types import GroundingResult, TimeSpan
 from bridge_stg.video.sampling import sample_video
+from bridge_stg.weights.locate import checkpoint_folder
 
 QUERIES = list(TAUGHT)
 WINDOW = TimeSpan(1.0, 3.2)
@@ -221,9 +223,9 @@ def test_json_is_the_documented_schema(
         ("", "no_window", None),
     ],
 )
-def test_read_window_of_eight_seconds(text: str, status: str, window: tuple[float, float] | None) -> None:
+def test_read_outcome_of_eight_seconds(text: str, status: str, window: tuple[float, float] | None) -> None:
     expected = None if window is None else TimeSpan(*window)
-    assert read_window(text, 8.0) == (status, expected)
+    assert read_outcome(text, TimeSpan(0.0, 8.0)) == Outcome(status, expected)
 
 
 # --- images

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.errors import CheckpointError, InputError
-from bridge_stg.inference.grounder import VideoGrounder, checkpoint_folder
+from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.model import MAX_TOKENS_PER_FRAME, small_spatial_config, small_tokenizer
@@ -33,6 +33,7 @@ from bridge_stg.training.settings import override
 from bridge_stg.training.stages import build_model
 from bridge_stg.types import TimeSpan
 from bridge_stg.weights.adapter_files import load_adapters
+from bridge_stg.weights.locate import checkpoint_folder
 
 
 @pytest.fixture(scope="module")

@@ -267,10 +267,11 @@ def test_a_given_window_replaces_the_answers(taught: ZeroShotGrounder, clip: Pat
 )
 def test_the_window_of_an_answer(text: str, status: str, window: tuple[float, float] | None) -> None:
     from bridge_stg.zero_shot.answers import parse_video_answer
-    from bridge_stg.zero_shot.grounder import _outcome
+    from bridge_stg.zero_shot.grounder import zero_shot_outcome
 
-    found = _outcome(parse_video_answer(text, 4.8), None, image=False, duration=4.8, step=0.5)
-    assert found == (status, None if window is None else TimeSpan(*window))
+    read = parse_video_answer(text, 4.8)
+    found = zero_shot_outcome(read, None, image=False, extent=TimeSpan(0.0, 4.8), step=0.5)
+    assert (found.status, found.window) == (status, None if window is None else TimeSpan(*window))
 
 
 def test_timing_and_progress(random_model: ZeroShotGrounder, clip: Path) -> None:

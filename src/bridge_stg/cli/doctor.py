@@ -26,7 +26,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Say what is installed, what is missing, and what hardware there is."""
-    findings = [*_packages(), _checkpoint(_shipped()), *_hardware(), *_video()]
+    from bridge_stg.weights.locate import SHIPPED, shipped_folder
+
+    checkpoints = [_checkpoint(shipped_folder(name)) for name in SHIPPED]
+    findings = [*_packages(), *checkpoints, *_hardware(), *_video()]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
         return
@@ -79,13 +82,6 @@ def _extra_of(marker: object) -> str | None:
     """``train`` for the marker ``extra == "train"``; None for a plain requirement."""
     words = str(marker or "").replace("'", '"').split('"')
     return words[1] if words[0].strip().startswith("extra") else None
-
-
-def _shipped() -> Path:
-    """Where the checkpoint that comes with the package lies."""
-    from importlib.resources import files
-
-    return Path(str(files("bridge_stg"))) / "checkpoints" / "shapes"
 
 
 def _checkpoint(folder: Path) -> Finding:

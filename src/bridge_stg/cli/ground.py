@@ -94,7 +94,8 @@ def _load(
 
             return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
         from bridge_stg.errors import CheckpointError
-        from bridge_stg.inference.grounder import VideoGrounder, checkpoint_folder
+        from bridge_stg.inference.grounder import VideoGrounder
+        from bridge_stg.weights.locate import checkpoint_folder
         from bridge_stg.weights.qwen3_vl import MODEL_TYPE, model_type
 
         try:

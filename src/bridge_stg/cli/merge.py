@@ -23,7 +23,8 @@ def merge(
 
     from bridge_stg.cli.prepare import check_writable, quiet_libraries
     from bridge_stg.errors import InputError
-    from bridge_stg.weights.adapter_files import is_adapter_folder, merge_folder
+    from bridge_stg.weights.adapter_files import merge_folder
+    from bridge_stg.weights.locate import is_adapter_folder
 
     folder = run if is_adapter_folder(run) else run / "checkpoint"
     if not is_adapter_folder(folder):

@@ -124,7 +124,7 @@ def _load(
     """Who answers the questions of a plan, and an empty account of what it takes."""
     from bridge_stg.evaluation.constants import WHOLE_CLIP, best_constant
     from bridge_stg.evaluation.cost import new_run
-    from bridge_stg.evaluation.methods import BridgeMethod, ConstantMethod
+    from bridge_stg.evaluation.methods import ConstantMethod, GrounderMethod
     from bridge_stg.records.record import read_truth
 
     run = plan.run
@@ -136,21 +136,23 @@ def _load(
     assert checkpoint is not None
     if run.method == "qwen3-vl":
         from bridge_stg.zero_shot.grounder import ZeroShotGrounder
-        from bridge_stg.zero_shot.method import ZeroShotMethod
 
         stock = ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
-        return ZeroShotMethod(stock, run.box_fps, run.oracle_window), new_run(stock.model)
+        return GrounderMethod(stock, run.box_fps, run.oracle_window), new_run(stock.model)
     from bridge_stg.inference.grounder import VideoGrounder
 
     grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
-    return BridgeMethod(grounder, run.box_fps, run.oracle_window), new_run(grounder.model)
+    return GrounderMethod(grounder, run.box_fps, run.oracle_window), new_run(grounder.model)
 
 
 def _check_rate(method: Method, benchmark: Benchmark) -> None:
     """Say on stderr when a checkpoint samples otherwise than the benchmark's published numbers did."""
-    from bridge_stg.evaluation.methods import BridgeMethod
+    from bridge_stg.evaluation.methods import GrounderMethod
+    from bridge_stg.inference.grounder import VideoGrounder
 
-    if benchmark.fps is None or not isinstance(method, BridgeMethod):
+    if not isinstance(method, GrounderMethod) or not isinstance(method.grounder, VideoGrounder):
+        return
+    if benchmark.fps is None:
         return
     config = method.grounder.processor.config
     for what, own, theirs in (

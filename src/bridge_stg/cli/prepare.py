@@ -71,7 +71,7 @@ def quiet_libraries(checkpoint: str | None = None) -> bool:
     for library in ("transformers", "huggingface_hub"):
         logging.getLogger(library).setLevel(logging.ERROR)
     if checkpoint is not None:
-        from bridge_stg.inference.grounder import checkpoint_folder
+        from bridge_stg.weights.locate import checkpoint_folder
 
         if not Path(checkpoint_folder(checkpoint)).is_dir():
             print(f"downloading {checkpoint} from the hub, unless its cache has it", file=sys.stderr)

@@ -181,10 +181,10 @@ class Judge:
         self, model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor, rank: int, processes: int
     ) -> list[PredictionRecord]:
         """The answers to every so-manieth clip."""
-        from bridge_stg.evaluation.methods import BridgeMethod, ask
+        from bridge_stg.evaluation.methods import GrounderMethod, ask
         from bridge_stg.inference.grounder import VideoGrounder
 
-        method = BridgeMethod(VideoGrounder(model, processor, "in training"))
+        method = GrounderMethod(VideoGrounder(model, processor, "in training"))
         found = [ask(method, self.folder, clip)[0] for clip in self.clips[rank::processes]]
         return [answer for answers in found for answer in answers]
 

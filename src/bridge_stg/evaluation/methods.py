@@ -17,7 +17,7 @@ from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import GroundingResult, TimeSpan
 
 if TYPE_CHECKING:
-    from bridge_stg.inference.grounder import VideoGrounder
+    from bridge_stg.inference.door import Grounder
 
 MethodName = Literal["bridge-stg", "qwen3-vl", "whole-clip", "best-constant"]
 Answered = tuple[list[PredictionRecord], ClipCost | None]
@@ -35,17 +35,15 @@ class Method(Protocol):
         ...
 
 
-class BridgeMethod:
-    """A Bridge-STG checkpoint: all five tasks.
+class GrounderMethod:
+    """A grounder with the questions that it can be asked.
 
     Args:
         box_fps: boxes per second; None for the frames that the model reads.
         oracle_window: locate inside the true window (Table 14) instead of the predicted one.
     """
 
-    def __init__(
-        self, grounder: VideoGrounder, box_fps: float | None = None, oracle_window: bool = False
-    ) -> None:
+    def __init__(self, grounder: Grounder, box_fps: float | None = None, oracle_window: bool = False) -> None:
         self.grounder, self.box_fps, self.oracle_window = grounder, box_fps, oracle_window
 
     def answer(self, videos: Path, clip: ClipQuestions) -> Answered:

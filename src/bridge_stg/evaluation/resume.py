@@ -18,9 +18,9 @@ from bridge_stg.errors import CheckpointError, DataError, InputError
 from bridge_stg.evaluation.methods import MethodName
 from bridge_stg.files.one_writer import parts_of
 from bridge_stg.files.output_files import write_whole
-from bridge_stg.inference.grounder import checkpoint_folder
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.types import Task
+from bridge_stg.weights.locate import checkpoint_folder
 
 # How every line of ``PredictionRecord.to_json`` begins; a last line cut off in writing begins so too.
 _OPENING = b'{"id":"'

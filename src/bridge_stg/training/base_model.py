@@ -12,14 +12,13 @@ import torch
 from transformers import AutoConfig
 
 from bridge_stg.errors import CheckpointError, InputError, one_line
-from bridge_stg.inference.grounder import SHIPPED, checkpoint_folder
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.model import SMALL_SHORT_SIDE, small_spatial_config
 from bridge_stg.training.configuration import TrainConfig
-from bridge_stg.weights.adapter_files import is_adapter_folder
 from bridge_stg.weights.assemble import assemble
+from bridge_stg.weights.locate import SHIPPED, checkpoint_folder, checkpoint_of_run, is_adapter_folder
 
 _SHAPES = {"paper": SpatialConfig, "small": small_spatial_config}
 
@@ -93,8 +92,8 @@ def base_folder(base: str | None) -> str:
             "(runs/<recipe>/checkpoint); for tuning also --set base=shapes, which is shipped, "
             "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
         )
-    if (folder / "checkpoint" / "config.json").is_file():
-        raise InputError(f"base {base!r} is the folder of a run; give {folder / 'checkpoint'}")
+    if (inner := checkpoint_of_run(folder)) is not None:
+        raise InputError(f"base {base!r} is the folder of a run; give {inner}")
     if not (folder / "config.json").is_file():
         raise InputError(f"base {base!r} holds no config.json; give the folder of a Qwen3-VL or a Bridge-STG")
     if is_adapter_folder(folder):

@@ -24,9 +24,9 @@ from bridge_stg.model.lora import DEFAULT_ALPHA, DEFAULT_RANK, add_lora, lora_si
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters, open_to_readers
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.weights.assemble import assemble
+from bridge_stg.weights.locate import ADAPTER_FILE
 
 SCHEMA = "bridge-stg/adapter/1"
-ABOUT = "adapter.json"
 # File -> whose parameters it holds.
 _FILES = {"adapter.safetensors": "mllm.", "bridge.safetensors": "bridge.", "spatial.safetensors": "localizer."}
 
@@ -64,7 +64,7 @@ def save_adapters(
         "rank": rank,
         "alpha": alpha,
     }
-    (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    (folder / ADAPTER_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load_adapters(
@@ -126,11 +126,6 @@ def merge_folder(folder: str | Path, out: str | Path, base: str | Path | None = 
     return Path(out)
 
 
-def is_adapter_folder(folder: str | Path) -> bool:
-    """Whether ``save_adapters`` wrote it."""
-    return (Path(folder) / ABOUT).is_file()
-
-
 @torch.no_grad()
 def fingerprint(model: BridgeSTGForVideoGrounding, state: dict[str, Tensor] | None = None) -> str:
     """A hash of Qwen3-VL's norms and biases: two bases that differ in training differ in these.
@@ -186,13 +181,15 @@ def _from_base(source: str, config: Any, folder: Path) -> BridgeSTGForVideoGroun
 
 def _read_about(folder: Path) -> dict[str, Any]:
     try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        about = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
         if about["schema"] != SCHEMA:
             raise CheckpointError(
-                f"{folder / ABOUT}: schema {about['schema']!r}, this version reads {SCHEMA!r}"
+                f"{folder / ADAPTER_FILE}: schema {about['schema']!r}, this version reads {SCHEMA!r}"
             )
         return {"rank": DEFAULT_RANK, "alpha": DEFAULT_ALPHA, **about}
     except OSError as problem:
-        raise CheckpointError(f"{folder}: holds no {ABOUT}; give a folder that LoRA tuning wrote") from problem
+        raise CheckpointError(
+            f"{folder}: holds no {ADAPTER_FILE}; give a folder that LoRA tuning wrote"
+        ) from problem
     except (ValueError, KeyError, TypeError) as problem:
-        raise CheckpointError(f"{folder / ABOUT}: cannot be read: {problem}") from problem
+        raise CheckpointError(f"{folder / ADAPTER_FILE}: cannot be read: {problem}") from problem

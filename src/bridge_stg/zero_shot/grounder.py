@@ -8,8 +8,9 @@ template, and it sees the clip in its own way (a timestamp before each frame pai
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +20,20 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen3VLForCo
 
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
-from bridge_stg.inference.cost import StageClock
+from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
-from bridge_stg.inference.grounder import SHIPPED, Progress, checkpoint_folder
+from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress
+from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
+from bridge_stg.inference.options import GroundOptions
+from bridge_stg.inference.outcome import Outcome, cut_note, cut_outcome
 from bridge_stg.model.frames import fit_frame_size, patchify
 from bridge_stg.model.vision_attention import batch_equal_pairs
 from bridge_stg.prompting.templates import check_queries
-from bridge_stg.types import GroundingResult, SampledVideo, Status, TimeSpan, Tube
+from bridge_stg.types import GroundingResult, SampledVideo, Status, Task, TimeSpan, Tube
 from bridge_stg.video.decode import open_source
 from bridge_stg.video.images import is_still_image
 from bridge_stg.video.sampling import frames_to_sample, sample_video
+from bridge_stg.weights.locate import SHIPPED, checkpoint_folder
 from bridge_stg.weights.qwen3_vl import WHAT_TO_GIVE, load_stock_model
 from bridge_stg.zero_shot.answers import (
     ZeroShotAnswer,
@@ -38,6 +43,8 @@ from bridge_stg.zero_shot.answers import (
 )
 from bridge_stg.zero_shot.chat import StockChat
 
+# One question serves them all: it asks for a window and boxes. The others ask for something else.
+TASKS: tuple[Task, ...] = ("stvg", "vtg", "rec")
 # A window, 24 boxes of about 36 tokens each (every digit is one), and some words around them.
 MAX_ANSWER_TOKENS = 1024
 # The rate and the budget of the paper (section 4.1, Table 9), so that both methods see the same frames.
@@ -52,7 +59,16 @@ _MARKS = {
 }
 
 
-class ZeroShotGrounder:
+@dataclass(frozen=True)
+class StockAnswer:
+    """An answer, its tokens, and whether it was cut at their limit."""
+
+    text: str
+    tokens: int
+    cut: bool
+
+
+class ZeroShotGrounder(Grounder):
     """Grounds sentences in videos with a stock Qwen3-VL; the interface is that of ``VideoGrounder``.
 
     >>> grounder = ZeroShotGrounder.from_pretrained("Qwen/Qwen3-VL-4B-Instruct")   # doctest: +SKIP
@@ -100,7 +116,7 @@ class ZeroShotGrounder:
     @classmethod
     def from_pretrained(
         cls,
-        name: str,
+        name: str | Path,
         device: str | None = None,
         dtype: Any = None,
         threads: int | None = None,
@@ -111,14 +127,14 @@ class ZeroShotGrounder:
 
         Args:
             device: "cpu", "cuda", ...; by default a GPU if there is one.
-            dtype: a torch dtype; by default float32 on a CPU and bfloat16 on a GPU.
+            dtype: a torch dtype or its name; by default float32 on a CPU and bfloat16 on a GPU.
             threads: of torch on a CPU; by default the free cores (``choose_threads``).
             revision: branch, tag or commit of a hub id.
             token: for a hub id that asks who you are; True for the one that is stored on this machine.
 
         Raises:
             CheckpointError: missing, truncated, or not a Qwen3-VL.
-            InputError: torch cannot use that device.
+            InputError: torch cannot use that device or dtype.
         """
         if name in SHIPPED:
             raise CheckpointError(f"{name!r} is a Bridge-STG checkpoint; {WHAT_TO_GIVE}")
@@ -126,107 +142,99 @@ class ZeroShotGrounder:
         device, dtype = prepare_device(device, dtype, threads)
         hub = hub_options(revision, token)
         model, tokenizer, template = load_stock_model(folder, dtype, **hub)
-        return cls(model.to(device), tokenizer, name, template)
+        return cls(model.to(device), tokenizer, str(name), template)
 
-    @overload
-    def ground(self, video: str | Path, query: str, **options: Any) -> GroundingResult: ...
-    @overload
-    def ground(self, video: str | Path, query: Sequence[str], **options: Any) -> list[GroundingResult]: ...
-    def ground(
-        self, video: str | Path, query: str | Sequence[str], **options: Any
-    ) -> GroundingResult | list[GroundingResult]:
-        """Find when and where one sentence, or each of several, happens.
+    @torch.inference_mode()
+    def ground_with(
+        self,
+        video: str | Path,
+        queries: Sequence[str],
+        options: GroundOptions = DEFAULT_OPTIONS,
+        *,
+        progress: Progress | None = None,
+        on_cost: OnCost | None = None,
+    ) -> list[GroundingResult]:
+        """As ``VideoGrounder.ground_with``; each sentence is asked by itself, as in a chat of its own.
 
-        Several sentences share one decoding of the video; each is asked by itself, as in a chat of its own.
-
-        Args:
-            video: a file, a folder of images, or an image, which has no time.
-            query: one sentence, or several.
-            options: those of ``VideoGrounder.ground``. Boxes are on the sampled frames inside the window, or at
-                ``box_fps``: linear between the boxes of the answer, the nearest one before and after them. All
-                scores are 1, since the answer has none. ``window`` replaces the answer's and leaves its boxes.
+        Boxes are on the sampled frames inside the window, or at ``box_fps``: linear between the boxes of the
+        answer, the nearest one before and after them. Scores are 1, since the answer has none. A given window
+        replaces the answer's and leaves its boxes.
 
         Returns:
             ``ok`` with a window; without a tube if the answer names no box. The answer's window, else the time
             from its first to its last box (each stands for one sampled frame); ``no_window`` if it has neither.
-
-        Raises:
-            InputError: an empty or too long query, or a window outside the video.
-            VideoError: a video that cannot be read.
         """
-        single = isinstance(query, str)
-        results = self.ground_many(video, [query] if isinstance(query, str) else query, **options)
-        return results[0] if single else results
-
-    @torch.inference_mode()
-    def ground_many(
-        self,
-        video: str | Path,
-        queries: Sequence[str],
-        times: Sequence[float] | None = None,
-        box_fps: float | None = None,
-        window: TimeSpan | None = None,
-        progress: Progress | None = None,
-        max_answer_tokens: int = MAX_ANSWER_TOKENS,
-        timing: bool = False,
-    ) -> list[GroundingResult]:
-        """``ground`` for a list of sentences, with its options by name."""
+        # Ask: what cannot be asked is refused before anything is decoded.
         check_queries(queries)
-        if box_fps is not None and not (np.isfinite(box_fps) and box_fps > 0):
-            raise InputError(f"box_fps must be a positive number of boxes per second, got {box_fps}")
         for text in queries:
             self.chat.check_query(text)
-        image = is_still_image(Path(video))
+        if options.task not in (None, *TASKS):
+            raise InputError(f"a stock Qwen3-VL is asked {', '.join(TASKS)}, not {options.task}")
+        image = is_still_image(Path(video)) or options.task == "rec"
+        windows = options.windows_for(len(queries))
+        limit = options.max_answer_tokens or MAX_ANSWER_TOKENS
         clock = StageClock(progress)
+
+        # Read: one decoding for all sentences.
         with clock.stage("decode"):
-            sampled = self.sample(video, times=times)
-        duration = sampled.info.duration
+            span = span_to_sample("rec" if image else "stvg", options.clip)
+            sampled = self.sample(video, span=span, times=options.times)
+        extent = clip_extent(sampled.info, options.clip)
         if image:
-            window = TimeSpan(0.0, duration)
-        elif window is not None:
-            window = _inside(window, duration)
-        moments = None if box_fps is None else _dense_frames(video, box_fps, times)
+            windows = [extent] * len(queries)
+        given = None if windows is None else [given_window(window, extent) for window in windows]
+        moments = None if options.box_fps is None or image else _dense_frames(video, options, extent)
         with clock.stage("preprocess"):
             inputs, merged = self._vision_inputs(sampled, image)
-        results = []
-        for text in queries:
+
+        # Answer: one sentence at a time.
+        seconds = None if image else np.maximum(sampled.times - extent.start, 0.0)
+        prompts = [self.chat.ids(zero_shot_question(text, image), merged, seconds) for text in queries]
+        said: list[StockAnswer] = []
+        for ids in prompts:
             with clock.stage("answer"):
-                question = zero_shot_question(text, image)
-                ids = self.chat.ids(question, merged, None if image else sampled.times)
-                said, cut = self._answer(ids, inputs, max_answer_tokens)
+                said.append(self.generate(ids, inputs, limit))
+
+        # Which window counts, and where: both are in the words of the answer.
+        results = []
+        for index, answer in enumerate(said):
             # A template can open the thought itself; the answer then begins in the middle of it.
-            whole = "<think>" + said if self.chat.opens_thought else said
-            read = parse_image_answer(whole) if image else parse_video_answer(whole, duration)
-            status, span = _outcome(read, window, image, duration, 1 / sampled.sampled_fps)
-            tube = _tube(read, span, sampled, moments)
+            whole = "<think>" + answer.text if self.chat.opens_thought else answer.text
+            read = parse_image_answer(whole) if image else parse_video_answer(whole, extent.length)
+            outcome = zero_shot_outcome(
+                read, given[index] if given else None, image, extent, 1 / sampled.sampled_fps
+            )
+            tube = _tube(read, outcome.window, sampled, moments, extent.start)
+            notes = _notes(read, answer.cut, limit, outcome.status, tube)
             results.append(
                 GroundingResult(
                     video=str(video),
-                    query=text,
-                    status=status,
-                    answer=said,
+                    query=queries[index],
+                    status=outcome.status,
+                    answer=answer.text,
                     info=sampled.info,
                     sampled_fps=sampled.sampled_fps,
                     checkpoint=self.name,
-                    window=span,
+                    window=outcome.window,
                     tube=tube,
-                    timing_ms={},
-                    notes=(*sampled.notes, *_notes(read, cut, max_answer_tokens, status, tube)),
+                    timing_ms=dict(clock.milliseconds) if options.timing else {},
+                    notes=(*sampled.notes, *notes),
                 )
             )
-        if timing:
-            for result in results:
-                result.timing_ms.update(clock.milliseconds)
+        if on_cost is not None:
+            on_cost(_cost(sampled, merged, prompts, said, clock))
         return results
 
     def sample(
-        self, video: str | Path, fps: float | None = None, times: Sequence[float] | None = None
+        self,
+        video: str | Path,
+        fps: float | None = None,
+        span: TimeSpan | None = None,
+        times: Sequence[float] | None = None,
     ) -> SampledVideo:
         """Frames of a video at the size and, by default, the rate that the model reads."""
-        given = None if times is None else list(times)
-        return sample_video(
-            video, fps=SAMPLE_FPS if fps is None else fps, frame_size=self.frame_size, times=given
-        )
+        rate = SAMPLE_FPS if fps is None else fps
+        return sample_video(video, fps=rate, frame_size=self.frame_size, span=span, times=times)
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) at which a source of that size is read."""
@@ -249,8 +257,8 @@ class ZeroShotGrounder:
         }
         return inputs, (grid[0], grid[1] // merge, grid[2] // merge)
 
-    def _answer(self, ids: list[int], inputs: dict[str, Tensor], limit: int) -> tuple[str, bool]:
-        """The greedy answer to the prompt ``ids``, and whether it was cut at ``limit`` tokens."""
+    def generate(self, ids: list[int], inputs: dict[str, Tensor], limit: int) -> StockAnswer:
+        """The greedy answer to the prompt ``ids``, of at most ``limit`` tokens."""
         row = torch.tensor([ids], device=self.model.device)
         config: Any = self.model.config
         # Which tokens are of an image (1) or a video (2). Without it the library falls back to the positions of
@@ -266,42 +274,32 @@ class ZeroShotGrounder:
         )
         generated = output[0, len(ids) :].tolist()
         cut = not generated or generated[-1] not in self._ends
-        return self.tokenizer.decode(generated, skip_special_tokens=True).strip(), cut
+        text = self.tokenizer.decode(generated, skip_special_tokens=True).strip()
+        return StockAnswer(text, len(generated), cut)
 
 
-def _inside(window: TimeSpan, duration: float) -> TimeSpan:
-    """A given window, cut to the video."""
-    start, end = max(window.start, 0.0), min(window.end, duration)
-    if end <= start:
-        raise InputError(
-            f"window [{window.start:.2f}, {window.end:.2f}) s is empty or outside the video of {duration:.2f} s"
-        )
-    return TimeSpan(start, end)
-
-
-def _outcome(
-    read: ZeroShotAnswer, given: TimeSpan | None, image: bool, duration: float, step: float
-) -> tuple[Status, TimeSpan | None]:
-    """The window, cut to the video, or the reason why there is none; ``step``: seconds between frames."""
+def zero_shot_outcome(
+    read: ZeroShotAnswer, given: TimeSpan | None, image: bool, extent: TimeSpan, step: float
+) -> Outcome:
+    """The window, cut to the clip, or the reason why there is none; ``step``: seconds between frames."""
     if given is not None:
         # An image has only its box to tell; a given window stands whatever was answered.
-        return ("no_window", None) if image and not len(read.boxes) else ("ok", given)
+        return Outcome("no_window") if image and not len(read.boxes) else Outcome("ok", given)
     if read.window is not None:
-        start, end = read.window
-    elif len(read.times):
-        start, end = float(read.times[0]), float(read.times[-1]) + step
-    else:
-        return "no_window", None
-    start, end = max(start, 0.0), min(end, duration)
-    return ("ok", TimeSpan(start, end)) if end > start else ("empty_window", None)
+        return cut_outcome(*read.window, extent)
+    if len(read.times):
+        return cut_outcome(float(read.times[0]), float(read.times[-1]) + step, extent)
+    return Outcome("no_window")
 
 
 def _dense_frames(
-    video: str | Path, fps: float, times: Sequence[float] | None
+    video: str | Path, options: GroundOptions, extent: TimeSpan
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Times and source indices of the frames at ``fps``, as sampling would choose them; nothing is decoded."""
-    source = open_source(video, None if times is None else list(times))
-    frames = frames_to_sample(source, fps)
+    """Times and source indices of the frames at ``box_fps``, as sampling would choose them; nothing is
+    decoded.
+    """
+    source = open_source(video, options.times)
+    frames = frames_to_sample(source, options.box_fps or SAMPLE_FPS, extent.start, extent.end)
     return source.times[frames], frames
 
 
@@ -310,8 +308,9 @@ def _tube(
     span: TimeSpan | None,
     sampled: SampledVideo,
     moments: tuple[NDArray[np.float64], NDArray[np.int64]] | None,
+    offset: float,
 ) -> Tube | None:
-    """The answer's boxes on the frames of the window, in source pixels."""
+    """The answer's boxes on the frames of the window, in source pixels; its clock begins at ``offset``."""
     if span is None or not len(read.boxes):
         return None
     times, frames = (sampled.times, sampled.source_frames) if moments is None else moments
@@ -320,17 +319,35 @@ def _tube(
     return Tube(
         times=times[inside],
         frames=frames[inside],
-        boxes=boxes_at(read.times, read.boxes, times[inside]) * scale,
+        boxes=boxes_at(read.times + offset, read.boxes, times[inside]) * scale,
         scores=np.ones(len(inside)),
     )
 
 
 def _notes(read: ZeroShotAnswer, cut: bool, limit: int, status: Status, tube: Tube | None) -> list[str]:
-    notes = []
-    if cut:
-        notes.append(f"the answer was cut at {limit} tokens")
+    notes = [*cut_note(cut, limit)]
     if read.remarks:
         notes.append(f"of the answer, {read.remarks_text()}")
     if status == "ok" and tube is None:
         notes.append("the answer names no box that can be read")
     return notes
+
+
+def _cost(
+    sampled: SampledVideo,
+    merged: tuple[int, int, int],
+    prompts: Sequence[Sequence[int]],
+    said: Sequence[StockAnswer],
+    clock: StageClock,
+) -> ClipCost:
+    return ClipCost(
+        frames=len(sampled),
+        frame_width=sampled.frames.shape[2],
+        frame_height=sampled.frames.shape[1],
+        source_fps=float(sampled.info.fps),
+        visual_tokens=merged[0] * merged[1] * merged[2],
+        prompt_tokens=tuple(map(len, prompts)),
+        answer_tokens=tuple(answer.tokens for answer in said),
+        located_frames=(0,) * len(said),
+        milliseconds=dict(clock.milliseconds),
+    )

@@ -1,0 +1,157 @@
+"""``Grounder``: what is asked of every grounder, with all that it takes by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import overload
+
+from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.options import GroundOptions, Span, as_span, as_times, as_windows
+from bridge_stg.types import AnswerStyle, GroundingResult, Task
+
+Progress = Callable[[str], None]
+OnCost = Callable[[ClipCost], None]
+DEFAULT_OPTIONS = GroundOptions()
+
+
+class Grounder(ABC):
+    """Finds when and where sentences happen in a video. ``name`` is that of its checkpoint."""
+
+    name: str
+
+    @overload
+    def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first one wins
+        self,
+        video: str | Path,
+        query: str,
+        *,
+        task: Task | None = None,
+        clip: Span | None = None,
+        window: Span | Sequence[Span] | None = None,
+        times: Sequence[float] | None = None,
+        box_fps: float | None = None,
+        answer: AnswerStyle | None = None,
+        min_confidence: float = 0.0,
+        chunk: float | None = None,
+        max_answer_tokens: int | None = None,
+        timing: bool = False,
+        progress: Progress | None = None,
+        on_cost: OnCost | None = None,
+    ) -> GroundingResult: ...
+    @overload
+    def ground(
+        self,
+        video: str | Path,
+        query: Sequence[str],
+        *,
+        task: Task | None = None,
+        clip: Span | None = None,
+        window: Span | Sequence[Span] | None = None,
+        times: Sequence[float] | None = None,
+        box_fps: float | None = None,
+        answer: AnswerStyle | None = None,
+        min_confidence: float = 0.0,
+        chunk: float | None = None,
+        max_answer_tokens: int | None = None,
+        timing: bool = False,
+        progress: Progress | None = None,
+        on_cost: OnCost | None = None,
+    ) -> list[GroundingResult]: ...
+    def ground(
+        self,
+        video: str | Path,
+        query: str | Sequence[str],
+        *,
+        task: Task | None = None,
+        clip: Span | None = None,
+        window: Span | Sequence[Span] | None = None,
+        times: Sequence[float] | None = None,
+        box_fps: float | None = None,
+        answer: AnswerStyle | None = None,
+        min_confidence: float = 0.0,
+        chunk: float | None = None,
+        max_answer_tokens: int | None = None,
+        timing: bool = False,
+        progress: Progress | None = None,
+        on_cost: OnCost | None = None,
+    ) -> GroundingResult | list[GroundingResult]:
+        """Find when and where one sentence, or each of several, happens.
+
+        Several sentences share one decoding of the video and one pass of the vision tower.
+
+        Args:
+            video: a file, a folder of images, or an image. A single image has no time: the sentence is looked
+                for in it as a referring expression, and the window is all of it.
+            query: one sentence, or several.
+            task, ..., timing: the fields of :class:`GroundOptions`; a window may also be two seconds.
+            progress: called with the name of each stage.
+            on_cost: called with what the clip took.
+
+        Raises:
+            InputError: an option that means nothing, an empty or too long query, or a window outside the video.
+            VideoError: a video that cannot be read.
+        """
+        results = self.ground_many(
+            video,
+            [query] if isinstance(query, str) else query,
+            task=task,
+            clip=clip,
+            window=window,
+            times=times,
+            box_fps=box_fps,
+            answer=answer,
+            min_confidence=min_confidence,
+            chunk=chunk,
+            max_answer_tokens=max_answer_tokens,
+            timing=timing,
+            progress=progress,
+            on_cost=on_cost,
+        )
+        return results[0] if isinstance(query, str) else results
+
+    def ground_many(
+        self,
+        video: str | Path,
+        queries: Sequence[str],
+        *,
+        task: Task | None = None,
+        clip: Span | None = None,
+        window: Span | Sequence[Span] | None = None,
+        times: Sequence[float] | None = None,
+        box_fps: float | None = None,
+        answer: AnswerStyle | None = None,
+        min_confidence: float = 0.0,
+        chunk: float | None = None,
+        max_answer_tokens: int | None = None,
+        timing: bool = False,
+        progress: Progress | None = None,
+        on_cost: OnCost | None = None,
+    ) -> list[GroundingResult]:
+        """``ground`` for a list of sentences."""
+        options = GroundOptions(
+            task=task,
+            clip=None if clip is None else as_span("clip", clip),
+            window=None if window is None else as_windows(window),
+            times=None if times is None else as_times(times),
+            box_fps=box_fps,
+            answer=answer,
+            min_confidence=min_confidence,
+            chunk=chunk,
+            max_answer_tokens=max_answer_tokens,
+            timing=timing,
+        )
+        return self.ground_with(video, queries, options, progress=progress, on_cost=on_cost)
+
+    @abstractmethod
+    def ground_with(
+        self,
+        video: str | Path,
+        queries: Sequence[str],
+        options: GroundOptions = DEFAULT_OPTIONS,
+        *,
+        progress: Progress | None = None,
+        on_cost: OnCost | None = None,
+    ) -> list[GroundingResult]:
+        """``ground_many`` with its options as one value, as commands and services hand them on."""

@@ -1,0 +1,147 @@
+"""``GroundOptions``: everything that can be asked of a grounder beside the video and the sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge_stg.errors import InputError
+from bridge_stg.types import AnswerStyle, Task, TimeSpan, parse_answer_style, parse_task
+from bridge_stg.video.sampling import MAX_FPS
+
+# A window as a caller may give it: a TimeSpan, or its two seconds.
+Span = TimeSpan | tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundOptions:
+    """What a caller may ask for; the same for every grounder, checked when it is made.
+
+    Fields:
+        task: "stvg" (window and boxes), "vtg" (window), "vot" (boxes in the whole clip), "rec" (one box in the
+            frame that is shown when the clip begins, read as an image) or "vqa" (an answer in words, without
+            window). None is "rec" for an image and "stvg" for a video.
+        clip: only this part of the video is read, as if it were a video of its own; times of the results are on
+            the clock of the file all the same.
+        window: replaces the predicted windows; one for all sentences, or one per sentence.
+        times: seconds of pictures that have no clock of their own.
+        box_fps: boxes per second; None for the frames that the model reads.
+        answer: "direct" (the window alone) or "scan" (second by second first); None is what the checkpoint was
+            trained for.
+        min_confidence: windows below it are left out; in [0, 1].
+        chunk: seconds of the pieces in which a long video is read; None reads it whole unless it is far longer
+            than what the checkpoint knows.
+        max_answer_tokens: an answer is cut there; None is the grounder's own limit.
+        timing: milliseconds of each stage in the results.
+
+    Raises:
+        InputError: a value that means nothing.
+    """
+
+    task: Task | None = None
+    clip: TimeSpan | None = None
+    window: TimeSpan | tuple[TimeSpan, ...] | None = None
+    times: tuple[float, ...] | None = None
+    box_fps: float | None = None
+    answer: AnswerStyle | None = None
+    min_confidence: float = 0.0
+    chunk: float | None = None
+    max_answer_tokens: int | None = None
+    timing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.task is not None:
+            parse_task(self.task)
+        if self.answer is not None:
+            parse_answer_style(self.answer)
+
+        windows = self.window if isinstance(self.window, tuple) else (self.window,)
+        for name, span in (("clip", self.clip), *(("window", one) for one in windows)):
+            if span is not None and not isinstance(span, TimeSpan):
+                raise InputError(f"{name} must be a TimeSpan of two seconds, got {span!r}")
+
+        if self.box_fps is not None and not (is_number(self.box_fps) and 0 < self.box_fps <= MAX_FPS):
+            raise InputError(f"box_fps must be a positive number up to {MAX_FPS:.0f}, got {self.box_fps!r}")
+        if not (is_number(self.min_confidence) and 0 <= self.min_confidence <= 1):
+            raise InputError(f"min_confidence must be a number from 0 to 1, got {self.min_confidence!r}")
+        if self.chunk is not None and not (is_number(self.chunk) and 0 < self.chunk < math.inf):
+            raise InputError(f"chunk must be a positive number of seconds, got {self.chunk!r}")
+        limit = self.max_answer_tokens
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+            raise InputError(f"max_answer_tokens must be a positive whole number, got {limit!r}")
+
+    def windows_for(self, count: int) -> list[TimeSpan] | None:
+        """The given windows, one for each of ``count`` sentences; None if the caller gave none.
+
+        Raises:
+            InputError: neither one window nor one per sentence.
+        """
+        if self.window is None or isinstance(self.window, TimeSpan):
+            return None if self.window is None else [self.window] * count
+        if len(self.window) != count:
+            raise InputError(f"{count} queries need one window, or {count}, got {len(self.window)}")
+        return list(self.window)
+
+
+def as_span(name: str, value: object) -> TimeSpan:
+    """A window that a caller gave as a TimeSpan or as two seconds; ``name`` is for the message.
+
+    >>> as_span("clip", (1, 2.5))
+    TimeSpan(start=1.0, end=2.5)
+
+    Raises:
+        InputError: neither, or it ends before it starts.
+    """
+    if isinstance(value, TimeSpan):
+        return value
+    pair = _pair(value)
+    if pair is None:
+        raise InputError(f"{name} must be a TimeSpan or two seconds (start, end), got {value!r}")
+    try:
+        return TimeSpan(*pair)
+    except ValueError as problem:
+        raise InputError(f"{name}: {problem}") from problem
+
+
+def as_windows(value: object) -> TimeSpan | tuple[TimeSpan, ...]:
+    """One window for all sentences, or a list with one per sentence.
+
+    >>> as_windows([(1, 2), TimeSpan(3.0, 4.0)])
+    (TimeSpan(start=1.0, end=2.0), TimeSpan(start=3.0, end=4.0))
+
+    Raises:
+        InputError: neither.
+    """
+    if isinstance(value, TimeSpan) or _pair(value) is not None:
+        return as_span("window", value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return tuple(as_span("window", one) for one in value)
+    raise InputError(f"window must be a TimeSpan or two seconds, or a list of them, got {value!r}")
+
+
+def as_times(value: object) -> tuple[float, ...]:
+    """Seconds of pictures, from any sequence or array of numbers.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    try:
+        return tuple(float(second) for second in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as problem:
+        raise InputError(f"times must be a list of seconds, got {value!r}") from problem
+
+
+def is_number(value: object) -> bool:
+    """A number that is no bool: NumPy's are numbers too."""
+    return not isinstance(value, bool) and hasattr(value, "__float__") and not hasattr(value, "__len__")
+
+
+def _pair(value: object) -> tuple[float, float] | None:
+    """Two numbers, of whatever kind of sequence; None if it is something else."""
+    if isinstance(value, str | bytes) or not hasattr(value, "__iter__"):
+        return None
+    numbers = list(value)
+    if len(numbers) != 2 or not all(map(is_number, numbers)):
+        return None
+    return float(numbers[0]), float(numbers[1])

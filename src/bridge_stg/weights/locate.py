@@ -1,0 +1,69 @@
+"""Where a checkpoint is found: a shipped name, a folder, or a hub id."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from bridge_stg.errors import CheckpointError
+
+# Checkpoints that are part of this package.
+SHIPPED = ("shapes",)
+# The file that says what LoRA tuning learned and on which base.
+ADAPTER_FILE = "adapter.json"
+
+
+def checkpoint_folder(name: str | Path) -> str:
+    """The folder of a shipped checkpoint or of a path, or the name itself when it is a hub id.
+
+    A shipped name always means the shipped checkpoint; a folder that happens to be called so is ``./shapes``.
+
+    Raises:
+        CheckpointError: the shipped checkpoint is not installed, a path leads nowhere, or to something else
+            that training writes.
+    """
+    name = str(name)
+    if name in SHIPPED:
+        folder = shipped_folder(name)
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"the shipped checkpoint {name!r} is not part of this installation; reinstall it"
+            )
+        return str(folder)
+
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if (inner := checkpoint_of_run(path)) is not None:
+            raise CheckpointError(f"{name}: is the folder of a run; give {inner}")
+        if is_adapter_folder(path):
+            raise CheckpointError(
+                f"{name}: holds what LoRA tuning learned, without its base; merge both first: "
+                f"bridge-stg merge {name} --out FOLDER"
+            )
+        return str(path)
+    if path.exists():
+        raise CheckpointError(f"{name}: is a file; give the checkpoint's folder")
+
+    # A hub id is "owner/name"; nothing else is asked for there, nor a missing folder beside existing ones.
+    if len(path.parts) != 2 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
+        known = ", ".join(SHIPPED)
+        raise CheckpointError(
+            f"{name}: no such folder; give {known}, a checkpoint's folder or a hub id owner/name"
+        )
+    return name
+
+
+def shipped_folder(name: str) -> Path:
+    """Where the checkpoint of that name lies that comes with the package."""
+    return Path(str(resources.files("bridge_stg"))) / "checkpoints" / name
+
+
+def checkpoint_of_run(folder: str | Path) -> Path | None:
+    """The checkpoint inside the folder of a training run; None if the folder is not one."""
+    inner = Path(folder) / "checkpoint"
+    return inner if (inner / "config.json").is_file() else None
+
+
+def is_adapter_folder(folder: str | Path) -> bool:
+    """Whether LoRA tuning wrote it (``save_adapters``)."""
+    return (Path(folder) / ADAPTER_FILE).is_file()

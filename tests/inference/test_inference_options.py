@@ -1,0 +1,71 @@
+"""What can be asked of a grounder: good values are kept, others are refused before anything is read."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridge_stg.errors import InputError
+from bridge_stg.inference.door import Grounder
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.options import GroundOptions, as_span, as_times, as_windows
+from bridge_stg.types import TimeSpan
+from bridge_stg.zero_shot.grounder import ZeroShotGrounder
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("task", ["stgv", 3]),
+        ("answer", ["short", 1]),
+        ("clip", [(1.0, 2.0), 3.0]),
+        ("window", [(1.0, 2.0), [TimeSpan(0.0, 1.0)], "0-1"]),
+        ("box_fps", [0, -1.0, 1001, float("nan"), "2", True]),
+        ("min_confidence", [-0.1, 1.1, float("nan"), None]),
+        ("chunk", [0, -3, float("inf"), float("nan"), "x"]),
+        ("max_answer_tokens", [0, -1, 2.5, True]),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(field: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(InputError):
+            GroundOptions(**{field: value})
+
+
+def test_both_grounders_take_the_same_by_name() -> None:
+    """An editor shows every option of ``GroundOptions``, and both grounders share the door."""
+    names = {field.name for field in fields(GroundOptions)}
+    for method in (Grounder.ground, Grounder.ground_many):
+        assert names | {"progress", "on_cost"} == set(inspect.signature(method).parameters) - {
+            "self",
+            "video",
+            "query",
+            "queries",
+        }
+    assert VideoGrounder.ground is ZeroShotGrounder.ground is Grounder.ground
+
+
+def test_windows_and_times_in_the_forms_people_write() -> None:
+    span = TimeSpan(1.0, 2.5)
+    assert as_span("clip", (1, 2.5)) == as_span("clip", np.array([1.0, 2.5])) == as_span("clip", span) == span
+    assert as_windows((1, 2.5)) == span
+    assert as_windows([(1, 2.5), span]) == (span, span)
+    assert as_times(np.array([0.0, 0.5])) == (0.0, 0.5)
+    for wrong in ((2.0, 1.0), (1.0,), "12", None, (1.0, float("nan")), 5):
+        with pytest.raises(InputError):
+            as_span("clip", wrong)
+    with pytest.raises(InputError):
+        as_times([0.0, "x"])
+
+
+def test_one_window_serves_all_sentences() -> None:
+    span, other = TimeSpan(1.0, 2.0), TimeSpan(2.0, 3.0)
+    assert GroundOptions().windows_for(2) is None
+    assert GroundOptions(window=span).windows_for(2) == [span, span]
+    assert GroundOptions(window=(span, other)).windows_for(2) == [span, other]
+    with pytest.raises(InputError):
+        GroundOptions(window=(span, other)).windows_for(3)
