@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from bridge_stg.curation.build import build
+from bridge_stg.curation.build import BuildOptions, build
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.records.store import RecordStore
 
@@ -39,7 +39,7 @@ class Built:
 def built(name: str, root: Path, out: Path | None = None, **options: Any) -> Built:
     """Build ``name`` from ``root``; any share may be skipped unless ``options`` say otherwise."""
     out = out or root.with_name(f"{root.name}-built")
-    build(name, root, out, **{"max_skipped": 1.0, **options})
+    build(name, root, out, BuildOptions(**{"max_skipped": 1.0, **options}))
     skipped = lines(out / "skipped.jsonl")
     return Built(
         out,

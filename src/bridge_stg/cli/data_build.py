@@ -41,24 +41,26 @@ def build(
 ) -> None:
     """Read a data set as it was downloaded; write its records, what was left out and why, and the counts."""
     from bridge_stg.cli.prepare import progress_bar
+    from bridge_stg.curation.build import BuildOptions
     from bridge_stg.curation.build import build as run
 
+    options = BuildOptions(
+        split=split,
+        max_skipped=max_skipped,
+        annotations_only=annotations_only,
+        frame_rate=fps,
+        one_based_boxes=one_based_boxes,
+        annotation_format=annotation_format,
+        truth=truth,
+    )
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
         report = run(
             source,
             root,
             out,
-            split=split,
-            max_skipped=max_skipped,
-            annotations_only=annotations_only,
-            frame_rate=fps,
-            one_based_boxes=one_based_boxes,
-            truth=truth,
-            annotation_format=annotation_format,
-            progress=lambda text, done, total: bar.update(
-                task, description=text, completed=done, total=total or None
-            ),
+            options,
+            lambda text, done, total: bar.update(task, description=text, completed=done, total=total or None),
         )
     _print_counts(source, report)
 

@@ -1,4 +1,4 @@
-"""A job for each of many files, in processes that may die.
+"""A job for each of many files, in processes that can die.
 
 Libraries that read videos are written in C: a bad file can end the process that opens it. That must cost this
 one file, not the run.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from multiprocessing import connection
 from typing import TypeVar
+
+from pebble import ProcessExpired, ProcessPool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,51 +34,27 @@ def run_each(
 
     Args:
         job: a function of a module, so that it can be sent to another process. What it raises is raised here.
+        items: what it is called with.
         workers: processes; with one, everything runs in this process, which then dies with a bad file.
     """
     if workers == 1 or not items:
         yield from ((item, job(item)) for item in items)
         return
-    waiting = list(reversed(items))
-    with one_thread_each():
-        while waiting:
-            # No more in the queue than keeps everyone busy: they are tried again one by one if a process dies.
-            suspects = yield from _until_one_dies(job, waiting, workers)
-            for item in suspects:
-                with _pool(1) as pool:
-                    try:
-                        yield item, pool.submit(job, item).result()
-                    except BrokenProcessPool:
-                        yield item, Died()
 
-
-def _until_one_dies(
-    job: Callable[[Item], Result], waiting: list[Item], workers: int
-) -> Generator[tuple[Item, Result], None, list[Item]]:
-    """Take from the end of ``waiting`` until it is empty or a process died; returns what was under way then."""
-    running: dict[Future[Result], Item] = {}
-    with _pool(min(workers, len(waiting))) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < 2 * workers:
-                    running[pool.submit(job, waiting[-1])] = waiting[-1]
-                    waiting.pop()
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    result = future.result()
-                    yield running.pop(future), result
-        except BrokenProcessPool:
-            return list(running.values())
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return []
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
     # Fresh processes: a copy of one that runs threads can hang.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    with one_thread_each():
+        pool = ProcessPool(min(workers, len(items)), context=context, initializer=_end_with_parent)
+        try:
+            scheduled: dict[Future[Result], Item] = {pool.schedule(job, args=(item,)): item for item in items}
+            for future in as_completed(scheduled):
+                try:
+                    yield scheduled[future], future.result()
+                except ProcessExpired:
+                    yield scheduled[future], Died()
+        finally:
+            pool.stop()  # type: ignore[no-untyped-call]
+            pool.join()
 
 
 def _end_with_parent() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.curation.annotations.ground_results import read_results, window_frames
-from bridge_stg.curation.build import build
+from bridge_stg.curation.build import BuildOptions, build
 from bridge_stg.curation.export import exact_rate, export_records, export_videos, read_records
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.records.record import read_truth
@@ -168,7 +168,7 @@ def test_records_come_back_through_build(shapes_data: Path, tmp_path: Path, name
     (root / "videos").symlink_to(shapes_data / "videos")
     report = export_records(store, name, root / ("a.json" if name == "labelstudio" else "a"))
     assert report.tubes == len(wanted)
-    build("custom", root, tmp_path / "back", max_skipped=0.0, truth=True)
+    build("custom", root, tmp_path / "back", BuildOptions(max_skipped=0.0, truth=True))
     back = read_truth(tmp_path / "back" / "truth.jsonl")
 
     def shown(records: list[Any]) -> list[Any]:

@@ -153,7 +153,7 @@ def test_mot_pixels_count_from_0_unless_asked(tmp_path: Path) -> None:
 def test_label_studio_counts_from_1_in_percent(tmp_path: Path) -> None:
     (path,) = labelstudio.write([VIDEO], tmp_path / "a.json")
     ((task,),) = [json.loads(path.read_text())]
-    assert task["data"] == {"video": "clips/a b.mp4"}
+    assert task["data"] == {"video": "clips/a b.mp4", "fps": 25.0}
     rectangle, text = task["annotations"][0]["result"]
     assert rectangle["value"]["sequence"] == [
         {"frame": 4, "time": 0.12, "enabled": True, "rotation": 0, "x": 5, "y": 10, "width": 25, "height": 50},

@@ -14,7 +14,7 @@ from support.built_folder import built, lines, write
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
-from bridge_stg.curation.build import build
+from bridge_stg.curation.build import BuildOptions, build
 from bridge_stg.curation.datasets.registry import SOURCES
 from bridge_stg.curation.published_counts import PUBLISHED
 from bridge_stg.curation.reading.folder import inside
@@ -46,7 +46,7 @@ def folder(root: Path, good: int = 19, bad: int = 1) -> Path:
 
 
 def hcstvg(root: Path, out: Path, **options: Any) -> Any:
-    return build("hcstvg-v1", root, out, annotations_only=True, **options)
+    return build("hcstvg-v1", root, out, BuildOptions(annotations_only=True, **options))
 
 
 @pytest.fixture

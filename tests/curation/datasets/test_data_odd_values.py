@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.records.record import TruthRecord
+from bridge_stg.records.record import read_truth
 
 TUBE: dict[str, Any] = {"video": "a.mp4", "query": "the car", "boxes": {"2": [1, 2, 11, 12]}}
 HALF_A_CHARACTER = "\ud800"
@@ -36,14 +36,17 @@ def test_what_is_no_text_costs_its_record_and_not_the_build(tmp_path: Path, fiel
     assert [reason for reason, _ in data.skipped.values()] == ["malformed"]
 
 
-def test_half_a_character_is_refused_in_a_line_of_truth() -> None:
+def test_half_a_character_is_refused_in_a_line_of_truth(tmp_path: Path) -> None:
     line = {
         "id": "q", "task": "vtg", "video": "a.mp4", "fps": 10, "frame_count": 9, "clip": [0, 9], "width": 8,
         "height": 8, "query": HALF_A_CHARACTER, "window": [1, 2],
     }  # fmt: skip
-    with pytest.raises(DataError, match="query must be text"):
-        TruthRecord.from_json(line)
-    assert TruthRecord.from_json(line | {"query": "die T\u00fcr \U0001f600"}).window == (1, 2)
+    with pytest.raises(DataError, match="half of a character"):
+        read_truth(write(tmp_path / "bad.jsonl", json.dumps(line)))
+    (record,) = read_truth(
+        write(tmp_path / "good.jsonl", json.dumps(line | {"query": "die T\u00fcr \U0001f600"}))
+    )
+    assert record.window == (1, 2)
 
 
 def test_an_id_that_cannot_be_one_is_an_annotation_that_is_not_there(tmp_path: Path) -> None:

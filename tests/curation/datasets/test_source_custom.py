@@ -97,7 +97,8 @@ def test_a_task_that_takes_every_third_frame(root: Path) -> None:
     assert record.window == (2, 8)
     assert [box[0] for box in record.boxes.values()] == [0, 2, 4, 6, 6, 6]
     assert record.provenance == "annotations.xml:7#track 7"
-    assert data.notes == {record.id: ["the file speaks of 12 frames, the video has 20"]}
+    # The task stops before the video does, which is not odd.
+    assert data.notes == {}
 
 
 def test_a_sequence_of_pictures(tmp_path: Path) -> None:
@@ -152,14 +153,14 @@ BOMB = '<!DOCTYPE a [<!ENTITY l "lol"><!ENTITY m "&l;&l;">]>\n<annotations>&m;</
         ("a.jsonl", '{"query": "q"}', r"a\.jsonl:1: needs the field 'video'"),
         ("a.csv", "video,query,frame\na.mp4,q", r"a\.csv:2: 2 values for 3 columns"),
         ("a.csv", "video,query,colour\n", r"a\.csv:1: .*unknown column 'colour'"),
-        ("a.xml", BOMB, r"a\.xml:1: declares a document type"),
+        ("a.xml", BOMB, r"a\.xml: declares a document type"),
         ("a.xml", CVAT[:600], r"a\.xml:11: not complete XML"),
         ("a.xml", "<svg></svg>", r"a\.xml:1: the outermost element is <svg>"),
-        ("a.xml", "<a>" * 40, r"a\.xml:1: elements nested"),
+        ("a.xml", "<a>" * 400, r"a\.xml:1: not complete XML \(Excessive depth"),
         ("a.xml", CVAT.replace("1.1</v", "1.0</v"), r"version 1\.0 of CVAT"),
         ("a.json", "[1]", r"a\.json: \[0\]: a task needs"),
         ("a.json", '[{"data": {"video": "a.mp4"}, "annotations": [{}]}]', r"\[0\]\.annotations\[0\]"),
-        ("s/gt/gt.txt", "1,1,1", "no seqinfo.ini"),
+        ("s/gt/gt.txt", "1,1,1", r"gt\.txt:1: 3 values"),
         ("notes.txt", "", "no annotations in it"),
     ],
 )

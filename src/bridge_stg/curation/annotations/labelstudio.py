@@ -1,4 +1,7 @@
-"""Label Studio video tasks: frames count from 1, boxes are in percent of the frame.
+"""Label Studio video tasks: frames count from 1 at the tool's own rate, boxes are in percent of the frame.
+
+The tool does not know the rate of a video: it counts at the ``framerate`` of its configuration, or at a
+default. So a box belongs to the second at which the tool showed it, and never to its number.
 
 A ``videorectangle`` holds a sequence of drawn boxes; between two of them the box moves on a straight line, and
 one with ``enabled: false`` is the last one seen before a gap. The sentence is a ``textarea`` result with the
@@ -8,6 +11,7 @@ id of the rectangle; without one the labels are the query.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -31,7 +35,9 @@ from bridge_stg.errors import DataError
 from bridge_stg.types import Box
 
 # The names of the tags in the labelling configuration that docs/data.md gives.
-_BOX, _QUERY, _VIDEO = "box", "query", "video"
+_BOX, _QUERY, _VIDEO, _RATE = "box", "query", "video", "fps"
+# What an upload puts before the name of a file.
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 # A hundred-thousandth of a pixel in the widest video there is.
 _DIGITS = 9
 
@@ -50,9 +56,11 @@ def read(path: Path, where: str) -> Iterator[Item]:
         data = task.get("data") if isinstance(task, dict) else None
         if not isinstance(data, dict):
             raise DataError(f"{path}: [{position}]: a task needs an object 'data' that names its video")
+
         video = data.get(_VIDEO, next((v for v in data.values() if isinstance(v, str)), None))
         if not isinstance(video, str):
             raise DataError(f"{path}: [{position}].data: names no video")
+
         for kind in ("annotations", "predictions"):
             given = task.get(kind) or []
             if not isinstance(given, list):
@@ -74,6 +82,7 @@ def _items(results: list[Any], name: str, where: str, video: str) -> Iterator[It
             value = result.get("value")
             text = value.get("text") if isinstance(value, dict) else None
             said[result.get("id")] = " ".join(map(str, text)) if isinstance(text, list) else str(text or "")
+
     for number, result in enumerate(results):
         if isinstance(result, dict) and result.get("type") == "videorectangle":
             make = partial(_drawing, result, said)
@@ -91,32 +100,59 @@ def _local(video: str) -> str:
     return PurePosixPath(unquote(parts.path)).name
 
 
+def name_before_upload(name: str) -> str | None:
+    """What a file was called before the tool renamed it; None if it did not.
+
+    >>> name_before_upload("b63d369b-clip.mp4")
+    'clip.mp4'
+    """
+    stored = PurePosixPath(name).name
+    original = _UPLOADED.sub("", stored)
+    return original if original != stored else None
+
+
 def _drawing(result: dict[str, Any], said: dict[Any, str]) -> Drawing:
     value = take(result, "value", dict)
-    labels = value.get("labels") or []
-    query = said.get(result.get("id")) or " ".join(map(str, labels))
     frame_count = whole(value["framesCount"], "framesCount") if value.get("framesCount") else None
     duration = finite(value["duration"], "duration") if value.get("duration") else None
+    rate = frame_count / duration if frame_count and duration and duration > 0 else None
+
     keys: list[Key] = []
     for entry in take(value, "sequence", list):
-        frame = whole(take(entry, "frame", float), "frame") - 1
-        x, y, width, height = (take(entry, name, float) for name in ("x", "y", "width", "height"))
+        number = whole(take(entry, "frame", float), "frame")
         if finite(entry.get("rotation", 0), "rotation"):
-            raise Unusable("a turned rectangle", f"frame {frame + 1}; draw it upright")
-        if keys and keys[-1].box is None and keys[-1].frame == frame:
+            raise Unusable("a turned rectangle", f"frame {number}; draw it upright")
+        x, y, width, height = (take(entry, name, float) for name in ("x", "y", "width", "height"))
+        if keys and keys[-1].box is None and keys[-1].frame == number - 1:
             keys.pop()
-        keys.append(Key(frame, (x, y, x + width, y + height)))
+        keys.append(Key(number - 1, (x, y, x + width, y + height), _second(entry, number, rate)))
         if entry.get("enabled") is False:
-            keys.append(Key(frame + 1, None))
+            keys.append(Key(number, None))
+
+    labels = value.get("labels") or []
+    query = said.get(result.get("id")) or " ".join(map(str, labels))
     return Drawing(
         query=query.strip(),
         keys=tuple(keys),
         frame_count=frame_count,
-        fps=frame_count / duration if frame_count and duration else None,
+        fps=rate,
         width=whole(result["original_width"], "original_width") if result.get("original_width") else None,
         height=whole(result["original_height"], "original_height") if result.get("original_height") else None,
         percent=True,
     )
+
+
+def _second(entry: dict[str, Any], number: int, rate: float | None) -> float | None:
+    """The second that frame ``number`` of the tool shows; None if nothing says it.
+
+    The tool itself writes ``number / rate``, for this is where its player goes; other programs write
+    ``(number - 1) / rate``. A time that is neither was not measured, and the number counts.
+    """
+    time = finite(entry["time"], "time") if entry.get("time") is not None else None
+    if rate is None:
+        return time
+    counted = (number - 1) / rate
+    return time if time is not None and -0.5 <= (time - counted) * rate <= 1.5 else counted
 
 
 def write(videos: Iterable[DrawnVideo], out: Path) -> list[Path]:
@@ -134,7 +170,8 @@ def write(videos: Iterable[DrawnVideo], out: Path) -> list[Path]:
 def _task(video: DrawnVideo) -> dict[str, Any]:
     tubes = enumerate(video.tubes)
     results = [result for number, tube in tubes for result in _results(video, tube, f"tube-{number}")]
-    task: dict[str, Any] = {"data": {_VIDEO: video.video}}
+    # The configuration takes its frame rate from the task: otherwise the tool would count at another one.
+    task: dict[str, Any] = {"data": {_VIDEO: video.video, _RATE: float(video.fps)}}
     if video.model is None:
         task["annotations"] = [{"result": results}]
     else:

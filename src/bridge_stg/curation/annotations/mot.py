@@ -2,13 +2,16 @@
 
 A sequence is a folder::
 
-    seqinfo.ini          name, imDir, frameRate, seqLength, imWidth, imHeight
+    seqinfo.ini          name, imDir, frameRate, seqLength, imWidth, imHeight, imExt
     gt/gt.txt            frame, id, left, top, width, height, flag, class, visibility
+    gt/labels.txt        the names of the classes, one a line
     gt/queries.txt       id, a tab, the sentence: ours, for the format has no place for it
+    video.ini            path and frameRate of the video: ours, for readers refuse both in seqinfo.ini
 
-A line whose flag is 0 is not part of the truth and is left out, as the benchmark does. Its authors say that
-pixels count from 1 too; nearly every program uses them as they are, and so does this one unless asked
-otherwise.
+Other tools write gt.txt and labels.txt alone; then pictures or a video are looked for by the name of the
+folder, and a track without a sentence is asked about by its class. A line whose flag is 0 is not part of the
+truth and is left out, as the benchmark does. Its authors say that pixels count from 1 too; nearly every program
+uses them as they are, and so does this one unless asked otherwise.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ import configparser
 import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from bridge_stg.curation.annotations.tubes import (
+    LABEL,
     Drawing,
     DrawnVideo,
     Item,
@@ -34,6 +39,7 @@ from bridge_stg.curation.reading.boxes import from_xywh
 from bridge_stg.curation.reading.folder import read_lines
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError, one_line
+from bridge_stg.records.record import Media
 from bridge_stg.types import Box
 
 
@@ -51,6 +57,8 @@ def read(path: Path, where: str, one_based_boxes: bool) -> Iterator[Item]:
     sequence = path.parent.parent
     about, video, media = _about(sequence, PurePosixPath(where).parent.parent)
     queries = _queries(path.parent / "queries.txt")
+    labels = _labels(path.parent / "labels.txt")
+
     tracks: dict[int, list[tuple[int, list[str]]]] = {}
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
@@ -60,42 +68,72 @@ def read(path: Path, where: str, one_based_boxes: bool) -> Iterator[Item]:
             raise DataError(
                 f"{path}:{number}: {len(fields)} values; expected frame,id,left,top,width,height,..."
             )
+
         try:
             track = whole(fields[1], "id")
         except Unusable as problem:
             raise DataError(f"{path}:{number}: {problem.reason}: {problem.detail}") from problem
         if len(fields) == 6 or fields[6] not in ("0", "0.0"):
             tracks.setdefault(track, []).append((number, fields))
+
     for track, lines in tracks.items():
+        query = queries.get(track) or _label(labels, lines[0][1])
         place = f"{where}:{lines[0][0]}#track {track}"
-        make = partial(_drawing, about, track, lines, queries, 1.0 if one_based_boxes else 0.0)
-        yield Item(str(track), place, video, make, "frames" if media else "video")
+        make = partial(_drawing, about, track, query, lines, 1.0 if one_based_boxes else 0.0)
+        yield Item(str(track), place, video, make, media)
 
 
-def _about(sequence: Path, where: PurePosixPath) -> tuple[Drawing, str, bool]:
-    """What seqinfo.ini says, the path of the video or of the pictures, and whether it is pictures."""
-    path = sequence / "seqinfo.ini"
-    if not path.is_file():
-        raise DataError(
-            f"{sequence}: no seqinfo.ini; write it: [Sequence] with name, imDir, frameRate, seqLength"
-        )
-    parser = configparser.ConfigParser(interpolation=None)
+def _about(sequence: Path, where: PurePosixPath) -> tuple[Drawing, str, Media]:
+    """What the files say of the sequence, and the path of its video or pictures."""
+    section = _section(sequence / "seqinfo.ini", "Sequence")
+    own = _section(sequence / "video.ini", "Video")
     try:
-        parser.read_string("\n".join(read_lines(path)))
-        section = parser["Sequence"]
         known = {
             key: whole(section[key], key) for key in ("seqlength", "imwidth", "imheight") if key in section
         }
-        rate = finite(section["frameRate"], "frameRate") if "frameRate" in section else None
+        # In full where our own file says it: readers of seqinfo.ini take whole numbers alone.
+        rate = own.get("framerate") or section.get("framerate")
+        fps = float(Fraction(rate)) if rate else None
+    except (Unusable, ValueError, ZeroDivisionError) as problem:
+        detail = problem.detail if isinstance(problem, Unusable) else one_line(problem)
+        raise DataError(f"{sequence / 'seqinfo.ini'}: not a number: {detail}") from problem
+    about = Drawing(
+        "",
+        fps=fps,
+        frame_count=known.get("seqlength"),
+        width=known.get("imwidth"),
+        height=known.get("imheight"),
+    )
+
+    pictures = section.get("imdir", "img1").strip("/") or "img1"
+    video = own.get("path") or section.get("video")
+    if any((sequence / pictures).glob("*.*")) or (section and not video):
+        return about, (where / pictures).as_posix(), "frames"
+    return about, video or where.name, "video"
+
+
+def _section(path: Path, name: str) -> dict[str, str]:
+    """A section of an .ini file; nothing if there is no such file."""
+    if not path.is_file():
+        return {}
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string("\n".join(read_lines(path)))
+        return dict(parser[name])
     except (configparser.Error, KeyError) as problem:
-        raise DataError(f"{path}: not a seqinfo.ini ({one_line(problem)})") from problem
-    except Unusable as problem:
-        raise DataError(f"{path}: {problem.reason}: {problem.detail}") from problem
-    about = Drawing("", (), rate, known.get("seqlength"), known.get("imwidth"), known.get("imheight"))
-    pictures = section.get("imDir", "img1").strip("/") or "img1"
-    if (sequence / pictures).is_dir() or "video" not in section:
-        return about, (where / pictures).as_posix(), True
-    return about, section["video"], False
+        raise DataError(f"{path}: not a {path.name} ({one_line(problem)})") from problem
+
+
+def _labels(path: Path) -> list[str]:
+    return [line.strip() for line in read_lines(path)] if path.is_file() else []
+
+
+def _label(labels: list[str], fields: list[str]) -> str | None:
+    """The name of the class of a box, which counts from 1."""
+    number = fields[7] if len(fields) > 7 else ""
+    if not number.isdecimal() or not 1 <= int(number) <= len(labels):
+        return None
+    return labels[int(number) - 1] or None
 
 
 def _queries(path: Path) -> dict[int, str]:
@@ -106,6 +144,7 @@ def _queries(path: Path) -> dict[int, str]:
         name, tab, sentence = line.partition("\t")
         if not line.strip():
             continue
+
         if not tab or not name.strip().isdecimal() or not sentence.strip():
             raise DataError(f"{path}:{number}: expected a track, a tab and a sentence, got {line[:40]!r}")
         if int(name) in found:
@@ -115,10 +154,11 @@ def _queries(path: Path) -> dict[int, str]:
 
 
 def _drawing(
-    about: Drawing, track: int, lines: list[tuple[int, list[str]]], queries: dict[int, str], offset: float
+    about: Drawing, track: int, query: str | None, lines: list[tuple[int, list[str]]], offset: float
 ) -> Drawing:
-    if track not in queries:
+    if query is None:
         raise Unusable("no sentence for the track", f"gt/queries.txt has no line for track {track}")
+
     boxes: dict[int, Box] = {}
     for number, fields in lines:
         frame = whole(fields[0], f"frame in line {number}")
@@ -128,7 +168,7 @@ def _drawing(
         if frame - 1 in boxes:
             raise Unusable("frames that do not increase", f"line {number}: a second box in frame {frame}")
         boxes[frame - 1] = from_xywh((left - offset, top - offset, width, height))
-    return replace(about, query=queries[track], keys=separate(boxes))
+    return replace(about, query=query, keys=separate(boxes))
 
 
 def write(videos: Iterable[DrawnVideo], out: Path) -> list[Path]:
@@ -139,25 +179,36 @@ def write(videos: Iterable[DrawnVideo], out: Path) -> list[Path]:
     """
     if out.suffix in (".txt", ".zip"):
         raise DataError(f"{out}: a MOTChallenge sequence is a folder; give one with --out")
+
     written: list[Path] = []
     for name, video in unique_names(videos):
         folder = out / name
-        (folder / "gt").mkdir(parents=True, exist_ok=True)
+        truth = folder / "gt"
+        truth.mkdir(parents=True, exist_ok=True)
         (folder / "seqinfo.ini").write_text(_seqinfo(video, name), encoding="utf-8")
-        with (folder / "gt" / "gt.txt").open("w", encoding="utf-8", newline="") as handle:
+        (folder / "video.ini").write_text(_video_ini(video), encoding="utf-8")
+        (truth / "labels.txt").write_text(f"{LABEL}\n", encoding="utf-8")
+
+        with (truth / "gt.txt").open("w", encoding="utf-8", newline="") as handle:
             csv.writer(handle, lineterminator="\n").writerows(_rows(video))
         sentences = (f"{track}\t{plain(tube.query)}\n" for track, tube in enumerate(video.tubes, start=1))
-        (folder / "gt" / "queries.txt").write_text("".join(sentences), encoding="utf-8")
-        written.append(folder / "gt" / "gt.txt")
+        (truth / "queries.txt").write_text("".join(sentences), encoding="utf-8")
+        written.append(truth / "gt.txt")
     return written
 
 
 def _seqinfo(video: DrawnVideo, name: PurePosixPath) -> str:
-    lines = ["[Sequence]", f"name={plain(name.name)}"]
-    # imDir is what every tool looks for; a video file is named beside it, for our own reader.
-    lines += ["imDir=img1"] if video.media == "frames" else ["imDir=img1", f"video={plain(video.video)}"]
-    lines += [f"frameRate={float(video.fps):.12g}", f"seqLength={video.frame_count}"]
-    return "\n".join([*lines, f"imWidth={video.width}", f"imHeight={video.height}", "imExt=.jpg", ""])
+    """These keys and whole numbers: readers refuse a file with others."""
+    lines = ["[Sequence]", f"name={plain(name.name)}", "imDir=img1", f"frameRate={max(round(video.fps), 1)}"]
+    lines += [f"seqLength={video.frame_count}", f"imWidth={video.width}", f"imHeight={video.height}"]
+    return "\n".join([*lines, "imExt=.jpg", ""])
+
+
+def _video_ini(video: DrawnVideo) -> str:
+    lines = ["[Video]", f"frameRate={video.fps}"]
+    # A folder of pictures is where every tool looks for it.
+    lines += [f"path={plain(video.video)}"] if video.media == "video" else []
+    return "\n".join([*lines, ""])
 
 
 def _rows(video: DrawnVideo) -> Iterator[list[str]]:

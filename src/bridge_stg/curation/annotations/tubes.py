@@ -33,10 +33,15 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 @dataclass(frozen=True)
 class Key:
-    """A box drawn on ``frame``, or None: the object is gone from this frame on."""
+    """A box drawn on ``frame``, or None: the object is gone from this frame on.
+
+    ``time`` is for tools that count frames at a rate of their own: the second of the video that the frame
+    shows. It then says more than ``frame``.
+    """
 
     frame: int
     box: Box | None
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,15 @@ class Drawing:
     """One tube as a file holds it; None stands for what the file does not say.
 
     ``keys`` are drawn boxes with increasing frames; between two of them the object moves on a straight line,
-    after the last one it stays until the video ends. ``percent`` says that boxes are in percent of the frame.
-    ``window`` (half-open frames) and ``seconds`` are for formats that say when as well as where. ``id`` is the
-    user's own name of it, ``qtype`` and ``split`` are as in a record.
+    after the last one it stays until the drawing ends: at frame ``end``, or with the video. ``percent`` says
+    that boxes are in percent of the frame. ``fps``, ``frame_count`` and size are what the file says of the
+    video. ``window`` (half-open frames) and ``seconds`` are for formats that say when as well as where. ``id``
+    is the user's own name of it, ``qtype`` and ``split`` are as in a record.
     """
 
     query: str
     keys: tuple[Key, ...] = ()
+    end: int | None = None
     fps: float | None = None
     frame_count: int | None = None
     width: int | None = None
@@ -132,8 +139,8 @@ class DrawnVideo:
         return PurePosixPath(*[_CONTROL.sub("_", part.replace(":", "_")) for part in parts] or ["video"])
 
 
-def fill(keys: Sequence[Key], frame_count: int) -> dict[int, Box]:
-    """A box for every frame in which a drawn object is seen, unrounded.
+def fill(keys: Sequence[Key], end: int) -> dict[int, Box]:
+    """A box for every frame in which a drawn object is seen, unrounded; the last one stays until ``end``.
 
     Raises:
         Unusable: two boxes in one frame, or a frame before the first.
@@ -146,11 +153,12 @@ def fill(keys: Sequence[Key], frame_count: int) -> dict[int, Box]:
         raise Unusable("frames that do not increase", "two boxes of one object in one frame, or out of order")
     if frames and frames[0] < 0:
         raise Unusable("a frame before the first one", str(frames[0]))
+
     boxes: dict[int, Box] = {}
-    end = Key(max([frame_count, *frames]), None)
-    for here, after in pairwise([*keys, end]):
+    for here, after in pairwise([*keys, Key(max([end, *frames]), None)]):
         if here.box is None:
             continue
+
         boxes[here.frame] = here.box
         between = range(here.frame + 1, after.frame)
         if after.box is None:
@@ -162,6 +170,32 @@ def fill(keys: Sequence[Key], frame_count: int) -> dict[int, Box]:
             for frame, (x1, y1, x2, y2) in zip(between, moving.tolist(), strict=True):
                 boxes[frame] = (x1, y1, x2, y2)
     return boxes
+
+
+def on_source_frames(keys: Sequence[Key], frame_at: Callable[[float], int]) -> tuple[Key, ...]:
+    """Keys of a tool with a rate of its own on the frames of the video; others stay where they are.
+
+    Where two keys come to one frame, the later one holds.
+
+    Args:
+        keys: in order of time.
+        frame_at: the source frame that is shown at a second.
+
+    >>> on_source_frames([Key(24, (0, 0, 1, 1), 1.0), Key(25, None)], lambda time: round(30 * time))
+    (Key(frame=30, box=(0, 0, 1, 1), time=None), Key(frame=31, box=None, time=None))
+    """
+    if not any(key.time is not None for key in keys):
+        return tuple(keys)
+
+    placed: list[Key] = []
+    for key in keys:
+        # Only boxes have a time: what is gone was last seen on the frame before.
+        last = placed[-1].frame if placed else -1
+        frame = frame_at(key.time) if key.time is not None else last + 1
+        if placed and frame == last:
+            placed.pop()
+        placed.append(Key(frame, key.box))
+    return tuple(placed)
 
 
 def separate(boxes: dict[int, Box]) -> tuple[Key, ...]:
@@ -204,6 +238,7 @@ def finite(text: object, what: str) -> float:
         value = float(str(text))
     except ValueError:
         value = math.nan
+
     if not math.isfinite(value) or isinstance(text, bool):
         raise Unusable("not a number", f"{what} is {str(text)[:40]!r}")
     return value

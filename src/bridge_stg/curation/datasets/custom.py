@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import get_args
 
 from bridge_stg.curation.annotations import cvat, labelstudio, mot, rows
-from bridge_stg.curation.annotations.tubes import Drawing, Item, fill
+from bridge_stg.curation.annotations.tubes import Drawing, Item, fill, on_source_frames
 from bridge_stg.curation.reading.boxes import clean_boxes
 from bridge_stg.curation.reading.folder import Videos, inside
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt
+from bridge_stg.curation.reading.opened_videos import OpenedVideos
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
+from bridge_stg.curation.reading.pictures import list_pictures, picture_size
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
-from bridge_stg.geometry.spans import span_to_frames
-from bridge_stg.records.record import QueryType, TruthRecord
-from bridge_stg.types import TimeSpan
-from bridge_stg.video.images import IMAGE_SUFFIXES
+from bridge_stg.geometry.spans import nearest_frame, span_to_frames
+from bridge_stg.records.record import Media, QueryType, TruthRecord
+from bridge_stg.types import Box, TimeSpan
 
 SPLITS = ("all",)
 # Which files of a folder are annotations, for each name of --format.
@@ -32,6 +33,8 @@ FORMATS = {
 }
 # Nine hours at 30 per second: a tube that stays to the end has a box for each of them.
 MAX_FRAMES = 1_000_000
+# By how much the length that a tool counted may differ from that of the video.
+SECONDS_SLACK = 0.5
 
 
 def read(request: Request) -> Iterator[Outcome]:
@@ -43,17 +46,35 @@ def read(request: Request) -> Iterator[Outcome]:
         request.progress("reading", number, len(files))
         where = request.folder.relative(path)
         items += [(where, item) for item in reader(path, where)]
+
     videos = Videos(request.folder, ".", check=request.check_videos)
-    paths = [_path(request, videos, item) for _, item in items]
-    places = zip(paths, items, strict=True)
-    opened = {place for place, (_, item) in places if isinstance(place, str) and _is_file(item)}
-    facts = VideoFacts(request, opened if request.check_videos else ())
-    for place, (where, item) in zip(paths, items, strict=True):
-        yield _outcome(request, facts, place, where, item)
+    opened = OpenedVideos(request, _names(items, "video"), partial(_locate_video, videos))
+    folders = OpenedVideos(
+        replace(request, check_videos=False), _names(items, "frames"), partial(_locate_pictures, request)
+    )
+    for where, item in items:
+        yield _outcome(request, opened if item.media == "video" else folders, where, item)
 
 
-def _is_file(item: Item) -> bool:
-    return item.media == "video"
+def _names(items: list[tuple[str, Item]], media: Media) -> Iterator[str]:
+    return (item.video for _, item in items if item.media == media)
+
+
+def _locate_video(videos: Videos, name: str) -> str:
+    try:
+        return videos.path(name)
+    except Unusable:
+        original = labelstudio.name_before_upload(name)
+        if original is None:
+            raise
+        return videos.path(original)
+
+
+def _locate_pictures(request: Request, name: str) -> str:
+    path = inside(name).as_posix()
+    if request.check_videos and not (request.folder.root / path).is_dir():
+        raise Unusable("no folder of pictures", path)
+    return path
 
 
 def _files(request: Request) -> tuple[str, list[Path]]:
@@ -65,6 +86,7 @@ def _files(request: Request) -> tuple[str, list[Path]]:
         if asked in (None, name)
     }
     there = {name: files for name, files in found.items() if files}
+
     if not there:
         wanted = f"{FORMATS[asked]} for --format {asked}" if asked else ", ".join(FORMATS.values())
         raise DataError(f"{root}: no annotations in it; expected {wanted}{request.folder.advice()}")
@@ -85,142 +107,147 @@ def _reader(name: str, request: Request) -> Callable[[Path, str], Iterator[Item]
     }[name]
 
 
-def _path(request: Request, videos: Videos, item: Item) -> str | Unusable:
-    try:
-        if _is_file(item):
-            return videos.path(item.video)
-        path = inside(item.video).as_posix()
-        if request.check_videos and not (request.folder.root / path).is_dir():
-            raise Unusable("no folder of pictures", path)
-        return path
-    except Unusable as problem:
-        return problem
+def _outcome(request: Request, opened: OpenedVideos, where: str, item: Item) -> Outcome:
+    origin = Origin("custom", None, f"custom/{where}/{item.name}", item.where)
+    return attempt(origin, item.video, ("tubes",), partial(_record, request, opened, item))
 
 
-def _outcome(request: Request, facts: VideoFacts, path: str | Unusable, where: str, item: Item) -> Outcome:
-    identity = f"custom/{where}/{item.name}"
-
-    def make(notes: list[str]) -> TruthRecord:
-        if isinstance(path, Unusable):
-            raise path
-        drawing = _known(request, facts, path, item, item.read(), notes)
-        return _record(drawing, drawing.id or identity, path, item, notes)
-
-    made = attempt(identity, item.where, item.video, ("tubes",), make)
-    if made.record is not None and made.record.id != identity:
-        return Outcome(made.record.id, made.where, made.video, made.counted, made.record, notes=made.notes)
-    return made
-
-
-def _known(
-    request: Request, facts: VideoFacts, path: str, item: Item, drawing: Drawing, notes: list[str]
-) -> Drawing:
-    """The drawing with rate, length and size; where the video can be asked, what it says counts.
-
-    Raises:
-        Unusable: neither knows, or they speak of videos of different size.
-    """
-    if request.check_videos and _is_file(item):
-        info = facts.of(path)
-        width = info.width if drawing.width is None else drawing.width
-        height = info.height if drawing.height is None else drawing.height
-        if (width, height) != (info.width, info.height):
-            raise Unusable(
-                "annotated on frames of another size",
-                f"{width}x{height}, the video has {info.width}x{info.height}",
-            )
-        if drawing.frame_count is not None and drawing.frame_count != info.frames:
-            notes.append(f"the file speaks of {drawing.frame_count} frames, the video has {info.frames}")
-        drawing = replace(
-            drawing, fps=float(info.fps), frame_count=info.frames, width=info.width, height=info.height
-        )
-    elif request.check_videos:
-        there = sum(one.suffix.lower() in IMAGE_SUFFIXES for one in (request.folder.root / path).iterdir())
-        if drawing.frame_count not in (None, there):
-            raise Unusable("pictures and seqLength differ in number", f"{there} and {drawing.frame_count}")
-        drawing = replace(drawing, frame_count=there)
-    if drawing.fps is None:
-        drawing = replace(drawing, fps=request.frame_rate)
-    for name, what in (
-        ("fps", "the frame rate"),
-        ("frame_count", "the length"),
-        ("width", "the width"),
-        ("height", "the height"),
-    ):
-        if getattr(drawing, name) is None:
-            raise Unusable(f"the file does not say {what}", "build with the videos in place, or give --fps")
-    return drawing
-
-
-def _record(drawing: Drawing, identity: str, path: str, item: Item, notes: list[str]) -> TruthRecord:
-    fps, frames, width, height = drawing.fps, drawing.frame_count, drawing.width, drawing.height
-    assert fps is not None
-    assert frames is not None
-    assert width is not None
-    assert height is not None
+def _record(
+    request: Request, opened: OpenedVideos, item: Item, origin: Origin, notes: list[str]
+) -> TruthRecord:
+    path = opened.path(item.video)
+    drawing = item.read()
+    facts, drawing = _facts(request, opened, item, drawing, notes)
     if not drawing.query.strip():
         raise Unusable("no query")
     if drawing.qtype not in get_args(QueryType):
         raise Unusable("an unknown qtype", repr(drawing.qtype))
-    if frames > MAX_FRAMES:
-        raise Unusable(f"more than {MAX_FRAMES:,} frames", str(frames))
-    last = max((key.frame for key in drawing.keys if key.box is not None), default=-1)
-    if last >= frames:
-        # Most likely the frames are counted from 1, or the boxes belong to another cut of the video.
-        raise Unusable("a box after the end of the video", f"frame {last} of {frames} (counted from 0)")
-    seen = {frame: box for frame, box in fill(drawing.keys, frames).items() if frame < frames}
-    if drawing.percent:
-        scale = (width / 100, height / 100)
-        seen = {
-            frame: (x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1])
-            for frame, (x1, y1, x2, y2) in seen.items()
-        }
-    boxes = clean_boxes(seen.items(), width, height, notes) if seen else {}
-    window = _window(drawing, fps, frames, sorted(boxes), notes)
-    return TruthRecord(
-        id=identity,
-        task="stvg" if boxes else "vtg",
-        video=path,
+    if facts.frame_count > MAX_FRAMES:
+        raise Unusable(f"more than {MAX_FRAMES:,} frames", str(facts.frame_count))
+
+    boxes = _boxes(drawing, facts, notes)
+    window = _window(drawing, facts, sorted(boxes), notes)
+    return origin.record(
+        "stvg" if boxes else "vtg",
+        path,
+        facts,
+        drawing.query.strip(),
+        id=drawing.id or origin.id,
         media=item.media,
-        fps=fps,
-        frame_count=frames,
-        clip=(0, frames),
-        width=width,
-        height=height,
-        query=drawing.query.strip(),
-        qtype="interrogative" if drawing.qtype == "interrogative" else "declarative",
+        qtype=drawing.qtype,
         window=window,
         seconds=drawing.seconds,
         boxes={frame: box for frame, box in boxes.items() if window[0] <= frame < window[1]},
         split=drawing.split,
-        source="custom",
-        provenance=item.where,
     )
 
 
-def _window(drawing: Drawing, fps: float, frames: int, boxes: list[int], notes: list[str]) -> tuple[int, int]:
+def _facts(
+    request: Request, opened: OpenedVideos, item: Item, drawing: Drawing, notes: list[str]
+) -> tuple[VideoFacts, Drawing]:
+    """Rate, length and size, of the video where it can be asked; and the drawing on the frames of the video.
+
+    Raises:
+        Unusable: neither video nor file knows, or they speak of videos of different size.
+    """
+    if request.check_videos and item.media == "video":
+        facts = opened.facts(item.video)
+        width = facts.width if drawing.width is None else drawing.width
+        height = facts.height if drawing.height is None else drawing.height
+        if (width, height) != (facts.width, facts.height):
+            said = f"{width}x{height}, the video has {facts.width}x{facts.height}"
+            raise Unusable("annotated on frames of another size", said)
+        _note_length(drawing, facts, notes)
+        keys = on_source_frames(drawing.keys, partial(nearest_frame, fps=facts.fps, frames=facts.frame_count))
+        return facts, replace(drawing, keys=keys)
+
+    frame_count = drawing.frame_count if drawing.frame_count is not None else drawing.end
+    size = drawing.width, drawing.height
+    if request.check_videos:
+        pictures = list_pictures(request.folder.root / opened.path(item.video))
+        if drawing.frame_count not in (None, len(pictures)):
+            said = f"{len(pictures)} and {drawing.frame_count}"
+            raise Unusable("pictures and seqLength differ in number", said)
+        frame_count = len(pictures)
+        if None in size and pictures:
+            size = picture_size(pictures[0])
+
+    fps = drawing.fps if drawing.fps is not None else request.frame_rate
+    if fps is None or frame_count is None or size[0] is None or size[1] is None:
+        known = {"frame rate": fps, "length": frame_count, "width": size[0], "height": size[1]}
+        what = next(name for name, value in known.items() if value is None)
+        raise Unusable(f"the file does not say the {what}", "build with the videos in place, or give --fps")
+    return VideoFacts(fps, frame_count, size[0], size[1]), drawing
+
+
+def _note_length(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> None:
+    """Another length than that of the video means boxes of another cut of it; a tool's own rate is no such."""
+    if drawing.end is not None and drawing.end > facts.frame_count:
+        notes.append(f"the file speaks of {drawing.end} frames, the video has {facts.frame_count}")
+    if drawing.frame_count is None:
+        return
+
+    if not any(key.time is not None for key in drawing.keys):
+        if drawing.frame_count != facts.frame_count:
+            notes.append(f"the file speaks of {drawing.frame_count} frames, the video has {facts.frame_count}")
+    elif drawing.fps is not None:
+        seconds = drawing.frame_count / drawing.fps
+        if abs(seconds - facts.seconds) > SECONDS_SLACK:
+            notes.append(f"the file speaks of {seconds:.2f} s, the video has {facts.seconds:.2f} s")
+
+
+def _boxes(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> dict[int, Box]:
+    """A box in pixels for each frame in which the object is seen; none if none was drawn.
+
+    Raises:
+        Unusable: the drawn boxes do not fit the video, or none of them can be used.
+    """
+    last = max((key.frame for key in drawing.keys if key.box is not None), default=-1)
+    if last >= facts.frame_count:
+        # Most likely the frames are counted from 1, or the boxes belong to another cut of the video.
+        said = f"frame {last} of {facts.frame_count} (counted from 0)"
+        raise Unusable("a box after the end of the video", said)
+
+    end = facts.frame_count if drawing.end is None else min(drawing.end, facts.frame_count)
+    seen = {frame: box for frame, box in fill(drawing.keys, end).items() if frame < facts.frame_count}
+    if drawing.percent:
+        across, down = facts.width / 100, facts.height / 100
+        seen = {
+            frame: (x1 * across, y1 * down, x2 * across, y2 * down) for frame, (x1, y1, x2, y2) in seen.items()
+        }
+    return clean_boxes(seen.items(), facts.width, facts.height, notes) if seen else {}
+
+
+def _window(drawing: Drawing, facts: VideoFacts, boxes: list[int], notes: list[str]) -> tuple[int, int]:
     """As said in frames or seconds; otherwise from the first box to the last one."""
     if drawing.window is not None and drawing.seconds is not None:
         raise Unusable("window and seconds", "give frames (window) or seconds (start, end), not both")
+
     if drawing.window is not None:
         window = drawing.window
     elif drawing.seconds is not None:
-        start, end = drawing.seconds
-        if not 0 <= start < end:
-            raise Unusable("a window that ends before it starts", f"{start} to {end} s")
-        first, after = span_to_frames(TimeSpan(start, end), fps)
-        if first >= frames:
-            raise Unusable("a window after the end of the video", f"{start} to {end} s")
-        if after > frames:
-            notes.append(f"the window ends {after - frames} frame(s) after the video and was cut")
-        window = (min(first, frames - 1), max(min(after, frames), first + 1))
+        window = _frames_of(drawing.seconds, facts, notes)
     elif boxes:
         window = (boxes[0], boxes[-1] + 1)
     else:
         raise Unusable("neither a window nor boxes")
+
     outside = sum(not window[0] <= frame < window[1] for frame in boxes)
     if outside:
         notes.append(f"{outside} box(es) outside the window left out")
     if boxes and outside == len(boxes):
         raise Unusable("all boxes lie outside the window", f"window {list(window)}")
     return window
+
+
+def _frames_of(seconds: tuple[float, float], facts: VideoFacts, notes: list[str]) -> tuple[int, int]:
+    """A window in seconds as source frames, at least one of them."""
+    start, end = seconds
+    if not 0 <= start < end:
+        raise Unusable("a window that ends before it starts", f"{start} to {end} s")
+    first, after = span_to_frames(TimeSpan(start, end), facts.fps)
+    if first >= facts.frame_count:
+        raise Unusable("a window after the end of the video", f"{start} to {end} s")
+    if after > facts.frame_count:
+        notes.append(f"the window ends {after - facts.frame_count} frame(s) after the video and was cut")
+    return min(first, facts.frame_count - 1), max(min(after, facts.frame_count), first + 1)

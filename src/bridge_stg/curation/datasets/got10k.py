@@ -14,8 +14,9 @@ from pathlib import Path
 
 from bridge_stg.curation.reading.boxes import clean_boxes, from_xywh
 from bridge_stg.curation.reading.folder import inside, read_lines
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
 from bridge_stg.curation.reading.request import Request
+from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Box
@@ -35,17 +36,19 @@ def read(request: Request) -> Iterator[Outcome]:
     names = [name.strip() for name in read_lines(path) if name.strip()]
     for number, name in enumerate(names, start=1):
         request.progress(f"reading {split}", number, len(names))
-        identity = f"got10k/{split}/{name}"
-        make = partial(_record, request, identity, path.parent, name)
-        yield attempt(identity, f"{request.folder.relative(path)}:{number}", name, ("sequences",), make)
+        where = f"{request.folder.relative(path)}:{number}"
+        origin = Origin("got10k", split, f"got10k/{split}/{name}", where)
+        yield attempt(origin, name, ("sequences",), partial(_record, request, path.parent, name))
 
 
-def _record(request: Request, identity: str, place: Path, name: str, notes: list[str]) -> TruthRecord:
+def _record(request: Request, place: Path, name: str, origin: Origin, notes: list[str]) -> TruthRecord:
     folder = place / inside(name)
     if name in _WRONG:
         raise Unusable("the boxes of this sequence are known to be wrong", name, by_design=True)
     if not folder.is_dir():
         raise Unusable("no folder of the sequence", name)
+
+    # Every file of a sequence has a line per picture.
     lines = _lines(folder, "groundtruth.txt")
     absence, cover, cut = (_labels(folder, f"{label}.label") for label in ("absence", "cover", "cut_by_image"))
     counts = {len(lines), len(absence), len(cover), len(cut)}
@@ -53,35 +56,32 @@ def _record(request: Request, identity: str, place: Path, name: str, notes: list
         counts.add(sum(picture.suffix == ".jpg" for picture in folder.iterdir()))
     if len(counts) > 1:
         raise Unusable("pictures, boxes and labels differ in number", f"{name}: {sorted(counts)}")
+
     about = _about(folder)
     size, rate = _RESOLUTION.search(about.get("resolution", "")), _RATE.match(about.get("anno_fps", ""))
     if size is None or rate is None or not about.get("object_class"):
         raise Unusable("meta_info.ini lacks resolution, anno_fps or object_class", name)
-    width, height = int(size[1]), int(size[2])
+    facts = VideoFacts(float(rate[1]), len(lines), int(size[1]), int(size[2]))
+
     boxes = [_box(line, request.one_based_boxes) for line in lines]
     seen = [frame for frame in range(len(boxes)) if not absence[frame] and cover[frame] > 0]
     if len(seen) < len(boxes):
         notes.append(f"{len(boxes) - len(seen)} of {len(boxes)} pictures do not show the object")
-    tube = clean_boxes(((frame, boxes[frame]) for frame in seen), width, height, notes)
+    tube = clean_boxes(((frame, boxes[frame]) for frame in seen), facts.width, facts.height, notes)
     if 0 not in tube:
         raise Unusable("no box in the first picture, where tracking starts", name)
-    return TruthRecord(
-        id=identity,
-        task="vot",
-        video=request.folder.relative(folder),
+
+    video, category = request.folder.relative(folder), about["object_class"]
+    return origin.record(
+        "vot",
+        video,
+        facts,
+        category,
         media="frames",
-        fps=float(rate[1]),
-        frame_count=len(boxes),
-        clip=(0, len(boxes)),
-        width=width,
-        height=height,
-        query=about["object_class"],
         boxes=tube,
-        split=request.split,
-        source="got10k",
         kind=about.get("motion_class"),
-        category=about["object_class"],
-        provenance=f"{request.folder.relative(folder)}/groundtruth.txt",
+        category=category,
+        provenance=f"{video}/groundtruth.txt",
     )
 
 

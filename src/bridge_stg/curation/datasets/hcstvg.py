@@ -13,7 +13,8 @@ from typing import Any
 
 from bridge_stg.curation.reading.boxes import clean_boxes, from_xywh
 from bridge_stg.curation.reading.folder import Videos, read_json
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.opened_videos import OpenedVideos
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.records.record import TruthRecord
@@ -44,72 +45,54 @@ def _read(
     path = request.folder.find(*places, what="HC-STVG's annotations")
     where = request.folder.relative(path)
     clips = read_json(path, dict, unique=True)
+
     videos = Videos(request.folder, *video_places, check=request.check_videos)
-    found: dict[str, str | Unusable] = {}
-    for name in clips:
-        try:
-            found[name] = videos.path(name)
-        except Unusable as problem:
-            found[name] = problem
-    facts = None
-    if request.check_videos:
-        facts = VideoFacts(request, (place for place in found.values() if isinstance(place, str)))
+    opened = OpenedVideos(request, clips, videos.path)
     for name, clip in clips.items():
-        make = partial(_record, request, source, where, name, clip, found[name], facts)
-        yield attempt(f"{source}/{request.split}/{name}", f"{where}#{name}", name, ("clips",), make)
+        origin = Origin(source, request.split, f"{source}/{request.split}/{name}", f"{where}#{name}")
+        yield attempt(origin, name, ("clips",), partial(_record, request, name, clip, opened))
 
 
 def _record(
-    request: Request,
-    source: str,
-    where: str,
-    name: str,
-    clip: Any,
-    video: str | Unusable,
-    facts: VideoFacts | None,
-    notes: list[str],
+    request: Request, name: str, clip: Any, opened: OpenedVideos, origin: Origin, notes: list[str]
 ) -> TruthRecord:
-    if isinstance(video, Unusable):
-        raise video
+    video = opened.path(name)
     # Version 2 names its fields otherwise; converted copies of it in circulation use the names of version 1.
+    query = take(clip, "English" if "English" in clip else "caption", str)
+    if take(clip, "st_time", float) > take(clip, "ed_time", float):
+        raise Unusable("st_time is after ed_time", f"{clip['st_time']} > {clip['ed_time']}")
+    facts = _facts_said(clip)
+    if request.check_videos:
+        size = f"{facts.width}x{facts.height}"
+        facts = opened.facts(name)
+        if size != f"{facts.width}x{facts.height}":
+            raise Unusable("annotation and video differ in size", f"{size} and {facts.width}x{facts.height}")
+
+    start, boxes = take(clip, "st_frame", int) - 1, take(clip, "bbox", list)
+    if start < 0:
+        raise Unusable("st_frame counts from 1", f"got {start + 1}")
+    end = min(start + len(boxes), facts.frame_count)
+    if end <= start:
+        raise Unusable(
+            "the event lies behind the end of the video", f"frames {start}... of {facts.frame_count}"
+        )
+    if end < start + len(boxes):
+        notes.append(f"{start + len(boxes) - end} box(es) behind the end of the video left out")
+
+    tube = clean_boxes(
+        ((start + offset, from_xywh(box)) for offset, box in enumerate(boxes[: end - start])),
+        facts.width,
+        facts.height,
+        notes,
+    )
+    return origin.record("stvg", video, facts, query, window=(start, end), boxes=tube, category="person")
+
+
+def _facts_said(clip: Any) -> VideoFacts:
+    """What the annotation says; the rate is nominal."""
     if "img_size" in clip:
         height, width = (int(side) for side in take(clip, "img_size", list))
     else:
         width, height = take(clip, "width", int), take(clip, "height", int)
-    query = take(clip, "English" if "English" in clip else "caption", str)
-    if take(clip, "st_time", float) > take(clip, "ed_time", float):
-        raise Unusable("st_time is after ed_time", f"{clip['st_time']} > {clip['ed_time']}")
     frames = take(clip, "img_num", int)
-    fps = frames / CLIP_SECONDS
-    if facts is not None:
-        info = facts.of(video)
-        frames, fps = info.frames, float(info.fps)
-        if (info.width, info.height) != (width, height):
-            sizes = f"{width}x{height} and {info.width}x{info.height}"
-            raise Unusable("annotation and video differ in size", sizes)
-    start, boxes = take(clip, "st_frame", int) - 1, take(clip, "bbox", list)
-    if start < 0:
-        raise Unusable("st_frame counts from 1", f"got {start + 1}")
-    end = min(start + len(boxes), frames)
-    if end <= start:
-        raise Unusable("the event lies behind the end of the video", f"frames {start}... of {frames}")
-    if end < start + len(boxes):
-        notes.append(f"{start + len(boxes) - end} box(es) behind the end of the video left out")
-    tube = ((start + offset, from_xywh(box)) for offset, box in enumerate(boxes[: end - start]))
-    return TruthRecord(
-        id=f"{source}/{request.split}/{name}",
-        task="stvg",
-        video=video,
-        fps=fps,
-        frame_count=frames,
-        clip=(0, frames),
-        width=width,
-        height=height,
-        query=query,
-        window=(start, end),
-        boxes=clean_boxes(tube, width, height, notes),
-        split=request.split,
-        source=source,
-        category="person",
-        provenance=f"{where}#{name}",
-    )
+    return VideoFacts(frames / CLIP_SECONDS, frames, width, height)

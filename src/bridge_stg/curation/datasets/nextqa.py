@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from bridge_stg.curation.reading.folder import Videos, read_json, read_lines
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt
+from bridge_stg.curation.reading.opened_videos import OpenedVideos
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
 from bridge_stg.curation.reading.request import Request
-from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 
@@ -31,24 +31,22 @@ def read(request: Request) -> Iterator[Outcome]:
     path = folder.find(f"dataset/nextqa/{name}", f"nextqa/{name}", name, what="NExT-QA's questions")
     where = folder.relative(path)
     rows = _rows(path)
+
     maps = ("dataset/nextqa/map_vid_vidorID.json", "nextqa/map_vid_vidorID.json", "map_vid_vidorID.json")
     groups = read_json(folder.find(*maps, what="the map from videos to their folders"), dict)
     videos = Videos(folder, "NExTVideo", "videos", "video")
-    found: dict[str, str | Unusable] = {}
-    for _, row in rows:
-        video = row.get("video") or ""
-        try:
-            if video not in groups:
-                raise Unusable("the video is not in map_vid_vidorID.json", video)
-            found[video] = videos.path(f"{groups[video]}.mp4")
-        except Unusable as problem:
-            found[video] = problem
-    facts = VideoFacts(request, (place for place in found.values() if isinstance(place, str)))
-    for number, row in rows:
-        video = row.get("video") or ""
+
+    def locate(video: str) -> str:
+        if video not in groups:
+            raise Unusable("the video is not in map_vid_vidorID.json", video)
+        return videos.path(f"{groups[video]}.mp4")
+
+    names = [row.get("video") or "" for _, row in rows]
+    opened = OpenedVideos(request, names, locate)
+    for (number, row), video in zip(rows, names, strict=True):
         identity = f"nextqa/{request.split}/{video}_{row.get('qid')}"
-        make = partial(_record, request, identity, f"{where}:{number}", row, found[video], facts)
-        yield attempt(identity, f"{where}:{number}", video, ("questions",), make)
+        origin = Origin("nextqa", request.split, identity, f"{where}:{number}")
+        yield attempt(origin, video, ("questions",), partial(_record, row, video, opened))
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -64,18 +62,12 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _record(
-    request: Request,
-    identity: str,
-    provenance: str,
-    row: dict[str, str],
-    video: str | Unusable,
-    facts: VideoFacts,
-    notes: list[str],
+    row: dict[str, str], video: str, opened: OpenedVideos, origin: Origin, notes: list[str]
 ) -> TruthRecord:
     if None in row or None in row.values():
         raise Unusable("malformed", "the row does not have as many cells as the table has columns")
-    if isinstance(video, Unusable):
-        raise video
+    path, facts = opened.path(video), opened.facts(video)
+
     choices = tuple(row[option] for option in _OPTIONS)
     answer = int(row["answer"])
     if not 0 <= answer < len(choices):
@@ -84,24 +76,16 @@ def _record(
         raise Unusable("an unknown type of question", repr(row["type"]))
     if len(set(choices)) < len(choices):
         notes.append("two options read the same")
-    info = facts.of(video)
-    if info.frames != int(row["frame_count"]):
-        notes.append(f"the table says {row['frame_count']} frames, the video has {info.frames}")
-    return TruthRecord(
-        id=identity,
-        task="vqa",
-        video=video,
-        fps=float(info.fps),
-        frame_count=info.frames,
-        clip=(0, info.frames),
-        width=info.width,
-        height=info.height,
-        query=row["question"],
+    if facts.frame_count != int(row["frame_count"]):
+        notes.append(f"the table says {row['frame_count']} frames, the video has {facts.frame_count}")
+
+    return origin.record(
+        "vqa",
+        path,
+        facts,
+        row["question"],
         qtype="interrogative",
         choices=choices,
         choice="ABCDE"[answer],
-        split=request.split,
-        source="nextqa",
         kind=row["type"],
-        provenance=provenance,
     )

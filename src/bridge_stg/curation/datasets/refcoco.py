@@ -9,13 +9,14 @@ three sets can be train pictures of another.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from bridge_stg.curation.datasets import refcoco_parquet
 from bridge_stg.curation.reading.boxes import from_xywh
 from bridge_stg.curation.reading.folder import inside, read_json
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.pictures import Pictures, picture_record
 from bridge_stg.curation.reading.plain_pickle import read_plain_pickle
 from bridge_stg.curation.reading.request import Request
@@ -37,6 +38,7 @@ def read(name: str, request: Request) -> Iterator[Outcome]:
     if folder.exists(f"{name}/{pickled}", pickled) is None and refcoco_parquet.files(request):
         yield from refcoco_parquet.read(name, request)
         return
+
     path = folder.find(f"{name}/{pickled}", pickled, what=f"{name}'s sentences")
     refs = read_plain_pickle(path)
     # Some mirrors wrap the list.
@@ -44,6 +46,7 @@ def read(name: str, request: Request) -> Iterator[Outcome]:
         refs = refs.get("refs")
     if not isinstance(refs, list):
         raise DataError(f"{path}: holds no list of references; download it again")
+
     coco = read_json(path.parent / "instances.json", dict)
     tables = {key: _by_id(coco, key) for key in ("images", "annotations", "categories")}
     pictures = Pictures(request)
@@ -54,7 +57,9 @@ def read(name: str, request: Request) -> Iterator[Outcome]:
         split = ref.get("split") if isinstance(ref, dict) else None
         if split in splits and split != request.split:
             continue
-        yield from _sentences(name, request, ref, f"{where}#{number}", number, tables, pictures)
+
+        row = Origin(name, request.split, f"{name}/{request.split}/row{number}", f"{where}#{number}")
+        yield from _sentences(row, ref, tables, pictures)
 
 
 def _by_id(coco: dict[str, Any], key: str) -> dict[Any, Any]:
@@ -67,55 +72,37 @@ def _by_id(coco: dict[str, Any], key: str) -> dict[Any, Any]:
 
 
 def _sentences(
-    name: str,
-    request: Request,
-    ref: Any,
-    where: str,
-    number: int,
-    tables: dict[str, dict[Any, Any]],
-    pictures: Pictures,
+    row: Origin, ref: Any, tables: dict[str, dict[Any, Any]], pictures: Pictures
 ) -> Iterator[Outcome]:
-    prefix = f"{name}/{request.split}"
     if not isinstance(ref, dict) or "split" not in ref or not isinstance(ref.get("sentences"), list):
         bad = Unusable("malformed", "a reference needs a split and a list of sentences")
-        yield Outcome(f"{prefix}/row{number}", where, "", ("references",), unusable=bad)
+        yield Outcome(row.id, row.where, "", ("references",), unusable=bad)
         return
-    image = str(ref.get("image_id"))
+
     for index, sentence in enumerate(ref["sentences"]):
-        identity = f"{prefix}/{ref.get('ref_id')}-{index}"
+        origin = replace(row, id=f"{row.source}/{row.split}/{ref.get('ref_id')}-{index}")
         counted = ("sentences", "references") if index == 0 else ("sentences",)
-        make = partial(_record, name, request, identity, where, ref, sentence, tables, pictures)
-        yield attempt(identity, where, image, counted, make)
+        make = partial(_record, ref, sentence, tables, pictures)
+        yield attempt(origin, str(ref.get("image_id")), counted, make)
 
 
 def _record(
-    name: str,
-    request: Request,
-    identity: str,
-    where: str,
     ref: dict[str, Any],
     sentence: Any,
     tables: dict[str, dict[Any, Any]],
     pictures: Pictures,
+    origin: Origin,
     notes: list[str],
 ) -> TruthRecord:
-    if ref["split"] != request.split:
+    if ref["split"] != origin.split:
         raise Unusable("a split that does not exist", repr(ref["split"]))
     annotation = tables["annotations"].get(take(ref, "ann_id", int))
     image = tables["images"].get(take(ref, "image_id", int))
     if annotation is None or image is None:
         raise Unusable("not in instances.json", f"ann_id {ref['ann_id']}, image_id {ref['image_id']}")
-    category = tables["categories"].get(annotation.get("category_id"), {}).get("name")
+
     file = pictures.path(inside(take(image, "file_name", str)).name)
-    return picture_record(
-        name,
-        request,
-        identity,
-        where,
-        file,
-        (take(image, "width", int), take(image, "height", int)),
-        take(sentence, "sent", str),
-        from_xywh(take(annotation, "bbox", list)),
-        category,
-        notes,
-    )
+    size = (take(image, "width", int), take(image, "height", int))
+    box = from_xywh(take(annotation, "bbox", list))
+    category = tables["categories"].get(annotation.get("category_id"), {}).get("name")
+    return picture_record(origin, file, size, take(sentence, "sent", str), box, notes, category)

@@ -19,12 +19,11 @@ import pyarrow.parquet as pq
 
 from bridge_stg.curation.reading.boxes import from_xywh
 from bridge_stg.curation.reading.folder import inside
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.pictures import Pictures, picture_record
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
-from bridge_stg.types import Box
 
 _FILE_SPLITS = {"val": "validation", "testA": "test"}
 _COLUMNS = ("ref_id", "sentences", "bbox", "raw_anns", "raw_image_info", "image_path")
@@ -55,6 +54,7 @@ def read(name: str, request: Request) -> Iterator[Outcome]:
                     f"{path}: has no column {', '.join(missing)}; this is not a mirror with a train split, "
                     "use the original files instead"
                 )
+
             for batch in table.iter_batches(columns=list(_COLUMNS)):
                 for row in batch.to_pylist():
                     yield from _sentences(name, request, row, f"{where}#{number}", pictures)
@@ -65,32 +65,24 @@ def read(name: str, request: Request) -> Iterator[Outcome]:
 
 def _sentences(name: str, request: Request, row: Any, where: str, pictures: Pictures) -> Iterator[Outcome]:
     for index, sentence in enumerate(row["sentences"] or []):
-        identity = f"{name}/{request.split}/{row['ref_id']}-{index}"
+        origin = Origin(name, request.split, f"{name}/{request.split}/{row['ref_id']}-{index}", where)
         counted = ("sentences", "references") if index == 0 else ("sentences",)
-        make = partial(_record, name, request, identity, where, row, sentence, pictures)
-        yield attempt(identity, where, str(row["image_path"]), counted, make)
+        yield attempt(origin, str(row["image_path"]), counted, partial(_record, row, sentence, pictures))
 
 
 def _record(
-    name: str,
-    request: Request,
-    identity: str,
-    where: str,
-    row: dict[str, Any],
-    sentence: Any,
-    pictures: Pictures,
-    notes: list[str],
+    row: dict[str, Any], sentence: Any, pictures: Pictures, origin: Origin, notes: list[str]
 ) -> TruthRecord:
     image, annotation = _parsed(row["raw_image_info"]), _parsed(row["raw_anns"])
-    corners = take(row, "bbox", list)
-    box: Box = (float(corners[0]), float(corners[1]), float(corners[2]), float(corners[3]))
+    x1, y1, x2, y2 = (float(value) for value in take(row, "bbox", list)[:4])
+    box = (x1, y1, x2, y2)
     original = from_xywh(take(annotation, "bbox", list))
     if max(abs(one - other) for one, other in zip(box, original, strict=True)) > BOX_SLACK:
         raise Unusable("the two boxes of the row disagree", f"{list(box)} and {list(original)}")
-    width, height = take(image, "width", int), take(image, "height", int)
+
     file = pictures.path(inside(take(row, "image_path", str)).name)
-    query = take(sentence, "sent", str)
-    return picture_record(name, request, identity, where, file, (width, height), query, box, None, notes)
+    size = (take(image, "width", int), take(image, "height", int))
+    return picture_record(origin, file, size, take(sentence, "sent", str), box, notes)
 
 
 def _parsed(text: Any) -> Any:

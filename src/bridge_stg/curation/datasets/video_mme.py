@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bridge_stg.curation.reading.folder import Videos, inside
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.opened_videos import OpenedVideos
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.request import Request
-from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 
@@ -41,65 +41,48 @@ def read(request: Request) -> Iterator[Outcome]:
         raise DataError(
             f"{path}: has no column {', '.join(missing)}; this is an early revision, take a later one"
         )
+
     rows = table.select(list(_COLUMNS)).to_pylist()
     # Early unpackings lie in data/, with endings in several spellings.
     videos = Videos(folder, "data", "videos", "video", "videomme/data")
-    found: dict[str, str | Unusable] = {}
-    for row in rows:
-        video = str(row["videoID"])
-        try:
-            found[video] = videos.path(f"{video}.mp4", any_suffix=True)
-        except Unusable as problem:
-            found[video] = problem
-    facts = VideoFacts(request, (place for place in found.values() if isinstance(place, str)))
-    for number, row in enumerate(rows):
+    names = [str(row["videoID"]) for row in rows]
+    opened = OpenedVideos(request, names, lambda name: videos.path(f"{name}.mp4", any_suffix=True))
+    for number, (row, video) in enumerate(zip(rows, names, strict=True)):
         identity = f"video-mme/test/{row['question_id']}"
-        make = partial(_record, request, identity, f"{where}#{number}", row, found[str(row["videoID"])], facts)
-        yield attempt(identity, f"{where}#{number}", str(row["videoID"]), ("questions",), make)
+        origin = Origin("video-mme", request.split, identity, f"{where}#{number}")
+        yield attempt(origin, video, ("questions",), partial(_record, request, row, video, opened))
 
 
 def _record(
     request: Request,
-    identity: str,
-    provenance: str,
     row: dict[str, Any],
-    video: str | Unusable,
-    facts: VideoFacts,
+    video: str,
+    opened: OpenedVideos,
+    origin: Origin,
     notes: list[str],
 ) -> TruthRecord:
-    if isinstance(video, Unusable):
-        raise video
+    path, facts = opened.path(video), opened.facts(video)
     options, answer, length = take(row, "options", list), take(row, "answer", str), take(row, "duration", str)
     if len(options) != len(LETTERS) or answer not in LETTERS or len(answer) != 1:
         raise Unusable("not four options with a letter as the answer", f"{len(options)} options, {answer!r}")
     if length not in LENGTHS:
         raise Unusable("an unknown length class", repr(length))
-    info = facts.of(video)
-    choices = tuple(
-        _without_letter(option, letter, notes) for option, letter in zip(options, LETTERS, strict=True)
-    )
+
+    choices = (_without_letter(option, letter, notes) for option, letter in zip(options, LETTERS, strict=True))
     subtitles = request.folder.exists(
-        *(f"{place}/{inside(row['videoID'])}.srt" for place in ("subtitle", "videomme/subtitle"))
+        *(f"{place}/{inside(video)}.srt" for place in ("subtitle", "videomme/subtitle"))
     )
-    return TruthRecord(
-        id=identity,
-        task="vqa",
-        video=video,
-        fps=float(info.fps),
-        frame_count=info.frames,
-        clip=(0, info.frames),
-        width=info.width,
-        height=info.height,
-        query=take(row, "question", str),
+    return origin.record(
+        "vqa",
+        path,
+        facts,
+        take(row, "question", str),
         qtype="interrogative",
-        choices=choices,
+        choices=tuple(choices),
         choice=answer,
-        split=request.split,
-        source="video-mme",
         kind=length,
         category=take(row, "task_type", str),
         subtitles=request.folder.relative(subtitles) if subtitles else None,
-        provenance=provenance,
     )
 
 

@@ -9,14 +9,16 @@ merged with another one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bridge_stg.curation.reading.boxes import clean_boxes
 from bridge_stg.curation.reading.folder import Videos, read_json
-from bridge_stg.curation.reading.outcome import Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.request import Request
+from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import QueryType, TruthRecord
 from bridge_stg.types import Box
@@ -39,6 +41,7 @@ def read(request: Request) -> Iterator[Outcome]:
     rows = read_json(path, list)
     boxes = _vidor_files(request)
     videos = Videos(folder, "vidor/video", "video", "videos", check=request.check_videos)
+
     # Each file of VidOR is large and serves many rows: rows of one video go together, in the order of the file.
     by_video: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
@@ -46,7 +49,8 @@ def read(request: Request) -> Iterator[Outcome]:
     for video, numbers in by_video.items():
         loaded = _load(boxes.get(video), video)
         for number in numbers:
-            yield from _sentences(request, rows[number], f"{where}#{number}", number, loaded, videos)
+            row = Origin("vidstg", request.split, f"vidstg/{request.split}/{number}", f"{where}#{number}")
+            yield from _sentences(row, rows[number], loaded, videos)
 
 
 def _vidor_files(request: Request) -> dict[str, Path]:
@@ -75,37 +79,32 @@ def _load(path: Path | None, video: str) -> dict[str, Any] | Unusable:
     return loaded
 
 
-def _sentences(
-    request: Request, row: Any, where: str, number: int, vidor: dict[str, Any] | Unusable, videos: Videos
-) -> Iterator[Outcome]:
-    prefix = f"vidstg/{request.split}/{number}"
+def _sentences(origin: Origin, row: Any, vidor: dict[str, Any] | Unusable, videos: Videos) -> Iterator[Outcome]:
     video = str(row.get("vid")) if isinstance(row, dict) else ""
     for field, short, qtype in _SENTENCES:
         items = row.get(field) if isinstance(row, dict) else None
         if not isinstance(items, list):
             reason = Unusable("malformed", f"{field!r} must be a list")
-            yield Outcome(f"{prefix}/{short}", where, video, unusable=reason)
+            yield Outcome(f"{origin.id}/{short}", origin.where, video, unusable=reason)
             continue
+
         for index, item in enumerate(items):
-            name = f"{prefix}/{short}{index}"
-            provenance = f"{where} {field}[{index}]"
-            make = partial(_record, request, row, item, qtype, vidor, videos, name, provenance)
-            yield attempt(name, where, video, (qtype,), make)
+            place = f"{origin.where} {field}[{index}]"
+            one = replace(origin, id=f"{origin.id}/{short}{index}", where=place)
+            yield attempt(one, video, (qtype,), partial(_record, row, item, qtype, vidor, videos))
 
 
 def _record(
-    request: Request,
     row: dict[str, Any],
     item: Any,
     qtype: QueryType,
     vidor: dict[str, Any] | Unusable,
     videos: Videos,
-    identity: str,
-    provenance: str,
+    origin: Origin,
     notes: list[str],
 ) -> TruthRecord:
-    video, frame_count = take(row, "vid", str), take(row, "frame_count", int)
     query, target = take(item, "description", str), take(item, "target_id", int)
+    frame_count = take(row, "frame_count", int)
     segment, event = take(row, "used_segment", dict), take(row, "temporal_gt", dict)
     clip = (take(segment, "begin_fid", int), min(frame_count, take(segment, "end_fid", int) + 1))
     window = (take(event, "begin_fid", int), min(take(event, "end_fid", int), clip[1]))
@@ -113,33 +112,28 @@ def _record(
         raise Unusable("the event is not inside its segment", f"event {event}, segment {segment}")
     if isinstance(vidor, Unusable):
         raise vidor
-    width, height = take(row, "width", int), take(row, "height", int)
+
+    said = take(row, "width", int), take(row, "height", int)
     size = take(vidor, "width", int), take(vidor, "height", int)
-    if size != (width, height):
-        notes.append(f"VidSTG says {width}x{height}, VidOR {size[0]}x{size[1]}; VidOR's size is kept")
-        width, height = size
-    tube = clean_boxes(_tube(vidor, target, window), width, height, notes)
+    if size != said:
+        notes.append(f"VidSTG says {said[0]}x{said[1]}, VidOR {size[0]}x{size[1]}; VidOR's size is kept")
+    tube = clean_boxes(_tube(vidor, target, window), *size, notes)
     if len(tube) < window[1] - window[0]:
         notes.append(f"{window[1] - window[0] - len(tube)} of {window[1] - window[0]} frames have no box")
-    group = str(vidor.get("video_path") or f"{video}.mp4")
+
+    facts = VideoFacts(take(row, "fps", float), frame_count, *size)
+    path = str(vidor.get("video_path") or f"{take(row, 'vid', str)}.mp4")
     categories = {thing.get("tid"): thing.get("category") for thing in row.get("subject/objects", [])}
-    return TruthRecord(
-        id=identity,
-        task="stvg",
-        video=videos.path(group),
-        fps=take(row, "fps", float),
-        frame_count=frame_count,
-        clip=clip,
-        width=width,
-        height=height,
-        query=query,
+    return origin.record(
+        "stvg",
+        videos.path(path),
+        facts,
+        query,
         qtype=qtype,
+        clip=clip,
         window=window,
         boxes=tube,
-        split=request.split,
-        source="vidstg",
         category=categories.get(target),
-        provenance=provenance,
     )
 
 

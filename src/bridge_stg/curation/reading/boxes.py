@@ -1,4 +1,4 @@
-"""Boxes of annotation files: what is no box is left out, what sticks out of the image is cut, both are said."""
+"""Boxes of annotation files: bad ones are left out, others are cut at the edge of the image, both are noted."""
 
 from __future__ import annotations
 
@@ -35,14 +35,17 @@ def clean_boxes(boxes: Iterable[tuple[int, Box]], width: int, height: int, notes
         elif box[2] <= box[0] or box[3] <= box[1]:
             changes["without size left out"] += 1
         else:
+            # Cut at the edges of the image; rounding can leave nothing of a very thin box.
             low = (max(box[0], 0.0), max(box[1], 0.0))
             high = (min(box[2], float(width)), min(box[3], float(height)))
             x1, y1, x2, y2 = (round(value, 2) for value in (*low, *high))
             if x2 <= x1 or y2 <= y1:
                 changes["outside the image left out"] += 1
                 continue
+
             changes["cut at the edge of the image"] += (*low, *high) != box
             kept[frame] = (x1, y1, x2, y2)
+
     notes += [f"{count} box(es) {change}" for change, count in sorted(changes.items()) if count]
     if not kept:
         raise Unusable("no usable box", "; ".join(notes))

@@ -12,7 +12,13 @@ from typing import Any
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
+# Not from the system's table of media types: it differs between machines, and with it a build would.
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".3gp", ".ogv", ".gif"),
+        *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".mjpeg", ".h264"),
+    )
+)
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".z01", ".rar")
 
 
@@ -23,10 +29,8 @@ class DataFolder:
         """Raises DataError when ``root`` is not a folder, in particular when it is an archive."""
         if root.is_file():
             archive = zipfile.is_zipfile(root) or root.name.lower().endswith(_ARCHIVES)
-            advice = (
-                "an archive; unpack it and give the folder" if archive else "a file; give the folder it is in"
-            )
-            raise DataError(f"{root}: is {advice}")
+            what = "an archive; unpack it and" if archive else "a file;"
+            raise DataError(f"{root}: is {what} give the folder")
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; give the folder of the download with --root")
         self.root = root
@@ -40,6 +44,7 @@ class DataFolder:
         for candidate in candidates:
             if (self.root / candidate).exists():
                 return self.root / candidate
+
         shown = " or ".join(candidates[:3])
         raise DataError(f"{self.root}: {what} not found; expected {shown} in it{self.advice()}")
 
@@ -48,6 +53,7 @@ class DataFolder:
         return next((self.root / name for name in candidates if (self.root / name).exists()), None)
 
     def relative(self, path: Path) -> str:
+        """``path`` as records name it: below the root, with forward slashes."""
         return path.relative_to(self.root).as_posix()
 
     def advice(self) -> str:
@@ -55,6 +61,7 @@ class DataFolder:
         archives = sorted(path.name for path in self.root.iterdir() if path.name.lower().endswith(_ARCHIVES))
         if archives:
             return f"; {archives[0]} is there: unpack it first"
+
         held = sorted(path.name for path in self.root.iterdir())
         return f", which holds {', '.join(held[:5]) or 'nothing'}; is it the right folder?"
 
@@ -67,7 +74,7 @@ class Videos:
 
         Args:
             folder: the root.
-            candidates: where the videos may lie; the first one is the documented place.
+            candidates: where the videos can lie; the first one is the documented place.
             check: False leaves the disk alone: every video is said to be in the documented place.
 
         Raises:
@@ -78,20 +85,26 @@ class Videos:
         self._by_name: dict[str, list[str]] = {}
         if not check:
             return
+
         found = [folder.root / name for name in candidates if (folder.root / name).is_dir()]
         if not found:
             missing = f"no videos in it; expected the folder {' or '.join(candidates[:3])}"
             raise DataError(f"{folder.root}: {missing}; to build without videos give --annotations-only")
-        for path in _files(found[0]):
-            if path.suffix.lower() in VIDEO_SUFFIXES:
-                relative = folder.relative(path)
-                self._paths.add(relative)
-                for name in {path.name, path.stem}:
-                    self._by_name.setdefault(name, []).append(relative)
+
         self._place = folder.relative(found[0])
+        for path in _files(found[0]):
+            relative = folder.relative(path)
+            self._paths.add(relative)
+            # Uploads lose their blanks.
+            names = {path.name, path.name.replace(" ", "_")}
+            # A full name can have any ending; without one, "clip.json" must not be taken for the video "clip".
+            if path.suffix.lower() in VIDEO_SUFFIXES:
+                names.add(path.stem)
+            for name in names:
+                self._by_name.setdefault(name, []).append(relative)
 
     def path(self, expected: str, any_suffix: bool = False) -> str:
-        """Where a video is, below the root.
+        """Where a video is, below the root. A path that exists is taken, whatever its ending.
 
         Args:
             expected: as documented, below the folder of the videos, such as ``0001/123.mp4``. A file of that
@@ -107,6 +120,7 @@ class Videos:
         exact = (PurePosixPath(self._place) / name).as_posix()
         if exact in self._paths:
             return exact
+
         found = self._by_name.get(name.stem if any_suffix else name.name, [])
         if not found:
             raise Unusable("no video file", name.as_posix())
@@ -122,6 +136,7 @@ def inside(name: str) -> PurePosixPath:
         Unusable: it is absolute, climbs out with "..", or is not a path.
     """
     path = PurePosixPath(name)
+    # Backslashes and colons lead elsewhere on other systems.
     outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name
     if outside or not path.parts:
         raise Unusable("the path leads out of the data set's folder", repr(name[:80]))
@@ -132,6 +147,8 @@ def read_json(path: Path, kind: type, unique: bool = False) -> Any:
     """A JSON file whose content is a ``kind`` (list or dict).
 
     Args:
+        path: of the file.
+        kind: ``list`` or ``dict``.
         unique: a key that stands twice in an object is an error; JSON would keep the last one in silence.
 
     Raises:
@@ -146,6 +163,7 @@ def read_json(path: Path, kind: type, unique: bool = False) -> Any:
         if zipfile.is_zipfile(path):
             raise DataError(f"{path}: is a zip archive, not JSON; unpack it") from problem
         raise DataError(f"{path}: not complete JSON ({problem}); download it again") from problem
+
     if not isinstance(value, kind):
         raise DataError(f"{path}: holds a {type(value).__name__} instead of a {kind.__name__}; another file?")
     return value
@@ -182,6 +200,7 @@ def _files(folder: Path) -> list[Path]:
         if (about.st_dev, about.st_ino) in visited:
             folders.clear()
             continue
+
         visited.add((about.st_dev, about.st_ino))
         found += [Path(place) / name for name in names]
     return sorted(found)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import OPTIONAL_TEXT, TruthRecord, is_text
+from bridge_stg.types import Task
 
 Value = TypeVar("Value")
 
 
-class Unusable(Exception):  # noqa: N818 - not an error: it never leaves this room
+class Unusable(Exception):  # noqa: N818 - not an error: it never leaves the curation tools
     """This item gives no record.
 
-    ``reason`` is the same text for all items left out for the same cause, so that they can be counted; what is
-    particular to this one goes into ``detail``. ``by_design`` says that nothing is wrong with the item: the
-    data set holds it for something else, and it does not count as lost.
+    Args:
+        reason: the same text for all items left out for the same cause, so that they can be counted.
+        detail: what is particular to this item.
+        by_design: nothing is wrong with the item. The data set holds it for another use; it is not lost.
     """
 
     def __init__(self, reason: str, detail: str = "", by_design: bool = False) -> None:
@@ -26,12 +29,44 @@ class Unusable(Exception):  # noqa: N818 - not an error: it never leaves this ro
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One item of an annotation file.
+class Origin:
+    """Where an item stands.
 
-    ``id`` names it for good, ``where`` says in which file and row it is, ``counted`` lists the published counts
-    it is part of. Either ``record`` or ``unusable`` is there. ``notes`` tell what was changed to make the
-    record, or is odd about it.
+    ``source`` is the data set, ``id`` names the item for good, ``where`` is its file and row.
+    """
+
+    source: str
+    split: str | None
+    id: str
+    where: str
+
+    def record(self, task: Task, video: str, facts: VideoFacts, query: str, **fields: Any) -> TruthRecord:
+        """The record of this item: about the whole video, unless ``fields`` (of the record) give a clip."""
+        return TruthRecord(
+            **{
+                "id": self.id,
+                "task": task,
+                "video": video,
+                "fps": facts.fps,
+                "frame_count": facts.frame_count,
+                "clip": (0, facts.frame_count),
+                "width": facts.width,
+                "height": facts.height,
+                "query": query,
+                "split": self.split,
+                "source": self.source,
+                "provenance": self.where,
+                **fields,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One item of an annotation file: either ``record`` or ``unusable`` is there.
+
+    ``id`` and ``where`` are as of :class:`Origin`. ``counted`` lists the published counts that the item is part
+    of. ``notes`` tell what was changed to make the record, or is odd about it.
     """
 
     id: str
@@ -40,36 +75,34 @@ class Outcome:
     counted: tuple[str, ...] = ()
     record: TruthRecord | None = None
     unusable: Unusable | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def attempt(
-    identity: str,
-    where: str,
-    video: str,
-    counted: Iterable[str],
-    make: Callable[[list[str]], TruthRecord],
+    origin: Origin, video: str, counted: Iterable[str], make: Callable[[Origin, list[str]], TruthRecord]
 ) -> Outcome:
-    """The outcome of ``make``, which gets a list for its notes; whatever is wrong with the item is a reason."""
+    """The outcome of ``make(origin, notes)``, which adds to the list; whatever is wrong becomes a reason."""
     notes: list[str] = []
-    counted = tuple(counted)
+    record = unusable = None
     try:
-        record = make(notes)
+        record = make(origin, notes)
         _check_texts(record)
     except Unusable as problem:
-        return Outcome(identity, where, video, counted, unusable=problem)
+        unusable = problem
     except DataError as problem:
-        contradiction = Unusable("the fields contradict each other", str(problem))
-        return Outcome(identity, where, video, counted, unusable=contradiction)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
-        # Files of others: any part of an item may be something else than documented, however deep.
-        detail = f"{type(problem).__name__}: {problem}"
-        return Outcome(identity, where, video, counted, unusable=Unusable("malformed", detail))
-    return Outcome(identity, where, video, counted, record=record, notes=tuple(notes))
+        unusable = Unusable("the fields contradict each other", str(problem))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as problem:
+        # Files of others: any part of an item can be something else than documented, however deep.
+        unusable = Unusable("malformed", f"{type(problem).__name__}: {problem}")
+
+    if unusable is not None:
+        return Outcome(origin.id, origin.where, video, tuple(counted), unusable=unusable)
+    assert record is not None
+    return Outcome(record.id, origin.where, video, tuple(counted), record, notes=tuple(notes))
 
 
 def _check_texts(record: TruthRecord) -> None:
-    """What a file calls a sentence may be a number, which would end the whole build when it is stored."""
+    """What a file calls a sentence can be a number, which would end the whole build when it is stored."""
     texts = {name: getattr(record, name) for name in ("id", "video", "query", *OPTIONAL_TEXT)}
     texts |= {f"choice {number}": choice for number, choice in enumerate(record.choices)}
     for name, value in texts.items():
@@ -87,6 +120,7 @@ def take(item: Any, key: str, kind: type[Value]) -> Value:
         raise Unusable("malformed", f"expected an object with {key!r}, got {str(item)[:60]!r}")
     if key not in item:
         raise Unusable("a field is missing", repr(key))
+
     value = item[key]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)  # type: ignore[return-value]

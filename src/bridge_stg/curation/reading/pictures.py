@@ -1,15 +1,20 @@
-"""COCO's pictures: where they lie, which of them are there, and a record about one."""
+"""Pictures of data sets: those of COCO and a record about one, and folders that are videos."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+from PIL import Image
 
 from bridge_stg.curation.reading.boxes import clean_boxes
-from bridge_stg.curation.reading.outcome import Unusable
+from bridge_stg.curation.reading.outcome import Origin, Unusable
 from bridge_stg.curation.reading.request import Request
+from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Box
+from bridge_stg.video.images import IMAGE_SUFFIXES
 
 _PLACES = (
     "images/mscoco/images/train2014",
@@ -30,11 +35,13 @@ class Pictures:
         self._place = request.folder.relative(found) if found else _PLACES[0]
         if not request.check_videos:
             return
+
         if found is None:
             raise DataError(
                 f"{request.folder.root}: no pictures in it; expected the folder {_PLACES[0]} or train2014; "
                 "to build without pictures give --annotations-only"
             )
+
         self._names = set(os.listdir(found))
 
     def path(self, name: str) -> str:
@@ -45,32 +52,30 @@ class Pictures:
 
 
 def picture_record(
-    name: str,
-    request: Request,
-    identity: str,
-    where: str,
+    origin: Origin,
     file: str,
     size: tuple[int, int],
     query: str,
     box: Box,
-    category: str | None,
     notes: list[str],
+    category: str | None = None,
 ) -> TruthRecord:
-    """A picture is a clip of one frame."""
-    return TruthRecord(
-        id=identity,
-        task="rec",
-        video=file,
-        media="image",
-        fps=1.0,
-        frame_count=1,
-        clip=(0, 1),
-        width=size[0],
-        height=size[1],
-        query=query,
-        boxes=clean_boxes([(0, box)], *size, notes),
-        split=request.split,
-        source=name,
-        category=category,
-        provenance=where,
-    )
+    """A picture of ``size`` (width, height) is a clip of one frame."""
+    boxes = clean_boxes([(0, box)], *size, notes)
+    facts = VideoFacts(1.0, 1, *size)
+    return origin.record("rec", file, facts, query, media="image", boxes=boxes, category=category)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder by name, without the files that start with a dot."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height as the header says; Unusable when it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, Image.DecompressionBombError) as problem:
+        raise Unusable("a picture cannot be read", f"{path.name}: {type(problem).__name__}") from problem

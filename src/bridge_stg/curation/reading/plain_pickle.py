@@ -32,6 +32,7 @@ def read_plain_pickle(path: Path) -> Any:
         content = path.read_bytes()
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+
     try:
         try:
             return _PlainUnpickler(io.BytesIO(content), encoding="utf-8").load()

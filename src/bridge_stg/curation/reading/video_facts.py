@@ -1,46 +1,27 @@
-"""What only the video files know: size, frame count and the exact rate."""
+"""What a record says about its video: rate, length and size."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
 
-from bridge_stg.curation.reading.outcome import Unusable
-from bridge_stg.curation.reading.request import Request
-from bridge_stg.errors import VideoError
 from bridge_stg.types import VideoInfo
-from bridge_stg.video.decode import probe
 
 
+@dataclass(frozen=True)
 class VideoFacts:
-    """Opens each video once, several at a time: the time goes into reading them."""
+    """Frames per second, number of frames, and pixels as shown."""
 
-    def __init__(self, request: Request, paths: Iterable[str]) -> None:
-        """Open ``paths``, relative to the root of the request."""
-        wanted = sorted(set(paths))
-        self._found: dict[str, VideoInfo | str] = {}
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for path, found in zip(
-                wanted, pool.map(_look, (request.folder.root / p for p in wanted)), strict=True
-            ):
-                self._found[path] = found
-                request.progress("opening videos", len(self._found), len(wanted))
+    fps: float
+    frame_count: int
+    width: int
+    height: int
 
-    def of(self, path: str) -> VideoInfo:
-        """Raises Unusable when the video could not be opened."""
-        found = self._found[path]
-        if isinstance(found, str):
-            raise Unusable("the video cannot be opened", found)
-        return found
+    @classmethod
+    def of(cls, info: VideoInfo) -> VideoFacts:
+        """The facts of an opened video."""
+        return cls(float(info.fps), info.frames, info.width, info.height)
 
-
-def _look(path: Path) -> VideoInfo | str:
-    try:
-        return probe(path)
-    except VideoError as problem:
-        # Reasons are kept with the data: they name the file, not the machine it lay on.
-        return str(problem).replace(str(path), path.name)
-    except (OSError, ValueError) as problem:
-        return f"{path.name}: {type(problem).__name__}: {problem}".replace(str(path), path.name)
+    @property
+    def seconds(self) -> float:
+        """How long the video is shown."""
+        return self.frame_count / self.fps
