@@ -175,3 +175,27 @@ def test_bad_arguments_are_refused(tmp_path: Path, wrong: dict[str, object]) -> 
     with pytest.raises(InputError, match="got"):
         write_shapes(tmp_path / "out", **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_absent_and_repeated_events_are_written_beside_the_usual_questions(tmp_path: Path) -> None:
+    plain = read_truth(write_shapes(tmp_path / "plain", 3, seed=8, workers=1, max_duration=6.0))
+    more = read_truth(write_shapes(tmp_path / "more", 3, seed=8, workers=1, max_duration=6.0, absent=2))
+    refused = [record for record in more if record.absent]
+    assert [record for record in more if not record.absent] == plain
+    assert len(refused) == 6
+    assert all(record.task == "stvg" and not record.windows and not record.boxes for record in refused)
+    assert {record.provenance for record in more} == {"shapes, version 1 of the world"}
+
+    twice = read_truth(
+        write_shapes(
+            tmp_path / "twice", 4, seed=2, workers=1, repeats=1.0, min_duration=12.0, max_duration=14.0
+        )
+    )
+    several = [record for record in twice if len(record.windows) > 1]
+    assert several
+    for record in several:
+        outside = [
+            frame for frame in record.boxes if not any(first <= frame < last for first, last in record.windows)
+        ]
+        assert record.boxes
+        assert not outside

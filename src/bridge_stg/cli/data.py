@@ -43,6 +43,14 @@ def shapes(
         int,
         typer.Option("--questions", min=1, help="At most this many questions per video, half of them stvg."),
     ] = 4,
+    absent: Annotated[
+        int, typer.Option(min=0, help="Besides, so many per video about what does not happen in it.")
+    ] = 0,
+    repeats: Annotated[
+        float, typer.Option(min=0, max=1, help="The chance that an object does something twice.")
+    ] = 0.0,
+    min_duration: Annotated[float, typer.Option(min=3, help="Seconds of the shortest video.")] = 4.0,
+    max_duration: Annotated[float, typer.Option(max=60, help="Seconds of the longest video.")] = 16.0,
 ) -> None:
     """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""
     from bridge_stg.cli.prepare import progress_bar
@@ -59,6 +67,10 @@ def shapes(
             height=height,
             workers=workers,
             per_video_questions=per_video_questions,
+            absent=absent,
+            repeats=repeats,
+            min_duration=min_duration,
+            max_duration=max_duration,
             progress=lambda done: bar.update(task, completed=done),
         )
     print(truth)

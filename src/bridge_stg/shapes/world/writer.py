@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from bridge_stg.errors import InputError
 from bridge_stg.files.worker_pool import one_thread_each
 from bridge_stg.records.record import TruthRecord, write_truth
+from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.motion import boxes
-from bridge_stg.shapes.world.objects import Scene, SceneSettings, Split
-from bridge_stg.shapes.world.questions import Question, questions
+from bridge_stg.shapes.world.objects import WORLD, Scene, SceneSettings, Split
+from bridge_stg.shapes.world.questions import Question, questions, repeated_questions
 from bridge_stg.shapes.world.render import CHUNK, render
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.types import Box
@@ -40,6 +41,10 @@ def write_shapes(
     workers: int | None = None,
     per_video_questions: int = 4,
     progress: Callable[[int], None] | None = None,
+    absent: int = 0,
+    repeats: float = 0.0,
+    min_duration: float = 4.0,
+    max_duration: float = 16.0,
 ) -> Path:
     """Write ``out/videos/*.mp4`` and ``out/truth.jsonl``; ``out`` appears only when everything is in it.
 
@@ -50,6 +55,9 @@ def write_shapes(
         width, height: even pixels.
         workers: processes that draw and encode; None is one per core.
         per_video_questions: at most this many per video, half of them (rounded up) stvg.
+        absent: besides, so many per video about what does not happen in it.
+        repeats: the chance that an object does something twice; all of its windows are then the answer.
+        min_duration, max_duration: seconds.
         progress: called with the number of videos done.
 
     Returns:
@@ -70,7 +78,16 @@ def write_shapes(
         raise InputError(f"per_video_questions must be at least 1, got {per_video_questions}")
     if workers is not None and workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    settings = SceneSettings(split=split, width=width, height=height)  # type: ignore[arg-type]
+    if absent < 0:
+        raise InputError(f"absent must not be negative, got {absent}")
+    settings = SceneSettings(
+        split=split,  # type: ignore[arg-type]
+        width=width,
+        height=height,
+        repeats=repeats,
+        min_duration=min_duration,
+        max_duration=max_duration,
+    )
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is not an empty folder; give a new one")
@@ -82,7 +99,7 @@ def write_shapes(
             f"{out}: cannot be written ({problem.strerror}); give a folder you can write to"
         ) from problem
     try:
-        job = partial(_write_video, _Job(unfinished, seed, settings, per_video_questions))
+        job = partial(_write_video, _Job(unfinished, seed, settings, per_video_questions, absent))
         with _mapped(job, videos, workers or os.cpu_count() or 1) as results:
             write_truth(unfinished / "truth.jsonl", _flatten(results, progress))
         os.replace(unfinished, out)
@@ -97,6 +114,7 @@ class _Job:
     seed: int
     settings: SceneSettings
     per_video_questions: int
+    absent: int
 
 
 @contextmanager
@@ -133,6 +151,8 @@ def _write_video(job: _Job, number: int) -> list[TruthRecord]:
     _encode(job.folder / name, scene)
     rng = np.random.default_rng([scene.seed, 5])
     chosen = _choose(scene, job.per_video_questions, rng)
+    # After the others, from a draw of their own: the others stay what they are without them.
+    chosen += absent_questions(scene, np.random.default_rng([scene.seed, 6]), job.absent)
     prefix = f"{scene.split}-{job.seed}-{number:06d}"
     return [
         truth_record(scene, question, f"{prefix}-{position}", name) for position, question in enumerate(chosen)
@@ -154,6 +174,8 @@ def _choose(scene: Scene, count: int, rng: np.random.Generator) -> list[Question
     to be located names both its colour and its shape.
     """
     asked = questions(scene, rng)
+    if any(len({action.kind for action in item.actions}) < len(item.actions) for item in scene.objects):
+        asked = [*repeated_questions(scene, rng), *asked]
     if scene.split == "compositional":
         name = scene.objects[0].name
         asked = [
@@ -183,15 +205,16 @@ def truth_record(scene: Scene, question: Question, name: str, video: str) -> Tru
     that a rec question is about.
     """
     rate = float(scene.fps)
-    clip, window, wanted = (0, scene.frame_count), None, np.zeros(0, dtype=np.int64)
+    clip, wanted = (0, scene.frame_count), np.zeros(0, dtype=np.int64)
+    windows: list[tuple[int, int]] = []
     times = np.arange(scene.frame_count) / rate
     if question.task == "rec":
         frame = round((question.time or 0.0) * rate)
         clip, wanted = (frame, frame + 1), np.array([frame])
-    elif question.window is not None:
-        inside = np.flatnonzero((times >= question.window.start) & (times < question.window.end))
-        window = (int(inside[0]), int(inside[-1]) + 1)
-        wanted = inside if question.task in ("stvg", "vot") else wanted
+    for span in question.windows or ((question.window,) if question.window is not None else ()):
+        inside = np.flatnonzero((times >= span.start) & (times < span.end))
+        windows.append((int(inside[0]), int(inside[-1]) + 1))
+        wanted = np.concatenate([wanted, inside]) if question.task in ("stvg", "vot") else wanted
     return TruthRecord(
         id=name,
         task=question.task,
@@ -203,11 +226,13 @@ def truth_record(scene: Scene, question: Question, name: str, video: str) -> Tru
         height=scene.height,
         query=question.query,
         qtype=question.qtype,
-        window=window,
+        windows=tuple(windows),
+        absent=question.absent,
         boxes=_pixel_boxes(scene, question.object_index, times, wanted),
         choices=question.choices,
         choice=question.choice_letter,
         split=scene.split,
+        provenance=f"shapes, version {WORLD} of the world",
     )
 
 
