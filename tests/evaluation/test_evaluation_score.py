@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli.main import app
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.evaluation.score import Scores, score, score_files, write_scores
+from bridge_stg.evaluation.score import score, score_files
+from bridge_stg.evaluation.scores import Scores, write_scores
 from bridge_stg.records.prediction import read_predictions, write_predictions
 from bridge_stg.records.record import TruthRecord, read_truth
 
@@ -374,7 +375,7 @@ def test_the_terminal_says_how_it_was_scored(files: tuple[Path, Path]) -> None:
     assert done.exit_code == 0, done.output
     assert "task stvg, protocol hcstvg: vIoU@R counts vIoU > R; split not named; percent" in done.output
     assert "95% interval" in done.output
-    assert "5 queries, 1 missing, 1 failed (both score 0); operator >" in done.output
+    assert "5 queries, 1 missing, 1 failed (1 no_window) (both score 0); operator >" in done.output
     assert "1 vtg records not scored" in done.output
     done = CliRunner().invoke(app, [*words[:5], "--task", "vtg"])
     assert "task vtg, protocol charades-sta: R1@R counts tIoU >= R" in done.output

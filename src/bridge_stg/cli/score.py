@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.evaluation.score import ScoreReport, Scores
+    from bridge_stg.evaluation.scores import ScoreReport, Scores
 
 
 def score(
@@ -37,7 +37,8 @@ def score(
 ) -> None:
     """Score predictions against the truth, by the protocol of the task, with 95% intervals."""
     from bridge_stg.errors import InputError
-    from bridge_stg.evaluation.score import score_files, write_scores
+    from bridge_stg.evaluation.score import score_files
+    from bridge_stg.evaluation.scores import write_scores
     from bridge_stg.files.output_files import check_output
     from bridge_stg.types import parse_task
 
@@ -86,19 +87,50 @@ def _print_table(report: ScoreReport) -> None:
         row(f"{kind} subtitles", part.n, part.metrics)
     table.add_section()
     for name, other in report.beside.items():
-        row(name, other.n, other.metrics)
+        row(f"{name} (no skill)" if name == report.no_skill else name, other.n, other.metrics)
 
     # A pipe has no width of its own, and the default of 80 columns would fold the numbers.
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print(_counts(scores))
+    for line in _more(report):
+        print(line)
 
 
 def _counts(scores: Scores) -> str:
     """What was scored zero or left aside: never silent."""
-    text = f"{scores.n} queries, {scores.missing} missing, {scores.failed} failed (both score 0)"
+    text = f"{scores.n} queries, {scores.missing} missing, {scores.failures.words} (both score 0)"
     text += f"; operator {scores.operator}; 95% interval by drawing {len(set(scores.queries.videos))} videos"
     if scores.task == "vot":
         text += f"; {scores.queries.weights.sum():.0f} frames"
     for task, count in scores.not_scored.items():
         text += f"; {count} {task} records not scored"
     return text
+
+
+def _more(report: ScoreReport) -> list[str]:
+    """What does not fit the table: scored windows, refusals, confidence, length of an answer."""
+    scores = report.scores
+    lines = []
+    if scores.moments is not None:
+        found = ", ".join(
+            f"{name} {value:.1f} ({low:.1f}-{high:.1f})"
+            for (name, value), (low, high) in zip(
+                scores.moments.metrics.items(), scores.moments.ci95.values(), strict=True
+            )
+        )
+        lines.append(f"moment retrieval: {found}")
+    if (refusals := scores.refusals) is not None:
+        low, high = refusals.refused_ci95
+        below, above = refusals.present_refused_ci95
+        lines.append(
+            f"absent: {refusals.refused:.1f}% ({low:.1f}-{high:.1f}) of {refusals.n} absent queries refused, "
+            f"{refusals.present_refused:.1f}% ({below:.1f}-{above:.1f}) of the {scores.n} others"
+        )
+    if (calibration := scores.calibration) is not None:
+        lines.append(
+            f"confidence: expected calibration error {calibration.expected_error:.3f} in "
+            f"{len(calibration.bins)} bins, over {calibration.n} answers"
+        )
+    if report.answer_tokens is not None:
+        lines.append(f"answers: {report.answer_tokens:.1f} tokens on average")
+    return lines

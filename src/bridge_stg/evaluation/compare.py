@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError
-from bridge_stg.evaluation.score import SCORES_SCHEMA, QueryTable
+from bridge_stg.evaluation.scores import SCORES_SCHEMA, QueryTable
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.metrics.bootstrap import clustered_interval
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
+from bridge_stg.geometry.spans import frame_time
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Task, TimeSpan
@@ -17,8 +18,6 @@ from bridge_stg.types import Task, TimeSpan
 WINDOW_STEP = 0.05
 CENTRES = np.linspace(0.3, 0.7, 5)
 SIZES = np.linspace(0.2, 1.0, 9)
-
-
 CENTRE_BOX = (0.25, 0.25, 0.75, 0.75)
 
 
@@ -54,11 +53,44 @@ class ConstantAnswer:
 
 
 WHOLE_CLIP = ConstantAnswer(0.0, 1.0, CENTRE_BOX)
+# What is left of it in each task.
+_WHOLE_CLIP_NAMES: dict[Task, str] = {
+    "stvg": "whole clip, centre box",
+    "vtg": "whole clip",
+    "vot": "centre box",
+    "rec": "centre box",
+    "vqa": "always A",
+}
+BEST_CONSTANT, COMMONEST_LETTER, FIRST_BOX = "best constant answer", "commonest letter", "first box held still"
 
 
 def whole_clip_centre_box(records: Sequence[TruthRecord]) -> list[PredictionRecord]:
     """The whole clip, a box in the middle with half the frame's width and height, and the letter A."""
     return WHOLE_CLIP.predict(records)
+
+
+def first_box_held_still(record: TruthRecord) -> PredictionRecord:
+    """The box that a tracker is given, on every frame: what tracking has to beat."""
+    frames, corners = record.boxes_within(record.clip)
+    time = np.array([frame_time(int(frames[0]), record.fps)])
+    return PredictionRecord(record.id, times=time, boxes=corners[:1], scores=np.ones(1))
+
+
+def no_skill_answers(truth: Sequence[TruthRecord], task: Task) -> dict[str, dict[str, PredictionRecord]]:
+    """Answers that look at no video, by name and query: what a score has to beat before it means anything.
+
+    The last of them is the hardest to beat. The best constant is fitted to ``truth`` itself, so no constant
+    chosen on training data can do better on the grid that is searched.
+    """
+    records = [record for record in truth if record.task == task and not record.absent]
+    fitted = best_constant(records, task).predict(records)
+    answers = {
+        _WHOLE_CLIP_NAMES[task]: whole_clip_centre_box(records),
+        COMMONEST_LETTER if task == "vqa" else BEST_CONSTANT: fitted,
+    }
+    if task == "vot":
+        answers[FIRST_BOX] = [first_box_held_still(record) for record in records]
+    return {name: {record.id: record for record in found} for name, found in answers.items()}
 
 
 def best_constant_window(records: Sequence[TruthRecord]) -> ConstantAnswer:

@@ -107,6 +107,17 @@ def read_cost(path: Path) -> list[RunCost]:
     return runs
 
 
+def mean_answer_tokens(predictions: Path) -> float | None:
+    """Tokens per answer by the cost file beside predictions; None if there is none.
+
+    Raises:
+        InputError: a cost file that is something else.
+    """
+    runs = read_cost(cost_path(predictions))
+    queries = sum(run.queries for run in runs)
+    return _mean(sum(run.totals.get("answer_tokens", 0.0) for run in runs), queries)
+
+
 def summarize_cost(runs: Sequence[RunCost]) -> dict[str, Any]:
     """The object of a cost file: means over everything, then the entries they are of."""
     clips, queries = sum(run.clips for run in runs), sum(run.queries for run in runs)

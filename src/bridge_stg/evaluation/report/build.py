@@ -14,6 +14,7 @@ from pathlib import Path
 import bridge_stg
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.benchmarks import benchmark_by_name
+from bridge_stg.evaluation.constants import no_skill_answers
 from bridge_stg.evaluation.cost import cost_path, read_cost
 from bridge_stg.evaluation.report import details, standing
 from bridge_stg.evaluation.report.document import Block, Document, Heading, Paragraph
@@ -24,7 +25,8 @@ from bridge_stg.evaluation.report.pictures import BASELINE_COLOR, cases
 from bridge_stg.evaluation.report.plots import COLORS
 from bridge_stg.evaluation.report.runs import RunFiles, file_hash, read_made_by
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
-from bridge_stg.evaluation.score import Scores, constant_baselines, score
+from bridge_stg.evaluation.score import score
+from bridge_stg.evaluation.scores import Scores
 from bridge_stg.evaluation.task_scores import check_protocol, task_to_score
 from bridge_stg.files.output_files import check_output, write_whole
 from bridge_stg.records.prediction import PredictionRecord, read_predictions
@@ -82,7 +84,7 @@ def make_report(plan: ReportPlan, on_case: Callable[[int, int], None] | None = N
         _run_scores(plan, truth, run, answers[run.name], task, COLORS[place % len(COLORS)])
         for place, run in enumerate(plan.runs)
     ]
-    constants = constant_baselines(truth, task)
+    constants = no_skill_answers(truth, task)
     if taken := {"truth", *constants} & set(answers):
         raise InputError(f"a run cannot be called {min(taken)!r}, which is on the page already; give NAME=FILE")
     baselines = {name: score(truth, found, plan.protocol, task=task) for name, found in constants.items()}

@@ -24,7 +24,7 @@ from bridge_stg.evaluation.report.document import (
 from bridge_stg.evaluation.report.plots import BASELINE, Interval, intervals
 from bridge_stg.evaluation.report.runs import MadeBy
 from bridge_stg.evaluation.reported import LABEL, ReportedRow
-from bridge_stg.evaluation.score import PartScores, Scores
+from bridge_stg.evaluation.scores import PartScores, Scores
 from bridge_stg.types import Task
 
 # What a reader looks at first in each task.
