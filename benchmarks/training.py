@@ -52,6 +52,7 @@ def make(arguments: argparse.Namespace, device: str) -> tuple[Any, Any, Any]:
     """Model, processor and configuration of a run; no weight is made on the device "meta"."""
     import torch
 
+    from bridge_stg.cli.runs import recipe
     from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
     from bridge_stg.model.lora import add_lora
     from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -59,7 +60,6 @@ def make(arguments: argparse.Namespace, device: str) -> tuple[Any, Any, Any]:
     from bridge_stg.model.processing import BridgeSTGProcessor
     from bridge_stg.model.small_tokenizer import DET_TOKEN
     from bridge_stg.shapes.model import small_config, small_tokenizer
-    from bridge_stg.training.recipes import recipe
     from bridge_stg.training.settings import override
 
     # The published tokenizer is not part of this package. Ours has other ids for its special tokens; the
@@ -115,17 +115,16 @@ def make(arguments: argparse.Namespace, device: str) -> tuple[Any, Any, Any]:
 
 def count(arguments: argparse.Namespace) -> dict[str, Any]:
     """Parameters, tokens and operations of a sample, on the meta device."""
-    from bridge_stg.training.data.step_data import GeneratedClips
+    from bridge_stg.cli.runs import open_stage
     from bridge_stg.training.throughput import StepOperations
 
     model, processor, config = make(arguments, "meta")
-    batch = GeneratedClips(config, processor).batch(0, slice(None))
-    operations = StepOperations(model, processor.pad_id)
+    work = open_stage(config).source(processor, 1, None).batch(0, slice(None)).work(processor)
     return {
         "scale": arguments.scale,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "tokens_per_sample": operations.tokens(batch) / arguments.clips,
-        "operations_per_sample": operations(batch) / arguments.clips,
+        "tokens_per_sample": work.tokens / arguments.clips,
+        "operations_per_sample": StepOperations(model)(work) / arguments.clips,
     }
 
 
@@ -136,29 +135,29 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
     from accelerate import Accelerator
 
-    from bridge_stg.training.data.step_data import GeneratedClips, StepData
-    from bridge_stg.training.loop import Worker
-    from bridge_stg.training.optimization import (
-        cosine_schedule,
-        enable_checkpointing,
-        parameter_groups,
-        take_step,
-    )
-    from bridge_stg.training.progress import RunLog, TokenGroups
-    from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
+    from bridge_stg.cli.runs import open_stage
+    from bridge_stg.training.data.step_data import StepData
+    from bridge_stg.training.log import RunLog
+    from bridge_stg.training.optimization import enable_checkpointing, parameter_groups, set_rates, take_step
+    from bridge_stg.training.step import StepRunner
+    from bridge_stg.training.throughput import peak_memory_gb, peak_operations
+    from bridge_stg.training.token_accuracy import TokenGroups
 
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=arguments.precision)
     device = accelerator.device
     model, processor, config = make(arguments, str(device))
     if arguments.gradient_checkpointing:
         enable_checkpointing(model)
-    operations = StepOperations(model, processor.pad_id)
+    stage = open_stage(config)
+    # The stage did not build this model, but it logs the accuracy of its tokens.
+    stage.groups = TokenGroups(processor.tokenizer, stage.word_groups)
     optimizer = torch.optim.AdamW(parameter_groups(model, config))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine_schedule(config))
     model, optimizer = accelerator.prepare(model, optimizer)
-    worker = Worker(accelerator, model, config, TokenGroups(processor.tokenizer), operations)
-    source = GeneratedClips(config, processor, arguments.accumulate)
-    data = StepData(source, config.optim.steps, arguments.accumulate)
+    runner = StepRunner(accelerator, stage, model, processor)
+    data = StepData(
+        stage.source(processor, arguments.accumulate, None), config.optim.steps, arguments.accumulate
+    )
+
     seconds, log = [], RunLog(None)
     for step in range(config.optim.steps):
         batches = data[step]
@@ -167,12 +166,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(device)
         started = time.perf_counter()
-        losses, _ = worker.compute(batches, log)
+        set_rates(optimizer, config.optim, step)
+        losses, _ = runner.compute(batches, log)
         # Reads the loss, and so waits for the device.
-        move = take_step(accelerator, optimizer, schedule, torch.stack(losses).sum())
+        outcome = take_step(accelerator, optimizer, torch.stack(losses).sum())
         if step >= arguments.warm_up:
             seconds.append(time.perf_counter() - started)
-        assert move.finite, move.faults()
+        assert outcome.finite, outcome.faults()
+
     each = statistics.median(seconds)
     rate = {name: amount / arguments.steps / each for name, amount in log.amounts.items()}
     samples = log.amounts["samples"]

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionAttention
 
+from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import BridgeSTGError
 from bridge_stg.losses.objective import LossWeights, spatial_loss
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -38,11 +39,9 @@ from bridge_stg.model.token_tree import CLIP, IGNORE, TokenTree
 from bridge_stg.model.vision_attention import batch_equal_pairs
 from bridge_stg.shapes.clips import clip_seeds, step_settings, video_clip
 from bridge_stg.shapes.model import small_config, small_tokenizer
+from bridge_stg.training.data.batch import Inputs
 from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
-from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
-
-Batch = dict[str, Tensor]
 
 
 def main() -> None:
@@ -78,8 +77,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     processor = BridgeSTGProcessor(tokenizer, config)
     clips = draw_clips(arguments, processor)
     apart = [sentence for clip in clips for sentence in split(clip)]
-    shared_batch, plain_batch = (collate_clips(part, processor.pad_id) for part in (clips, apart))
-    plain_batch |= one_frame_per_row(apart)
+    shared_batch, plain_batch = (
+        collate_clips(part, processor.pad_id).inputs(processor) for part in (clips, apart)
+    )
+    plain_batch |= one_frame_per_row(apart, processor)
 
     def shared() -> Tensor:
         batch_equal_pairs(model.mllm.model.visual)
@@ -153,7 +154,7 @@ def split(clip: TrainingClip) -> list[TrainingClip]:
         kept = (clip.tree.branch == CLIP) | (clip.tree.branch == branch)
         tree = TokenTree(**{part.name: getattr(clip.tree, part.name)[..., kept] for part in fields(TokenTree)})
         if not tree.bridge_mask.any():
-            found.append(TrainingClip(tree, clip.patches, clip.grid, Rows()))
+            found.append(TrainingClip(tree, clip.frames, Rows()))
             continue
         rows = Rows(sentences=1)
         for frame, owner, target, has_target in zip(
@@ -165,14 +166,14 @@ def split(clip: TrainingClip) -> list[TrainingClip]:
                 rows.targets.append(target)
                 rows.has_target.append(has_target)
         located += 1
-        found.append(TrainingClip(tree, clip.patches, clip.grid, rows, clip.spatial_frames))
+        found.append(TrainingClip(tree, clip.frames, rows, clip.spatial_frames))
     return found
 
 
-def one_frame_per_row(clips: list[TrainingClip]) -> Batch:
+def one_frame_per_row(clips: list[TrainingClip], processor: BridgeSTGProcessor) -> Inputs:
     """QGSL's frames, each as often as a sentence looks at it."""
     frames = [clip.spatial_frames[clip.rows.frame] for clip in clips if clip.spatial_frames is not None]
-    pixels = torch.cat(frames)
+    pixels = processor.normalise(torch.cat(frames))
     return {"spatial_pixel_values": pixels, "row_frame": torch.arange(len(pixels))}
 
 
@@ -183,7 +184,7 @@ def attend_pair_by_pair(model: BridgeSTGForVideoGrounding) -> None:
             module.__dict__.pop("forward", None)
 
 
-def straightforward_loss(model: BridgeSTGForVideoGrounding, batch: Batch) -> Tensor:
+def straightforward_loss(model: BridgeSTGForVideoGrounding, batch: Inputs) -> Tensor:
     """Eq. 7 with logits for every token and no mask but the causal one: padding is on the right."""
     batch = dict(batch)
     labels = batch.pop("labels")

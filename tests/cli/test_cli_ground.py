@@ -525,7 +525,7 @@ def test_train_refuses_a_file_for_a_folder(tmp_path: Path) -> None:
 
 
 def test_train_from_a_saved_configuration(tmp_path: Path) -> None:
-    from bridge_stg.training.recipes import recipe
+    from bridge_stg.cli.runs import recipe
 
     config: dict[str, Any] = recipe("shapes").model_dump()
     (tmp_path / "config.json").write_text(json.dumps(config | {"speed": 1}))
@@ -538,8 +538,7 @@ def test_train_from_a_saved_configuration(tmp_path: Path) -> None:
 def test_train_reads_the_same_from_every_format(suffix: str, tmp_path: Path) -> None:
     import yaml
 
-    from bridge_stg.cli.train import read_configuration
-    from bridge_stg.training.recipes import recipe
+    from bridge_stg.cli.runs import read_configuration, recipe
 
     config = recipe("shapes").model_dump(mode="json")
     path = tmp_path / f"run{suffix}"

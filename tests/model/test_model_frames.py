@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bridge_stg.model.frames import detector_frames, fit_frame_size, patchify
+from bridge_stg.model.frames import fit_frame_size, normalise_frames, patchify, resize_frames
 
 SIDES = st.integers(1, 20_000)
 
@@ -118,10 +118,10 @@ def test_a_size_that_is_no_multiple_is_refused() -> None:
 def test_detector_frames_are_normalised_and_resized() -> None:
     frames = np.full((2, 20, 40, 3), 51, dtype=np.uint8)
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.25, 0.2)
-    images = detector_frames(frames, mean, std)
+    images = normalise_frames(resize_frames(frames), mean, std)
     assert images.shape == (2, 3, 20, 40)
     # 51 / 255 = 0.2.
     torch.testing.assert_close(images[0, :, 0, 0], torch.tensor([0.2, 0.0, -0.5]))
-    small = detector_frames(frames, mean, std, short_side=10)
+    small = normalise_frames(resize_frames(frames, short_side=10), mean, std)
     assert small.shape == (2, 3, 10, 20)
     torch.testing.assert_close(small[1, :, 5, 5], images[1, :, 5, 5])

@@ -7,23 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.small_runs import TINY, curve, quiet
+from support.small_runs import TINY, build_model, curve, quiet, source_of, train
 from torch.utils.flop_counter import FlopCounterMode
 
+from bridge_stg.cli.runs import open_stage, recipe
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.spatial.tokens import token_grid
-from bridge_stg.shapes.detector_stage import label_objects, owners
-from bridge_stg.shapes.vision_stage import COLOUR_NAMES, SHAPE_NAMES, UNKNOWN
+from bridge_stg.shapes.detector_probe import label_objects, owners
+from bridge_stg.shapes.vision_probe import COLOUR_NAMES, SHAPE_NAMES, UNKNOWN
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.training import loop
 from bridge_stg.training.configuration import TrainConfig
-from bridge_stg.training.data.step_data import GeneratedClips, count
-from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
-from bridge_stg.training.stages import build_model
 from bridge_stg.training.throughput import StepOperations
 
 
@@ -75,14 +72,17 @@ def test_labels_are_the_boxes_of_the_scene_from_far_to_near() -> None:
 def test_parts_of_a_step_add_up_to_the_step(base: Path) -> None:
     config = detector(base, 2, "data.clips_per_step=5", "weights.box=5")
     model, processor, _ = build_model(config)
-    source = GeneratedClips(config, processor)
+    source = source_of(config, processor)
     whole = source.batch(0, slice(None))
-    counts = count(whole)
+    counts = open_stage(config).counts(whole)
     weights = LossWeights(box=5.0)
     model.eval()  # without the noise of denoising
     with torch.no_grad():
-        together = model(**whole, weights=weights)
-        parts = [model(**source.batch(0, slice(start, None, 2)), **counts, weights=weights) for start in (0, 1)]
+        together = model(**whole.inputs(processor), weights=weights)
+        parts = [
+            model(**source.batch(0, slice(start, None, 2)).inputs(processor), **counts, weights=weights)
+            for start in (0, 1)
+        ]
     torch.testing.assert_close(together.loss, sum(part.loss for part in parts), rtol=1e-5, atol=1e-5)
     assert float(sum(part.share for part in parts)) == pytest.approx(1.0)
     for name, (right, asked) in together.correct.items():
@@ -94,11 +94,11 @@ def test_steps_on_the_same_frames_name_them(base: Path) -> None:
     config = detector(base, 2, "data.clips_per_step=1")
     torch.manual_seed(0)
     model, processor, _ = build_model(config)
-    batch = GeneratedClips(config, processor).batch(0, slice(None))
+    batch = source_of(config, processor).batch(0, slice(None))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     start = None
     for _ in range(25):
-        output = model(**batch)
+        output = model(**batch.inputs(processor))
         start = start or output.loss.item()
         output.loss.backward()
         optimizer.step()
@@ -114,7 +114,7 @@ def test_the_stage_moves_what_sees_and_hands_over_a_whole_model(base: Path, tmp_
     moving = {name for name, p in began.named_parameters() if p.requires_grad}
     parts = {name.removeprefix("model.localizer.").split(".")[0] for name in moving}
     assert parts == {name for name, _ in began.model.localizer.named_children()} | {"probes", "words"}
-    folder = loop.train(config, tmp_path, report=quiet)
+    folder = train(config, tmp_path, quiet)
     whole = BridgeSTGForVideoGrounding.from_pretrained(folder)
     language = began.model.mllm.state_dict()
     assert all(torch.equal(value, language[name]) for name, value in whole.mllm.state_dict().items())
@@ -127,8 +127,8 @@ def test_operations_are_those_that_torch_counts(base: Path) -> None:
     """Within 15%, as for the other stages."""
     config = detector(base, 2, "data.clips_per_step=3")
     model, processor, _ = build_model(config)
-    batch = GeneratedClips(config, processor).batch(0, slice(None))
-    counted = StepOperations(model.model, processor.pad_id)(batch)
+    batch = source_of(config, processor).batch(0, slice(None))
+    counted = StepOperations(model.model)(batch.work(processor))
     with FlopCounterMode(display=False) as counter:
-        model(**batch).loss.backward()
+        model(**batch.inputs(processor)).loss.backward()
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.15)

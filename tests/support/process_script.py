@@ -10,22 +10,25 @@ from pathlib import Path
 
 import torch
 
-from bridge_stg.cli.train import read_configuration
-from bridge_stg.training.data.step_data import Batch, GeneratedClips
-from bridge_stg.training.loop import train
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bridge_stg.cli.runs import read_configuration
+from bridge_stg.shapes.source import GeneratedSamples
+from bridge_stg.training.data.batch import Batch
+from support.small_runs import train, with_a_hole
 
 
 def break_clip(step: int, clip: str) -> None:
     """From here on the batch of ``step`` that holds ``clip`` has a pixel that is not a number."""
-    whole = GeneratedClips.batch
+    whole = GeneratedSamples.batch
 
-    def batch(self: GeneratedClips, number: int, share: slice) -> Batch:
+    def batch(self: GeneratedSamples[Batch], number: int, share: slice) -> Batch:
         made = whole(self, number, share)
         if number == step and clip in self.names(number, share):
-            made["pixel_values_videos"][0, 0] = float("nan")
+            made = with_a_hole(made)
         return made
 
-    GeneratedClips.batch = batch  # type: ignore[method-assign]
+    GeneratedSamples.batch = batch  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

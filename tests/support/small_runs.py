@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 
+from bridge_stg.cli.runs import open_stage, recipe
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.training import loop
 from bridge_stg.training.configuration import TrainConfig
-from bridge_stg.training.recipes import recipe
+from bridge_stg.training.data.batch import Batch, Inputs
 from bridge_stg.training.settings import override
+from bridge_stg.training.stage import StepSource
 
 # A step of a second or less, logged and saved every time.
 TINY = [
@@ -38,6 +42,40 @@ def bridge(base: Path, steps: int, *more: str) -> TrainConfig:
 
 def quiet(line: str) -> None:
     pass
+
+
+class Built(NamedTuple):
+    model: Any
+    processor: BridgeSTGProcessor
+    origin: str
+
+
+def build_model(config: TrainConfig) -> Built:
+    """What the stage of a configuration starts from."""
+    start = open_stage(config).build(quiet)
+    return Built(start.model, start.processor, start.origin)
+
+
+def source_of(config: TrainConfig, processor: BridgeSTGProcessor, parts: int = 1) -> StepSource[Any]:
+    return open_stage(config).source(processor, parts, None)
+
+
+def train(config: TrainConfig, out: Path, report: Any = print, **options: Any) -> Path:
+    """A run in this process."""
+    return loop.train(open_stage(config), out, report, **options)
+
+
+def with_a_hole(batch: Batch) -> Batch:
+    """The batch with a pixel that is not a number."""
+    kind = type(batch)
+
+    class Broken(kind):  # type: ignore[misc, valid-type]
+        def inputs(self, processor: BridgeSTGProcessor) -> Inputs:
+            made: Inputs = super().inputs(processor)
+            made["pixel_values_videos"][0, 0] = float("nan")
+            return made
+
+    return Broken(**{name: getattr(batch, name) for name in batch.__dataclass_fields__})
 
 
 def curve(out: Path) -> list[dict[str, Any]]:

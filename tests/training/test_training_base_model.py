@@ -12,12 +12,13 @@ import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
-from support.small_runs import bridge, pretrain, quiet
+from support.small_runs import bridge, build_model, pretrain, quiet, train
 from support.tiny_folders import save_detector, save_mllm, without_det
 from transformers import Qwen3VLForConditionalGeneration
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
+from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -27,10 +28,7 @@ from bridge_stg.training import base_model
 from bridge_stg.training.base_model import lasting_name, read_base
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.data.record_source import AnnotatedClips
-from bridge_stg.training.loop import train
-from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
-from bridge_stg.training.stages import build_model
 from bridge_stg.types import TimeSpan
 from bridge_stg.weights.adapter_files import load_adapters
 from bridge_stg.weights.locate import checkpoint_folder
@@ -135,10 +133,12 @@ def test_adapters_on_an_assembled_base_come_back_whole_and_merged(
     assert {p.dtype for p in merged.parameters()} == {torch.float32}
     assert merged.config.max_tokens_per_frame == 48
     batch = AnnotatedClips(small_paper, processor).batch(0)
-    batch = {name: batch[name] for name in batch if name not in ("targets", "has_target")}
+    inputs = {
+        name: value for name, value in batch.inputs(processor).items() if name not in ("targets", "has_target")
+    }
     start = build_model(small_paper).model.float()
     with torch.inference_mode():
-        ours, theirs, before = (one.eval()(**batch) for one in (model, merged, start))
+        ours, theirs, before = (one.eval()(**inputs) for one in (model, merged, start))
     for mine, other, first in (
         (ours.logits, theirs.logits, before.logits),
         (ours.bridge, theirs.bridge, before.bridge),

@@ -10,18 +10,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from bridge_stg.cli.runs import RECIPES, recipe
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
+from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lesson, ShapesData, ShapesTrainConfig
 from bridge_stg.training.configuration import (
-    ClipMix,
-    DataConfig,
-    ImageMix,
-    Lesson,
     RecordsConfig,
-    TrainConfig,
-    WeightsConfig,
 )
-from bridge_stg.training.recipes import RECIPES, recipe
 from bridge_stg.training.settings import override, resolve
 
 
@@ -30,7 +25,7 @@ def test_a_file_and_settings_are_judged_together() -> None:
     whole = recipe("shapes").model_dump(mode="json")
     del whole["validation"], whole["optim"]["accumulate"]
     settings = ["validation.every_steps=5", "optim.accumulate=2", "base=null", "data.seed=4"]
-    found = resolve(whole, settings, "file")
+    found = resolve(whole, settings, "file", ShapesTrainConfig)
     assert (found.validation.every_steps, found.optim.accumulate, found.base, found.data.seed) == (
         5,
         2,
@@ -39,24 +34,29 @@ def test_a_file_and_settings_are_judged_together() -> None:
     )
     assert "validation" not in whole
     with pytest.raises(InputError) as caught:
-        resolve(whole | {"speed": 1, "tune": "half"}, ["optim.lr=-1", "optim.pace=1", "lr"], "file: bad")
+        resolve(
+            whole | {"speed": 1, "tune": "half"},
+            ["optim.lr=-1", "optim.pace=1", "lr"],
+            "file: bad",
+            ShapesTrainConfig,
+        )
     message = str(caught.value)
     assert message.startswith("file: bad: ")
     for part in ("speed", "tune", "optim.lr", "'optim.pace'", "'lr'"):
         assert part in message
     with pytest.raises(InputError, match="file: "):
-        resolve(["no", "mapping"], ["optim.lr=1"], "file")
+        resolve(["no", "mapping"], ["optim.lr=1"], "file", ShapesTrainConfig)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_recipes_are_valid_and_survive_json(name: str) -> None:
     config = recipe(name)
     assert config.name == name
-    assert TrainConfig.model_validate(json.loads(json.dumps(config.model_dump()))) == config
+    assert type(config).model_validate(json.loads(json.dumps(config.model_dump()))) == config
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"no recipe 'shape'; there are .*shapes"):
+    with pytest.raises(InputError, match=r"no recipe 'shape'; did you mean shapes\?.* paper-8xh100"):
         recipe("shape")
 
 
@@ -129,11 +129,11 @@ def test_a_run_that_would_learn_nothing_is_refused() -> None:
 
 
 def test_weights_are_those_of_the_objective() -> None:
-    assert LossWeights(**WeightsConfig().model_dump()) == LossWeights.paper()
     small = replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0)
-    assert LossWeights(**recipe("shapes").weights.model_dump()) == small
+    assert recipe("shapes").weights == small
+    assert recipe("paper-8xh100").weights == LossWeights.paper()
     changed = override(recipe("shapes"), ["weights.alignment=0", "weights.denoising_box=2"]).weights
-    assert LossWeights(**changed.model_dump()) == replace(small, alignment=0.0, denoising_box=2.0)
+    assert changed == replace(small, alignment=0.0, denoising_box=2.0)
     with pytest.raises(InputError, match=r"weights\.giou"):
         override(recipe("shapes"), ["weights.giou=-1"])
 
@@ -145,7 +145,7 @@ def lessons(*ends: float) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("ends", [(), (0.5,), (0.5, 0.2, 1.0), (0.5, 0.5, 1.0), (1.0, 0.5)])
 def test_a_curriculum_covers_the_run(ends: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError, match="end at 1"):
-        DataConfig.model_validate({"curriculum": lessons(*ends), "mix": {}, "image_mix": {}})
+        ShapesData.model_validate({"curriculum": lessons(*ends), "mix": {}, "image_mix": {}})
 
 
 def test_a_lesson_has_its_objects_in_order() -> None:
@@ -179,4 +179,4 @@ def test_stages_that_teach_to_see_have_no_annotated_videos(stage: str) -> None:
     values = recipe(f"shapes-{stage}").model_dump()
     values["data"]["records"] = {"sources": [{"name": "a", "path": "a"}]}
     with pytest.raises(InputError, match=f"the stage '{stage}' learns from generated clips alone"):
-        resolve(values, [], "run.json")
+        resolve(values, [], "run.json", ShapesTrainConfig)

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from bridge_stg.cli.runs import recipe
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE
 from bridge_stg.records.record import read_truth
 from bridge_stg.shapes.clips import build_batch, step_settings, video_clip
+from bridge_stg.shapes.configuration import ClipMix, ShapesData
 from bridge_stg.shapes.frames import sample_times
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.shapes.world.writer import write_shapes
-from bridge_stg.training.configuration import ClipMix, DataConfig
-from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
 from bridge_stg.types import SampledVideo, VideoInfo
 from bridge_stg.video.sampling import sample_video
@@ -35,28 +35,30 @@ def processor() -> BridgeSTGProcessor:
 
 
 @pytest.fixture(scope="module")
-def config() -> DataConfig:
+def config() -> ShapesData:
     settings = ["data.clips_per_step=2", "data.images_per_step=3", "data.image_share=0.5"]
     return override(recipe("shapes"), settings).data
 
 
-def kinds(config: DataConfig) -> list[bool]:
+def kinds(config: ShapesData) -> list[bool]:
     return [step_settings(config, step, STEPS)[0] for step in range(STEPS)]
 
 
-def test_a_batch_is_a_pure_function_of_seed_and_step(config: DataConfig, processor: BridgeSTGProcessor) -> None:
+def test_a_batch_is_a_pure_function_of_seed_and_step(config: ShapesData, processor: BridgeSTGProcessor) -> None:
     image = kinds(config).index(True)
     video = kinds(config).index(False)
     for step in (image, video):
-        first = build_batch(config, step, STEPS, processor)
+        first = build_batch(config, step, STEPS, processor).inputs(processor)
         # Whatever global generators do in between.
         torch.manual_seed(99)
         np.random.seed(99)
-        second = build_batch(config, step, STEPS, processor)
+        second = build_batch(config, step, STEPS, processor).inputs(processor)
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
-    other_step = build_batch(config, video + 1 if not kinds(config)[video + 1] else video + 2, STEPS, processor)
-    other_seed = build_batch(config.model_copy(update={"seed": 77}), video, STEPS, processor)
+    other_step = build_batch(
+        config, video + 1 if not kinds(config)[video + 1] else video + 2, STEPS, processor
+    ).inputs(processor)
+    other_seed = build_batch(config.model_copy(update={"seed": 77}), video, STEPS, processor).inputs(processor)
     for other in (other_step, other_seed):
         assert first["input_ids"].shape != other["input_ids"].shape or not torch.equal(
             first["input_ids"], other["input_ids"]
@@ -65,12 +67,12 @@ def test_a_batch_is_a_pure_function_of_seed_and_step(config: DataConfig, process
 
 @pytest.mark.parametrize("image", [False, True])
 def test_rows_sentences_and_frames_fit_together(
-    config: DataConfig, processor: BridgeSTGProcessor, image: bool
+    config: ShapesData, processor: BridgeSTGProcessor, image: bool
 ) -> None:
     # In a scan, and there only, the model reads other words than it has to say.
     mix = config.mix.model_copy(update={"scans": 0, "contrasts": 0})
     config = config.model_copy(update={"mix": mix})
-    batch = build_batch(config, kinds(config).index(image), STEPS, processor)
+    batch = build_batch(config, kinds(config).index(image), STEPS, processor).inputs(processor)
     count = 3 if image else 2
     assert len(batch["input_ids"]) == count
     assert batch["position_ids"].shape == (4, *batch["input_ids"].shape)
@@ -96,9 +98,9 @@ def test_rows_sentences_and_frames_fit_together(
 
 
 def test_an_image_step_lays_out_what_the_processor_does(
-    config: DataConfig, processor: BridgeSTGProcessor
+    config: ShapesData, processor: BridgeSTGProcessor
 ) -> None:
-    batch = build_batch(config, kinds(config).index(True), STEPS, processor)
+    batch = build_batch(config, kinds(config).index(True), STEPS, processor).inputs(processor)
     info = VideoInfo("image.png", 72, 72, Fraction(1), 1.0, 1)
     pixels = np.zeros((1, 72, 72, 3), dtype=np.uint8)
     image = SampledVideo(info, pixels, np.zeros(1), np.zeros(1, dtype=np.int64), 1.0)
@@ -112,7 +114,7 @@ def test_an_image_step_lays_out_what_the_processor_does(
     assert frame(batch["input_ids"][0].tolist()) == frame(inputs["input_ids"][0].tolist())
 
 
-def test_the_curriculum_grows_with_the_step(config: DataConfig) -> None:
+def test_the_curriculum_grows_with_the_step(config: ShapesData) -> None:
     lesson = config.curriculum
     assert step_settings(config, 0, 100)[1].max_objects == lesson[0].max_objects
     assert step_settings(config, 99, 100)[1].max_objects == lesson[-1].max_objects
@@ -136,7 +138,7 @@ def test_training_samples_the_frames_that_the_file_would_give(tmp_path: Path) ->
     assert len(seen) == 6
 
 
-def test_a_clip_carries_what_the_mix_says(config: DataConfig, processor: BridgeSTGProcessor) -> None:
+def test_a_clip_carries_what_the_mix_says(config: ShapesData, processor: BridgeSTGProcessor) -> None:
     mix = ClipMix(**dict.fromkeys(ClipMix.model_fields, 1))
     clip = video_clip(5, SceneSettings(min_objects=4, max_objects=4), mix, config, processor)
     assert int(clip.tree.branch.max()) + 1 == sum(mix.model_dump().values())

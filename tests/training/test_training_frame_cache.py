@@ -18,6 +18,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "video"))
 from support.video_files import write_file
 
+from bridge_stg.cli.runs import recipe
 from bridge_stg.curation.doctor.annotations import RecordFolder
 from bridge_stg.curation.frame_extraction import FrameSettings, clips_of, extract_frames
 from bridge_stg.errors import DataError, InputError
@@ -29,7 +30,6 @@ from bridge_stg.training.data.cached_sampling import CACHES_VARIABLE, cached_or_
 from bridge_stg.training.data.frame_cache import FrameCache
 from bridge_stg.training.data.record_clips import read_clip
 from bridge_stg.training.data.record_source import AnnotatedClips
-from bridge_stg.training.recipes import recipe
 from bridge_stg.types import SampledVideo, TimeSpan
 from bridge_stg.video.sampling import sample_video
 

@@ -17,27 +17,39 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from support.small_runs import TINY, bridge, curve, pretrain, quiet, same_weights, weights
+from support.small_runs import (
+    TINY,
+    bridge,
+    build_model,
+    curve,
+    pretrain,
+    quiet,
+    same_weights,
+    source_of,
+    train,
+    weights,
+    with_a_hole,
+)
 from transformers import Qwen3VLForConditionalGeneration
 
+from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.shapes.source import GeneratedSamples
 from bridge_stg.training.checkpoints import Position, changed_settings, restore, save_state
-from bridge_stg.training.data.step_data import Batch, GeneratedClips
-from bridge_stg.training.loop import train
+from bridge_stg.training.configuration import OptimConfig
+from bridge_stg.training.log import RunLog
 from bridge_stg.training.optimization import (
     apply_settings,
-    cosine_schedule,
+    cosine,
     describe_groups,
     group_settings,
     parameter_groups,
+    set_rates,
     take_step,
 )
-from bridge_stg.training.progress import RunLog
-from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override
-from bridge_stg.training.stages import build_model
 
 
 class StoppedError(Exception):
@@ -202,25 +214,25 @@ def test_changed_settings_move_weights_by_hand(tmp_path: Path) -> None:
     """AdamW on its first gradient: w (1 - lr * decay) - lr * sign; the gradient is clipped to the new norm."""
     weight = torch.nn.Parameter(torch.full((4,), 2.0))
 
-    def optimizer(lr: float, decay: float, clip: float) -> tuple[torch.optim.AdamW, Any]:
-        made = torch.optim.AdamW([{"params": [weight], "lr": lr, "clip": clip}], weight_decay=decay)
-        return made, torch.optim.lr_scheduler.LambdaLR(made, lambda step: 1.0)
+    def optimizer(lr: float, decay: float, clip: float) -> torch.optim.AdamW:
+        group = {"params": [weight], "lr": lr, "peak_lr": lr, "clip": clip}
+        return torch.optim.AdamW([group], weight_decay=decay)
 
-    first, schedule = optimizer(0.1, 0.0, 1.0)
-    kept, place = first.state_dict(), schedule.state_dict()
-    second, schedule = optimizer(0.01, 0.25, 0.5)
+    kept = optimizer(0.1, 0.0, 1.0).state_dict()
+    second = optimizer(0.01, 0.25, 0.5)
     settings = group_settings(second)
     second.load_state_dict(kept)
-    schedule.load_state_dict(place)
     assert second.param_groups[0]["lr"] == 0.1  # what a state brings along
-    apply_settings(second, schedule, settings)
+    apply_settings(second, settings)
+    # At the peak, right after one step of warm-up.
+    set_rates(second, OptimConfig(steps=10), 1)
     weight.grad = torch.ones(4)  # its norm is 2
     seen: list[float] = []
     second.register_step_pre_hook(lambda *_: seen.append(float(weight.grad.norm())))  # type: ignore[union-attr]
-    take_step(Accelerator(cpu=True), second, schedule, torch.tensor(1.0))
+    take_step(Accelerator(cpu=True), second, torch.tensor(1.0))
     assert seen == pytest.approx([0.5], rel=1e-4)
     assert weight.tolist() == pytest.approx([2.0 * (1 - 0.01 * 0.25) - 0.01] * 4, rel=1e-5)
-    assert schedule.get_last_lr() == [0.01]
+    assert second.param_groups[0]["lr"] == 0.01
 
 
 def test_a_configuration_that_was_cut_off_does_not_stop_a_run(base: Path, tmp_path: Path) -> None:
@@ -375,9 +387,8 @@ def test_groups_hold_every_trainable_parameter_once(base: Path, stage: str, tune
 
 
 def test_the_schedule_by_hand() -> None:
-    config = override(pretrain(10), ["optim.steps=12", "optim.warmup_ratio=0.17", "optim.final_ratio=0.2"])
-    factor = cosine_schedule(config)
-    found = [factor(step) for step in (0, 1, 2, 7, 12)]
+    optim = OptimConfig(steps=12, warmup_ratio=0.17, final_ratio=0.2)
+    found = [cosine(optim, step) for step in (0, 1, 2, 7, 12)]
     # Two steps of warm-up, then half a cosine over ten steps from 1 to 0.2; in its middle 0.6.
     assert found == pytest.approx([0.5, 1.0, 1.0, 0.6, 0.2])
 
@@ -390,25 +401,22 @@ def test_nothing_moves_when_something_is_not_finite(where: str) -> None:
     accelerator = Accelerator(cpu=True)
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.AdamW([{"params": [weight], "clip": 1.0}], lr=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 + step)
     weight.grad = torch.ones(3)
     loss = torch.tensor(1.0)
     if where == "loss":
         loss = torch.tensor(float("nan"))
     else:
         weight.grad[1] = float("inf")
-    move = take_step(accelerator, optimizer, schedule, loss)
-    assert not move.finite
-    assert ("nan" if where == "loss" else "inf") in move.faults()
+    outcome = take_step(accelerator, optimizer, loss)
+    assert not outcome.finite
+    assert ("nan" if where == "loss" else "inf") in outcome.faults()
     assert weight.tolist() == [1.0, 1.0, 1.0]
     assert not optimizer.state
     assert weight.grad is None
-    # The rate goes on with the data.
-    assert schedule.get_last_lr() == [0.2]
     weight.grad = torch.ones(3)
-    move = take_step(accelerator, optimizer, schedule, torch.tensor(1.0))
-    assert move.finite
-    assert (move.loss, move.norms["grad_norm"]) == pytest.approx((1.0, 3**0.5))
+    outcome = take_step(accelerator, optimizer, torch.tensor(1.0))
+    assert outcome.finite
+    assert (outcome.loss, outcome.norms["grad_norm"]) == pytest.approx((1.0, 3**0.5))
     assert weight.tolist() != [1.0, 1.0, 1.0]
 
 
@@ -417,19 +425,17 @@ def test_a_step_with_a_broken_clip_is_skipped_and_named(
 ) -> None:
     """One pixel of real data is not a number, in step 1 of 3; a resumed run remembers the skipped step."""
     config = bridge(base / "checkpoint", 3, "keep_states=5", "tune=lora")
-    whole = GeneratedClips.batch
+    whole = GeneratedSamples.batch
 
-    def batch(self: GeneratedClips, step: int, share: slice) -> Batch:
+    def batch(self: Any, step: int, share: slice) -> Any:
         made = whole(self, step, share)
-        if step == 1:
-            made["pixel_values_videos"][5, 7] = float("nan")
-        return made
+        return with_a_hole(made) if step == 1 else made
 
-    monkeypatch.setattr(GeneratedClips, "batch", batch)
+    monkeypatch.setattr(GeneratedSamples, "batch", batch)
     heard: list[str] = []
     with pytest.raises(StoppedError):
         train(config, tmp_path, lambda line: (heard.append(line), stop_at(3)(line))[0])
-    clip = GeneratedClips(config, build_model(config)[1]).names(1, slice(None))
+    clip = source_of(config, build_model(config)[1]).names(1, slice(None))
     assert [line for line in heard if line.startswith("step 1: not finite") and line.endswith(clip[0])]
     lines = curve(tmp_path)
     assert [line["step"] for line in lines] == [1, 2, 2, 3]
@@ -443,7 +449,7 @@ def test_a_step_with_a_broken_clip_is_skipped_and_named(
     assert all(torch.equal(before[name], value) for name, value in after.items())
     # In a row: the one before the stop and this one.
     again = override(config, ["optim.max_skipped=2"])
-    monkeypatch.setattr(GeneratedClips, "batch", lambda self, step, share: batch(self, 1, share))
+    monkeypatch.setattr(GeneratedSamples, "batch", lambda self, step, share: batch(self, 1, share))
     with pytest.raises(BridgeSTGError, match=r"step 2: .*2 step\(s\) in a row, the run ends"):
         train(again, tmp_path, quiet)
 

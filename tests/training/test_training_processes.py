@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,25 +14,25 @@ import pytest
 import torch
 from accelerate import Accelerator
 from support.process_script import break_clip
-from support.small_runs import TINY, curve, quiet
+from support.small_runs import TINY, build_model, curve, quiet, source_of, train
 from torch import nn
 
+from bridge_stg.cli.runs import open_stage, recipe
 from bridge_stg.errors import InputError
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.records.record import read_truth, write_truth
 from bridge_stg.shapes.clips import step_settings
-from bridge_stg.shapes.vision_stage import CellProbe
+from bridge_stg.shapes.configuration import ShapesTrainConfig
+from bridge_stg.shapes.source import GeneratedSamples
+from bridge_stg.shapes.vision_probe import CellProbe
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.data.record_source import open_records, token_budget
-from bridge_stg.training.data.step_data import GeneratedClips, StepData, count
-from bridge_stg.training.loop import Worker, train
+from bridge_stg.training.data.step_data import StepData
+from bridge_stg.training.log import RunLog
 from bridge_stg.training.optimization import enable_checkpointing
-from bridge_stg.training.progress import RunLog, TokenGroups
-from bridge_stg.training.recipes import recipe
 from bridge_stg.training.settings import override, resolve
-from bridge_stg.training.stages import build_model, underlying
-from bridge_stg.training.throughput import StepOperations
+from bridge_stg.training.step import StepRunner
 
 # Denoising boxes and negative tokens are drawn at random, by each process for itself.
 WITHOUT_NOISE = ["weights.denoising=0", "weights.alignment=0"]
@@ -58,14 +59,13 @@ def split(base: Path, *more: str) -> TrainConfig:
     return override(recipe("shapes"), settings)
 
 
-def worker(config: TrainConfig) -> tuple[Worker, nn.Module, GeneratedClips]:
+def runner(config: TrainConfig) -> tuple[StepRunner, nn.Module, Any]:
     torch.manual_seed(0)
-    model, processor, _ = build_model(config)
-    model.train()
-    operations = StepOperations(underlying(model), processor.pad_id)
-    accelerator = Accelerator(cpu=True)
-    found = Worker(accelerator, model, config, TokenGroups(processor.tokenizer), operations)
-    return found, model, GeneratedClips(config, processor)
+    stage = open_stage(config)
+    start = stage.build(quiet)
+    start.model.train()
+    found = StepRunner(Accelerator(cpu=True), stage, start.model, start.processor)
+    return found, start.model, stage.source(start.processor, 1, None)
 
 
 def drawn(name: str) -> bool:
@@ -88,7 +88,7 @@ def test_parts_one_after_the_other_are_the_whole_step(small_checkpoint: Path, st
         config = split(small_checkpoint, *more, "data.mix.located=2")
     else:
         config = override(recipe("shapes-vision"), [*TINY, *more])
-    one, model, source = worker(config)
+    one, model, source = runner(config)
     found = []
     for parts in (1, 2):
         log = RunLog(None)
@@ -113,19 +113,19 @@ def test_parts_one_after_the_other_are_the_whole_step(small_checkpoint: Path, st
 
 
 def test_counts_by_hand(small_checkpoint: Path) -> None:
-    _, _, source = worker(split(small_checkpoint, "data.image_share=0", "data.mix.located=2"))
+    one, _, source = runner(split(small_checkpoint, "data.image_share=0", "data.mix.located=2"))
     batch = source.batch(0, slice(None))
-    found = count(batch)
-    assert int(found["num_tokens"]) == sum(label != -100 for label in batch["labels"].flatten().tolist())
-    assert int(found["num_targets"]) == sum(batch["has_target"].tolist())
-    assert int(found["num_rows"]) == len(batch["row_frame"])
-    without = {name: value for name, value in batch.items() if name != "has_target"}
-    assert int(count(without)["num_targets"]) == int(count(without)["num_rows"]) == 0
+    found = one.stage.counts(batch)
+    assert int(found["num_tokens"]) == sum(label != -100 for label in batch.trees.labels.flatten().tolist())
+    assert int(found["num_targets"]) == sum(batch.located.has_target.tolist())
+    assert int(found["num_rows"]) == len(batch.located.frame)
+    without = one.stage.counts(dataclasses.replace(batch, located=None))
+    assert int(without["num_targets"]) == int(without["num_rows"]) == 0
 
 
 def test_recomputing_gives_the_same_gradient(small_checkpoint: Path) -> None:
     config = split(small_checkpoint, "data.image_share=0", "data.mix.located=1")
-    one, model, source = worker(config)
+    one, model, source = runner(config)
     batches = [source.batch(0, slice(None))]
     one.compute(batches, RunLog(None))
     plain = gradients(model)
@@ -133,7 +133,7 @@ def test_recomputing_gives_the_same_gradient(small_checkpoint: Path) -> None:
     # Language 3, Swin 2 + 2 + 2, image encoder 2, spatial decoder 3; the frozen vision tower is left alone.
     assert layers == 3 + 6 + 2 + 3
     calls = []
-    layer = underlying(model).mllm.model.language_model.layers[1]
+    layer = one.stage.whole(model).mllm.model.language_model.layers[1]
     layer.self_attn.register_forward_pre_hook(lambda *_: calls.append(1))
     one.compute(batches, RunLog(None))
     assert len(calls) == 2
@@ -156,10 +156,11 @@ def test_every_module_takes_part_and_changes_nothing(queries: int) -> None:
     config = override(
         recipe("shapes"), [*TINY, "data.image_share=0", "data.mix.located=0", "data.mix.tracked=0"]
     )
-    batch = GeneratedClips(config, BridgeSTGProcessor(tokenizer, model_config)).batch(0, slice(None))
-    assert "spatial_pixel_values" not in batch
-    plain = model(**batch, weights=LossWeights()).loss
-    every = model(**batch, weights=LossWeights(), every_module=True).loss
+    processor = BridgeSTGProcessor(tokenizer, model_config)
+    batch = source_of(config, processor).batch(0, slice(None))
+    assert batch.located is None
+    plain = model(**batch.inputs(processor), weights=LossWeights()).loss
+    every = model(**batch.inputs(processor), weights=LossWeights(), every_module=True).loss
     assert float(every.detach()) == float(plain.detach())
     every.backward()
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -216,7 +217,7 @@ def two(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     config = split(small_checkpoint)
     _, processor, _ = build_model(config)
     # The second clip of a step is the other process's.
-    clip = GeneratedClips(config, processor).names(BROKEN, slice(None))[1]
+    clip = source_of(config, processor).names(BROKEN, slice(None))[1]
     return folder / "run", in_two_processes(config, folder, BROKEN, clip), clip
 
 
@@ -227,7 +228,7 @@ def test_two_processes_are_one(
     config = split(small_checkpoint)
     kinds = {step_settings(config.data, step, STEPS)[0] for step in range(STEPS)}
     assert kinds == {True, False}, "steps with and without something to locate are wanted"
-    monkeypatch.setattr(GeneratedClips, "batch", GeneratedClips.batch)
+    monkeypatch.setattr(GeneratedSamples, "batch", GeneratedSamples.batch)
     break_clip(BROKEN, clip)
     heard: list[str] = []
     train(config, tmp_path / "one", heard.append)
@@ -256,7 +257,7 @@ def test_one_process_locates_and_the_other_does_not(
     }
     values = recipe("shapes").model_dump(mode="json")
     values["data"] |= {"records": records, "num_positive": 2, "num_negative": 1}
-    config = resolve(values, settings, "test")
+    config = resolve(values, settings, "test", ShapesTrainConfig)
     found = open_records(config.data, token_budget(build_model(config)[1]))
     for step in range(3):
         tasks = [{record.task for record in found.asked(clip)} for clip in found.mixture.step(step)]
@@ -301,10 +302,11 @@ def test_the_probe_divides_by_what_it_is_given() -> None:
     model_config = small_config(tokenizer)
     probe = CellProbe(BridgeSTGForVideoGrounding(model_config))
     config = override(recipe("shapes-vision"), TINY)
-    batch = GeneratedClips(config, BridgeSTGProcessor(tokenizer, model_config)).batch(0, slice(None))
-    own = count(batch)["num_cells"]
+    processor = BridgeSTGProcessor(tokenizer, model_config)
+    batch = source_of(config, processor).batch(0, slice(None))
+    own = open_stage(config).counts(batch)["num_cells"]
     loss, same, half = (
-        float(probe(**batch, **given).loss.detach())
+        float(probe(**batch.inputs(processor), **given).loss.detach())
         for given in ({}, {"num_cells": own}, {"num_cells": own * 2})
     )
     assert same == loss

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from support.small_runs import TINY
+from support.small_runs import TINY, source_of
 from torch.utils.flop_counter import FlopCounterMode
 
+from bridge_stg.cli.runs import recipe
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.lora import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.model import small_config, small_tokenizer
-from bridge_stg.training.data.step_data import Batch, GeneratedClips
-from bridge_stg.training.progress import RunLog
-from bridge_stg.training.recipes import recipe
+from bridge_stg.training.data.batch import Batch
+from bridge_stg.training.log import RunLog
 from bridge_stg.training.settings import override
 from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_operations
 
@@ -38,16 +38,16 @@ def model_and_batch(tune: str) -> tuple[BridgeSTGForVideoGrounding, BridgeSTGPro
         model.mllm.requires_grad_(False)
     processor = BridgeSTGProcessor(tokenizer, model_config)
     config = override(recipe("shapes"), [*TINY, "data.image_share=0", "data.mix.located=2"])
-    return model, processor, GeneratedClips(config, processor).batch(0, slice(None))
+    return model, processor, source_of(config, processor).batch(0, slice(None))
 
 
 @pytest.mark.parametrize("tune", ["all", "lora", "bridge"])
 def test_operations_are_those_that_torch_counts(tune: str) -> None:
     """Within 15%: torch counts no attention on a CPU, we leave out small maps that few tokens meet."""
     model, processor, batch = model_and_batch(tune)
-    counted = StepOperations(model, processor.pad_id)(batch)
+    counted = StepOperations(model)(batch.work(processor))
     with FlopCounterMode(display=False) as counter:
-        model(**batch, weights=LossWeights()).loss.backward()
+        model(**batch.inputs(processor), weights=LossWeights()).loss.backward()
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.15)
 
 
@@ -55,7 +55,7 @@ def test_what_learns_costs_more() -> None:
     counts = []
     for tune in ("lora", "all"):
         model, processor, batch = model_and_batch(tune)
-        counts.append(StepOperations(model, processor.pad_id)(batch))
+        counts.append(StepOperations(model)(batch.work(processor)))
     assert counts[1] > 1.2 * counts[0]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.small_runs import bridge, curve, quiet
+from support.small_runs import bridge, curve, quiet, train
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
@@ -19,7 +19,6 @@ from bridge_stg.cli.train import Judge
 from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.records.record import read_truth
-from bridge_stg.training.loop import train
 from bridge_stg.training.settings import override
 
 LORA = ["tune=lora", "keep_states=9"]

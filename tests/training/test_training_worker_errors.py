@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.cli.train import only_run
-from bridge_stg.training.configuration import TrainConfig
 
 
 def on_records(base: Path, data: Path, workers: int, steps: int = 2, **records: Any) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def on_records(base: Path, data: Path, workers: int, steps: int = 2, **records: 
         }
         | records,
     }
-    return TrainConfig.model_validate(values).model_dump(mode="json")
+    return type(config).model_validate(values).model_dump(mode="json")
 
 
 def start(folder: Path, values: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.small_runs import bridge, quiet
+from support.small_runs import bridge, quiet, source_of, train
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
@@ -18,8 +18,6 @@ from bridge_stg.errors import CheckpointError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.training.data.step_data import GeneratedClips
-from bridge_stg.training.loop import train
 from bridge_stg.weights.adapter_files import fingerprint, load_adapters, save_adapters
 
 FILES = ["adapter.safetensors", "bridge.safetensors", "spatial.safetensors"]
@@ -42,7 +40,7 @@ def merge(*words: object) -> Any:
 
 def outputs(model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor) -> dict[str, torch.Tensor]:
     config = bridge(Path("unused"), 2, "data.image_share=0", "data.mix.located=2")
-    batch = GeneratedClips(config, processor).batch(0, slice(None))
+    batch = source_of(config, processor).batch(0, slice(None)).inputs(processor)
     with torch.inference_mode():
         found = model.eval()(**{name: batch[name] for name in batch if name not in ("targets", "has_target")})
     return {"logits": found.logits, "bridge": found.bridge, "boxes": found.spatial.boxes}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import tempfile
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
     from bridge_stg.records.prediction import PredictionRecord
     from bridge_stg.training.configuration import TrainConfig
 
-CONFIGURATION_SUFFIXES = (".json", ".yaml", ".yml")
+SHOWN_LOSSES = ("video/token", "image/token", "probe")
 SHOWN = ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5")
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe's name, or a configuration in a .yaml or .json file.")
-    ],
+        str | None, typer.Argument(help="A recipe's name, or a configuration in a .yaml or .json file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; default: runs/<name>.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="The folder of the annotated data sets: data.records.root.")
@@ -37,33 +36,41 @@ def train(
         list[str] | None, typer.Option("--set", help="Change one value: --set optim.lr=5e-5; may be repeated.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
+    list_recipes: Annotated[bool, typer.Option("--list", help="Say which recipes there are.")] = False,
+    print_configuration: Annotated[
+        bool, typer.Option("--print", help="Print the whole configuration as YAML and train nothing.")
+    ] = False,
 ) -> None:
     """Train a model; run the same command again to go on after an interruption.
 
     Several processes: accelerate launch --num_processes 8 -m bridge_stg.cli.main train RECIPE
     """
-    from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
+    from bridge_stg.cli.runs import as_yaml, describe_recipes, named_or_read
     from bridge_stg.errors import InputError
-    from bridge_stg.training.recipes import RECIPES
-    from bridge_stg.training.recipes import recipe as named
     from bridge_stg.training.settings import override
 
-    path = Path(recipe)
-    if path.suffix.lower() in CONFIGURATION_SUFFIXES:
-        config = read_configuration(path, settings)
-    elif recipe not in RECIPES and path.is_dir():
-        raise InputError(
-            f"{recipe}: is a folder; give a recipe or a configuration, such as {path / 'config.json'}"
-        )
-    else:
-        config = override(named(recipe), settings or [])
+    if list_recipes:
+        for name, line in describe_recipes():
+            print(f"{name:16} {line}")
+        return
+    if recipe is None:
+        raise InputError("give a recipe or a configuration file; bridge-stg train --list names the recipes")
+    config = named_or_read(recipe, settings or [])
     if data is not None:
         if config.data.records is None:
             raise InputError(f"{recipe}: trains on generated clips; leave out --data")
         config = override(config, [f"data.records.root={data}"])
-    folder = out or Path("runs") / config.name
-    check_writable(folder)
+    if print_configuration:
+        print(as_yaml(config), end="")
+        return
+    _run(config, out or Path("runs") / config.name, threads)
 
+
+def _run(config: TrainConfig, folder: Path, threads: int | None) -> None:
+    """Train in this process, with a progress bar; what to do after Ctrl-C is said."""
+    from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
+
+    check_writable(folder)
     quiet_threads()
     quiet_libraries()
     if config.from_hub and os.environ.get("LOCAL_RANK", "0") == "0":
@@ -73,13 +80,14 @@ def train(
         enable_progress_bar()
     import torch
 
+    from bridge_stg.cli.runs import open_stage
     from bridge_stg.inference.device import choose_threads
     from bridge_stg.training.loop import train as run
 
     torch.set_num_threads(threads or choose_threads())
-    with only_run(folder), _Progress() as progress:
+    with only_run(folder), _Progress(config) as progress:
         try:
-            run(config, folder, progress.say, judge=Judge, on_step=progress.update)
+            run(open_stage(config), folder, progress.say, judge=Judge, on_step=progress.update)
         except KeyboardInterrupt:
             print(
                 f"{folder}: the same command goes on from the last state; one is saved every "
@@ -121,38 +129,6 @@ def only_run(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def read_configuration(path: Path, settings: list[str] | None = None) -> TrainConfig:
-    """A run's configuration from a JSON or YAML file, with ``key=value`` settings on top.
-
-    Raises:
-        InputError: no such file, no such format, or all the fields and settings that are unknown, missing or of
-            the wrong kind.
-    """
-    from bridge_stg.errors import InputError
-    from bridge_stg.training.settings import resolve
-
-    try:
-        values = _parse(path)
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be read ({problem.strerror})") from problem
-    except ValueError as problem:
-        raise InputError(f"{path}: not {path.suffix[1:].upper()}: {problem}") from problem
-    return resolve(values, settings or [], f"{path}: not a run configuration")
-
-
-def _parse(path: Path) -> Any:
-    """The content of the file; ValueError when it is not in the format that its name promises."""
-    import yaml
-
-    text = path.read_text(encoding="utf-8")
-    if path.suffix.lower() == ".json":
-        return json.loads(text)
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        raise ValueError(str(problem)) from problem
-
-
 class Judge:
     """Validation during training: predict and score, as the commands of these names do.
 
@@ -180,7 +156,7 @@ class Judge:
     def answer(
         self, model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor, rank: int, processes: int
     ) -> list[PredictionRecord]:
-        """The answers to every so-manieth clip."""
+        """The answers to the clips of one process, dealt out with a stride."""
         from bridge_stg.evaluation.methods import GrounderMethod, ask
         from bridge_stg.inference.grounder import VideoGrounder
 
@@ -198,9 +174,11 @@ class Judge:
 
 
 class _Progress:
-    """Steps done and the time that is left, on stderr for a person at a terminal; the log's lines on stdout."""
+    """Steps done, the loss, samples per second and the time left, on stderr for a person at a terminal; the
+    log's lines on stdout.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -212,10 +190,12 @@ class _Progress:
         )
 
         console = Console(stderr=True)
+        main = os.environ.get("RANK", "0") == "0"
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
             TextColumn("elapsed"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -223,14 +203,16 @@ class _Progress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not (main and console.is_terminal),
             # What goes to a file or a pipe has to get there; a line on the same terminal goes above the bar.
             redirect_stdout=sys.stdout.isatty(),
             speed_estimate_period=300,
         )
+        self.steps = config.optim.steps
 
     def __enter__(self) -> _Progress:
-        self.task: Any = None
+        self.bar.start()
+        self.task = self.bar.add_task("preparing", total=None, said="")
         return self
 
     def __exit__(
@@ -241,16 +223,12 @@ class _Progress:
     def say(self, line: str) -> None:
         print(line, flush=True)
 
-    def update(self, done: int, total: int) -> None:
-        """Called after each step, in every process; the main one shows it."""
-        if self.bar.disable:
-            return
-        if self.task is None:
-            import torch.distributed as distributed
-
-            if distributed.is_initialized() and distributed.get_rank() > 0:
-                self.bar.disable = True
-                return
-            self.bar.start()
-            self.task = self.bar.add_task("steps", total=total, completed=done)
-        self.bar.update(self.task, completed=done)
+    def update(self, done: int, said: dict[str, float]) -> None:
+        """Called when the first step begins and after each step; ``said`` is the last line of the log."""
+        losses = [f"{name} {value:.3g}" for name, value in said.items() if name in SHOWN_LOSSES]
+        rate = said.get("samples_per_second")
+        shown = [*losses[:1], *([f"{rate:.3g} samples/s"] if rate is not None else [])]
+        if self.bar.tasks[self.task].total is None:
+            # The clock of the steps starts here.
+            self.bar.reset(self.task, total=self.steps, completed=done, description="steps")
+        self.bar.update(self.task, completed=done, said=", ".join(shown))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from bridge_stg.losses.alignment import alignment_sum
@@ -12,25 +15,27 @@ from bridge_stg.losses.denoising import denoising_sums
 from bridge_stg.losses.detection import detection_sums
 from bridge_stg.losses.outputs import SpatialOutput
 
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-@dataclass(frozen=True)
+
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LossWeights:
-    """Weights of Eq. 7 to 9; the defaults are those of section 4.1.
+    """Weights of Eq. 7 to 9; the defaults are those of section 4.1, and 0 removes a term (Table 13).
 
     ``token`` is lambda_1 and ``spatial`` lambda_2 of Eq. 7; ``objectness`` alpha, ``box`` beta, ``giou`` gamma,
     ``denoising`` delta and ``alignment`` eta of Eq. 8; ``denoising_*`` the three lambdas of Eq. 9.
     """
 
-    token: float = 1.0
-    spatial: float = 0.02
-    objectness: float = 1.0
-    box: float = 0.5
-    giou: float = 2.0
-    denoising: float = 1.0
-    alignment: float = 1.0
-    denoising_objectness: float = 1.0
-    denoising_box: float = 5.0
-    denoising_giou: float = 2.0
+    token: Weight = 1.0
+    spatial: Weight = 0.02
+    objectness: Weight = 1.0
+    box: Weight = 0.5
+    giou: Weight = 2.0
+    denoising: Weight = 1.0
+    alignment: Weight = 1.0
+    denoising_objectness: Weight = 1.0
+    denoising_box: Weight = 5.0
+    denoising_giou: Weight = 2.0
 
     @classmethod
     def paper(cls) -> LossWeights:

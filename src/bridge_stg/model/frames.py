@@ -40,7 +40,7 @@ def fit_frame_size(width: int, height: int, factor: int, max_tokens: int) -> tup
 
 
 def patchify(
-    frames: NDArray[np.uint8], patch_size: int, merge_size: int, temporal_size: int = 2
+    frames: NDArray[np.uint8] | Tensor, patch_size: int, merge_size: int, temporal_size: int = 2
 ) -> tuple[Tensor, tuple[int, int, int]]:
     """Frames (F, H, W, 3) -> patches (N, 3 * T * p * p) in Qwen3-VL's order, and their grid (P, H/p, W/p).
 
@@ -53,7 +53,8 @@ def patchify(
     side = patch_size * merge_size
     if height % side or width % side:
         raise ValueError(f"frames of {width}x{height} must have sides that are multiples of {side}")
-    paired = torch.from_numpy(frames[frame_pairs(len(frames)).reshape(-1)])
+    images = torch.as_tensor(frames)
+    paired = images[torch.from_numpy(frame_pairs(len(frames)).reshape(-1)).to(images.device)]
     pixels = (paired.float() / 255 - VISION_MEAN) / VISION_STD
     pairs, rows, columns = len(paired) // temporal_size, height // side, width // side
     pixels = pixels.view(pairs, temporal_size, rows, merge_size, patch_size, columns, merge_size, patch_size, 3)
@@ -63,15 +64,18 @@ def patchify(
     return patches, (pairs, rows * merge_size, columns * merge_size)
 
 
-def detector_frames(
-    frames: NDArray[np.uint8], mean: tuple[float, ...], std: tuple[float, ...], short_side: int | None = None
-) -> Tensor:
-    """Frames (F, H, W, 3) -> normalised (F, 3, h, w) float32, resized to ``short_side`` if one is given."""
+def resize_frames(frames: NDArray[np.uint8], short_side: int | None = None) -> Tensor:
+    """Frames (F, H, W, 3) -> (F, 3, h, w) uint8, resized to ``short_side`` if one is given."""
     images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    if short_side is not None:
-        scale = short_side / min(images.shape[-2:])
-        size = (round(images.shape[-2] * scale), round(images.shape[-1] * scale))
-        images = torch.nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
-    shift = torch.tensor(mean).view(3, 1, 1)
-    scale_ = torch.tensor(std).view(3, 1, 1)
-    return (images.float() / 255 - shift) / scale_
+    if short_side is None:
+        return images
+    scale = short_side / min(images.shape[-2:])
+    size = (round(images.shape[-2] * scale), round(images.shape[-1] * scale))
+    return torch.nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def normalise_frames(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Frames (F, 3, h, w) uint8 -> float32 of the mean 0 and the deviation 1 that a detector expects."""
+    shift = torch.tensor(mean, device=images.device).view(3, 1, 1)
+    scale = torch.tensor(std, device=images.device).view(3, 1, 1)
+    return (images.float() / 255 - shift) / scale

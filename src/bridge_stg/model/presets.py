@@ -1,11 +1,17 @@
-"""The published Qwen3-VL architectures, as numbers: what the 2B, 4B and 8B models are without their weights.
+"""Architectures as numbers: the published Qwen3-VL (2B, 4B and 8B), and a small spatial decoder.
 
-The library's own defaults describe none of them.
+The library's own defaults describe none of the published ones.
 """
 
 from __future__ import annotations
 
 from transformers import Qwen3VLConfig
+
+from bridge_stg.model.configuration import SpatialConfig
+
+# The small spatial decoder reads frames with this short side: at less than half the cost of the size that the
+# language model reads, it still tells small objects apart.
+SMALL_SHORT_SIDE = 96
 
 # name: (text width, text layers, text FFN, text heads, vision layers, vision width, vision FFN, DeepStack
 # layers, tied)
@@ -63,4 +69,27 @@ def qwen3_vl_config(size: str) -> Qwen3VLConfig:
         vision_start_token_id=151652,
         vision_end_token_id=151653,
         tie_word_embeddings=tied,
+    )
+
+
+def small_spatial_config() -> SpatialConfig:
+    """A Swin and a deformable decoder of 1.5 million parameters."""
+    return SpatialConfig(
+        backbone_embed_dim=32,
+        backbone_depths=(2, 2, 2),
+        backbone_num_heads=(2, 4, 8),
+        backbone_window_size=6,
+        backbone_image_size=96,
+        backbone_drop_path=0.0,
+        backbone_out_stages=(2, 3),
+        num_levels=3,
+        d_model=96,
+        num_heads=4,
+        num_points=2,
+        ffn_dim=256,
+        num_encoder_layers=2,
+        num_decoder_layers=3,
+        topk=24,
+        anchor_base=0.15,
+        num_denoising=5,
     )

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoProcessor, AutoTokenizer, BatchFeature,
 
 from bridge_stg.errors import CheckpointError, InputError, one_line
 from bridge_stg.model.configuration import BridgeSTGConfig
-from bridge_stg.model.frames import detector_frames, fit_frame_size, patchify
+from bridge_stg.model.frames import fit_frame_size, normalise_frames, patchify, resize_frames
 from bridge_stg.model.small_tokenizer import DET_TOKEN
 from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_clip, text_positions
 from bridge_stg.model.token_tree import IGNORE, Branch, build_tree, collate_trees
@@ -176,10 +176,15 @@ class BridgeSTGProcessor:
             width, height, self.config.pixels_per_token_side, self.config.max_tokens_per_frame
         )
 
-    def patches(self, frames: NDArray[np.uint8]) -> tuple[Tensor, tuple[int, int, int]]:
+    def patches(self, frames: NDArray[np.uint8] | Tensor) -> tuple[Tensor, tuple[int, int, int]]:
         """Patches and patch grid of frames (F, H, W, 3) that have a size given by ``frame_size``."""
         vision = self.config.mllm.vision_config
         return patchify(frames, int(vision.patch_size), int(vision.spatial_merge_size))
+
+    def patch_grid(self, frames: NDArray[np.uint8] | Tensor) -> tuple[int, int, int]:
+        """The grid (P, H, W) of the patches of frames (F, H, W, 3), without making them."""
+        side = int(self.config.mllm.vision_config.patch_size)
+        return -(-len(frames) // 2), frames.shape[1] // side, frames.shape[2] // side
 
     def merged_grid(self, grid: tuple[int, int, int]) -> tuple[int, int, int]:
         """A patch grid (P, H, W) as visual tokens after the patch merger."""
@@ -188,10 +193,16 @@ class BridgeSTGProcessor:
 
     def spatial_frames(self, frames: NDArray[np.uint8]) -> Tensor:
         """QGSL's input (F, 3, h, w) of frames (F, H, W, 3)."""
+        return self.normalise(self.resize(frames))
+
+    def resize(self, frames: NDArray[np.uint8]) -> Tensor:
+        """Frames (F, H, W, 3) at the size that QGSL reads, (F, 3, h, w) uint8."""
+        return resize_frames(frames, self.config.spatial_short_side)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """What ``resize`` returns as QGSL's input, on the device where it is."""
         spatial = self.config.spatial
-        return detector_frames(
-            frames, tuple(spatial.pixel_mean), tuple(spatial.pixel_std), self.config.spatial_short_side
-        )
+        return normalise_frames(images, tuple(spatial.pixel_mean), tuple(spatial.pixel_std))
 
     def clip(self, grid: tuple[int, int, int], times: NDArray[np.float64] | None) -> ClipLayout:
         """The opening of the user's turn and the clip; ``times`` (F,) seconds, None for an image.

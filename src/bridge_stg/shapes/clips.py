@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.frame_selection import select_frames
@@ -27,25 +27,26 @@ from bridge_stg.shapes.captions import (
     lookup_branches,
     moment_branches,
 )
+from bridge_stg.shapes.configuration import ClipMix, ImageMix, ShapesData
 from bridge_stg.shapes.frames import draw, sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.questions import captions, questions
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.training.configuration import ClipMix, DataConfig, ImageMix
+from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
 
 
-def step_settings(config: DataConfig, step: int, steps: int) -> tuple[bool, SceneSettings]:
+def step_settings(data: ShapesData, step: int, steps: int) -> tuple[bool, SceneSettings]:
     """Whether a step trains on single images, and the scenes it draws; a pure function of (seed, step).
 
     All clips of a step have about the same length, so that little is padded.
     """
-    rng = np.random.default_rng([config.seed, step, 1])
-    lesson = next(item for item in config.curriculum if step < item.until * steps or item.until == 1.0)
-    image = bool(rng.random() < config.image_share)
-    longest = rng.uniform(config.min_duration, lesson.max_duration)
-    shortest = max(longest - 1.0, config.min_duration)
+    rng = np.random.default_rng([data.seed, step, 1])
+    lesson = next(item for item in data.curriculum if step < item.until * steps or item.until == 1.0)
+    image = bool(rng.random() < data.image_share)
+    longest = rng.uniform(data.min_duration, lesson.max_duration)
+    shortest = max(longest - 1.0, data.min_duration)
     return image, SceneSettings(
         min_objects=lesson.min_objects,
         max_objects=lesson.max_objects,
@@ -54,38 +55,37 @@ def step_settings(config: DataConfig, step: int, steps: int) -> tuple[bool, Scen
     )
 
 
-def clip_seeds(config: DataConfig, step: int, steps: int) -> NDArray[np.int64]:
+def clip_seeds(data: ShapesData, step: int, steps: int) -> NDArray[np.int64]:
     """The clips of a step: everything about one follows from its seed."""
-    image, _ = step_settings(config, step, steps)
-    count = config.images_per_step if image else config.clips_per_step
-    return np.random.default_rng([config.seed, step, 2]).integers(2**40, size=count)
+    image, _ = step_settings(data, step, steps)
+    count = data.images_per_step if image else data.clips_per_step
+    return np.random.default_rng([data.seed, step, 2]).integers(2**40, size=count)
 
 
 def build_batch(
-    config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor, share: slice = slice(None)
-) -> dict[str, Tensor]:
+    data: ShapesData, step: int, steps: int, processor: BridgeSTGProcessor, share: slice = slice(None)
+) -> ClipBatch:
     """The model's inputs for one step, or for those of its clips that ``share`` says."""
-    image, settings = step_settings(config, step, steps)
-    seeds = clip_seeds(config, step, steps)[share]
+    image, settings = step_settings(data, step, steps)
+    seeds = clip_seeds(data, step, steps)[share]
     clips = [
-        image_clip(int(seed), settings, config.image_mix, processor)
+        image_clip(int(seed), settings, data.image_mix, processor)
         if image
-        else video_clip(int(seed), settings, config.mix, config, processor)
+        else video_clip(int(seed), settings, data.mix, data, processor)
         for seed in seeds
     ]
     return collate_clips(clips, processor.pad_id)
 
 
 def video_clip(
-    seed: int, settings: SceneSettings, mix: ClipMix, config: DataConfig, processor: BridgeSTGProcessor
+    seed: int, settings: SceneSettings, mix: ClipMix, data: ShapesData, processor: BridgeSTGProcessor
 ) -> TrainingClip:
     """A scene sampled like a video file, with captions and questions."""
     rng = np.random.default_rng([seed, 3])
     scene = make_scene(seed, settings)
     times = sample_times(scene, processor.config.sample_fps)
     frames = draw(scene, times, processor, rng)
-    patches, grid = processor.patches(frames)
-    layout = processor.clip(grid, times)
+    layout = processor.clip(processor.patch_grid(frames), times)
     asked = questions(scene, rng)
     slots = times[frame_pairs(len(times))]
     branches = [
@@ -114,16 +114,16 @@ def video_clip(
             times,
             visible[question.object_index],
             question.window,
-            config.num_positive,
-            config.num_negative,
+            data.num_positive,
+            data.num_negative,
             int(rng.integers(2**31)),
         )
         rows.add(chosen.positive, box[question.object_index], True)
         rows.add(chosen.negative, box[question.object_index], False)
         rows.sentences += 1
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = processor.spatial_frames(frames[rows.used_frames()]) if located else None
-    return TrainingClip(tree, patches, grid, rows, spatial)
+    spatial = processor.resize(frames[rows.used_frames()]) if located else None
+    return TrainingClip(tree, torch.from_numpy(frames), rows, spatial)
 
 
 def image_clip(
@@ -137,8 +137,7 @@ def image_clip(
     moment = float(referred[0].time or 0.0) if referred else float(rng.uniform(0, scene.duration))
     times = np.array([moment])
     frames = draw(scene, times, processor, rng)
-    patches, grid = processor.patches(frames)
-    layout = processor.clip(grid, None)
+    layout = processor.clip(processor.patch_grid(frames), None)
     branches: list[Branch] = []
     if mix.captions:
         branches.append(processor.caption_branch(caption_text(captions(scene, moment, moment)), layout, 0))
@@ -152,5 +151,5 @@ def image_clip(
         rows.add(np.array([0]), box[question.object_index], True)
         rows.sentences += 1
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = processor.spatial_frames(frames[rows.used_frames()]) if rows.sentences else None
-    return TrainingClip(tree, patches, grid, rows, spatial)
+    spatial = processor.resize(frames[rows.used_frames()]) if rows.sentences else None
+    return TrainingClip(tree, torch.from_numpy(frames), rows, spatial)

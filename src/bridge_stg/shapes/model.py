@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig
 
-from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.presets import SMALL_SHORT_SIDE, small_spatial_config
+from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import DET_TOKEN, build_small_tokenizer
 from bridge_stg.prompting.templates import LOCATED, PROMPTS, WINDOW_WORDINGS, WINDOW_WORDINGS_WITH_FRAMES
 from bridge_stg.shapes.branches import NAMED
@@ -22,8 +25,6 @@ from bridge_stg.shapes.world.scene import make_scene
 CORPUS_SCENES = 200
 # Squares of 24 pixels (patch 12, merge 2). Half as many hide how an object grows or spins in half a second.
 MAX_TOKENS_PER_FRAME = 48
-# Its spatial decoder reads smaller frames: it tells shapes apart at this size, at less than half the cost.
-SMALL_SHORT_SIDE = 96
 
 
 @cache
@@ -46,27 +47,11 @@ def small_tokenizer() -> PreTrainedTokenizerFast:
     return build_small_tokenizer(corpus_words())
 
 
-def small_spatial_config() -> SpatialConfig:
-    """A Swin and a deformable decoder of 1.5 million parameters."""
-    return SpatialConfig(
-        backbone_embed_dim=32,
-        backbone_depths=(2, 2, 2),
-        backbone_num_heads=(2, 4, 8),
-        backbone_window_size=6,
-        backbone_image_size=96,
-        backbone_drop_path=0.0,
-        backbone_out_stages=(2, 3),
-        num_levels=3,
-        d_model=96,
-        num_heads=4,
-        num_points=2,
-        ffn_dim=256,
-        num_encoder_layers=2,
-        num_decoder_layers=3,
-        topk=24,
-        anchor_base=0.15,
-        num_denoising=5,
-    )
+def new_model() -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
+    """The laptop-scale model with random weights, from torch's generator, and its processor."""
+    tokenizer = small_tokenizer()
+    config = small_config(tokenizer)
+    return BridgeSTGForVideoGrounding(config), BridgeSTGProcessor(tokenizer, config)
 
 
 def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeSTGConfig:

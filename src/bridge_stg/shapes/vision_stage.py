@@ -1,153 +1,45 @@
 """Stage 0: the vision tower learns to see before the language model listens.
 
-Qwen3-VL's vision tower is pretrained on its own before the whole is; here too. A linear probe on every merged
-visual token names the colour, shape and action of the object that covers it. Captions alone give the vision
+Qwen3-VL's vision tower is pretrained on its own before the whole is; here too. Captions alone give the vision
 tower too little gradient to find motion in the time a laptop has (docs/log.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.shapes.clips import step_settings
-from bridge_stg.shapes.frames import draw, sample_times
-from bridge_stg.shapes.world.motion import boxes
-from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, Scene
-from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.training.configuration import DataConfig
-
-UNKNOWN = -100
-COLOUR_NAMES = (*COLOURS, "none")
-ACTION_NAMES = (*ACTIONS, "rests")
-SHAPE_NAMES = tuple(SHAPES)
+from bridge_stg.shapes.model import new_model
+from bridge_stg.shapes.pretrain_stage import write_qwen3_vl
+from bridge_stg.shapes.probe_stage import ProbeStage
+from bridge_stg.shapes.source import GeneratedSamples
+from bridge_stg.shapes.vision_probe import UNKNOWN, CellBatch, CellProbe, build_cells, scene_seeds
+from bridge_stg.training.base_model import read_vision_tower
+from bridge_stg.training.stage import Counts, Report, Start, StepSource
 
 
-@dataclass
-class ProbeOutput:
-    """``loss``; per question how many cells were named right out of how many; and ``share``, the part of the
-    step's loss that this is.
-    """
+class VisionStage(ProbeStage):
+    """Linear probes on the visual tokens of a small Qwen3-VL name what each of them shows."""
 
-    loss: Tensor
-    correct: dict[str, tuple[int, int]]
-    share: Tensor
+    def build(self, report: Report) -> Start:
+        model, processor = new_model()
+        origin = read_vision_tower(model, self.config.base)
+        model.requires_grad_(False)
+        model.mllm.model.visual.requires_grad_(True)
+        return Start(CellProbe(model), processor, origin)
 
+    def source(
+        self, processor: BridgeSTGProcessor, parts: int, run_folder: Path | None
+    ) -> StepSource[CellBatch]:
+        return GeneratedSamples(self.config, processor, parts, build_cells, scene_seeds)
 
-class CellProbe(nn.Module):
-    """The vision tower of a model with a linear probe on each merged visual token."""
+    def counts(self, batch: CellBatch) -> Counts:
+        return {"num_cells": (batch.cells != UNKNOWN).sum(0)}
 
-    def __init__(self, model: BridgeSTGForVideoGrounding) -> None:
-        super().__init__()
-        self.model = model
-        width = model.config.mllm.vision_config.out_hidden_size
-        # One probe on the tower's output and one on every DeepStack level, since the language model reads them
-        # all.
-        levels = 1 + len(model.config.mllm.vision_config.deepstack_visual_indexes)
-        answers = len(COLOUR_NAMES) + len(SHAPE_NAMES) + len(ACTION_NAMES)
-        self.probes = nn.ModuleList(nn.Linear(width, answers) for _ in range(levels))
-
-    def forward(
-        self,
-        pixel_values_videos: Tensor,
-        video_grid_thw: Tensor,
-        cells: Tensor,
-        weights: Any = None,
-        num_cells: Tensor | None = None,
-    ) -> ProbeOutput:
-        """Mean cross-entropy over cells; ``cells`` (N, 3) colour, shape and action, UNKNOWN where not asked.
-
-        ``num_cells`` (3,) is what the sums are divided by, by default the counts of this batch.
-        """
-        if num_cells is None:
-            num_cells = (cells != UNKNOWN).sum(0)
-        num_cells = num_cells.clamp(min=1)
-        vision = self.model.encode_video(pixel_values_videos, video_grid_thw)
-        levels = [vision.tokens, *vision.deepstack]
-        sizes = [len(COLOUR_NAMES), len(SHAPE_NAMES), len(ACTION_NAMES)]
-        loss = cells.new_zeros((), dtype=torch.float32)
-        correct: dict[str, tuple[int, int]] = {}
-        for number, (probe, features) in enumerate(zip(self.probes, levels, strict=True)):
-            for name, logits, truth, asked_for in zip(
-                ("colour", "shape", "action"),
-                probe(features).split(sizes, dim=-1),
-                cells.unbind(1),
-                num_cells,
-                strict=True,
-            ):
-                share = 1.0 if number == 0 else 0.3
-                total = nn.functional.cross_entropy(logits, truth, ignore_index=UNKNOWN, reduction="sum")
-                loss = loss + share * total / asked_for
-                if number == 0:
-                    asked = (truth != UNKNOWN) & (
-                        truth != len(COLOUR_NAMES) - 1 if name == "colour" else truth >= 0
-                    )
-                    correct[name] = (int((logits.argmax(-1) == truth)[asked].sum()), int(asked.sum()))
-        return ProbeOutput(loss, correct, (cells[:, 0] != UNKNOWN).sum() / num_cells[0])
-
-
-def scene_seeds(config: DataConfig, step: int) -> NDArray[np.int64]:
-    """The scenes of a step of the stages that teach to see."""
-    return np.random.default_rng([config.seed, step, 5]).integers(2**40, size=config.clips_per_step)
-
-
-def build_cells(
-    config: DataConfig, step: int, steps: int, processor: BridgeSTGProcessor, share: slice = slice(None)
-) -> dict[str, Tensor]:
-    """Patches and cell labels of one step, or of its clips ``share``; a pure function of (seed, step)."""
-    _, settings = step_settings(config, step, steps)
-    seeds = scene_seeds(config, step)[share]
-    patches, grids, cells = [], [], []
-    for seed in seeds:
-        rng = np.random.default_rng([int(seed), 6])
-        scene = make_scene(int(seed), settings)
-        times = sample_times(scene, processor.config.sample_fps)
-        part, grid = processor.patches(draw(scene, times, processor, rng))
-        patches.append(part)
-        grids.append(grid)
-        cells.append(torch.from_numpy(label_cells(scene, times, *processor.merged_grid(grid)[1:])))
-    return {
-        "pixel_values_videos": torch.cat(patches),
-        "video_grid_thw": torch.tensor(grids),
-        "cells": torch.cat(cells),
-    }
-
-
-def label_cells(scene: Scene, times: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.int64]:
-    """(P * rows * columns, 3) colour, shape and action of the object in each cell of each frame pair.
-
-    A cell belongs to the nearest object (in depth) whose box covers its centre in either frame, and an object
-    always owns the cell of its own centre. Background has the colour "none" and no shape or action.
-    """
-    pairs = frame_pairs(len(times))
-    box, visible = boxes(scene, times)
-    labels = np.full((len(pairs), rows, columns, 3), UNKNOWN, dtype=np.int64)
-    labels[..., 0] = len(COLOUR_NAMES) - 1
-    x = (np.arange(columns) + 0.5) / columns
-    y = (np.arange(rows) + 0.5) / rows
-    for index in sorted(range(len(scene.objects)), key=lambda item: scene.objects[item].depth):
-        thing = scene.objects[index]
-        names = [COLOUR_NAMES.index(thing.colour), SHAPE_NAMES.index(thing.shape)]
-        for pair, frames in enumerate(pairs):
-            covered = np.zeros((rows, columns), dtype=bool)
-            for frame in frames:
-                if not visible[index, frame]:
-                    continue
-                left, top, right, bottom = box[index, frame]
-                covered |= ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))[None]
-                column = min(int((left + right) / 2 * columns), columns - 1)
-                covered[min(int((top + bottom) / 2 * rows), rows - 1), column] = True
-            start, end = float(times[frames[0]]), float(times[frames[1]])
-            action = UNKNOWN
-            if end > start:
-                action = ACTION_NAMES.index(thing.doing(start, end))
-            labels[pair, covered] = [*names, action]
-    return labels.reshape(-1, 3)
+    def export(
+        self, model: nn.Module, processor: BridgeSTGProcessor, folder: Path, state: dict[str, Tensor] | None
+    ) -> None:
+        """An ordinary Qwen3-VL folder, whose language model has not learned anything."""
+        write_qwen3_vl(self.whole(model).mllm, processor, folder)

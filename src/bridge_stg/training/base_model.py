@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import CheckpointError, InputError, one_line
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.presets import SMALL_SHORT_SIDE, small_spatial_config
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.shapes.model import SMALL_SHORT_SIDE, small_spatial_config
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.weights.assemble import assemble
 from bridge_stg.weights.locate import SHIPPED, checkpoint_folder, checkpoint_of_run, is_adapter_folder
 
-_SHAPES = {"paper": SpatialConfig, "small": small_spatial_config}
+_SPATIAL = {"paper": SpatialConfig, "small": small_spatial_config}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_base(config: TrainConfig) -> BaseModel:
             f"{base}: is a Qwen3-VL, which has no spatial decoder; say what that starts from: "
             "--set detector=FOLDER_OR_HUB_ID, or random weights with --set spatial=paper or spatial=small"
         )
-    spatial = _SHAPES[config.spatial]() if config.spatial is not None else None
+    spatial = _SPATIAL[config.spatial]() if config.spatial is not None else None
     changes: dict[str, Any] = {"spatial_short_side": SMALL_SHORT_SIDE} if config.spatial == "small" else {}
     if config.max_tokens_per_frame is not None:
         changes["max_tokens_per_frame"] = config.max_tokens_per_frame
@@ -63,6 +63,26 @@ def read_base(config: TrainConfig) -> BaseModel:
     half = torch.bfloat16 if config.half_base else None
     model, processor, keys = assemble(base, config.detector, spatial, mllm_dtype=half, **changes)
     return BaseModel(model, processor, keys.taken, keys.text())
+
+
+def read_vision_tower(model: BridgeSTGForVideoGrounding, base: str | None) -> str:
+    """Copy the vision tower of a Qwen3-VL folder into ``model``; a hash of its weights, "" without a ``base``.
+
+    Raises:
+        InputError: no such folder.
+        CheckpointError: it holds no vision tower of this shape.
+    """
+    if base is None:
+        return ""
+    folder, visual = base_folder(base), model.mllm.model.visual
+    try:
+        seen = Qwen3VLForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
+        visual.load_state_dict(seen.model.visual.state_dict())
+    except Exception as problem:
+        raise CheckpointError(
+            f"base {folder!r} has no vision tower of this model: {one_line(problem)}"
+        ) from problem
+    return fingerprint_of(visual, [name for name, _ in visual.named_parameters()])
 
 
 def fingerprint_of(model: torch.nn.Module, names: Collection[str]) -> str:
@@ -89,7 +109,7 @@ def base_folder(base: str | None) -> str:
     if base is None or not folder.is_dir():
         raise InputError(
             f"base {base!r} is not a folder; it is what the recipe of the stage before writes "
-            "(runs/<recipe>/checkpoint); for tuning also --set base=shapes, which is shipped, "
+            "(runs/<recipe>/checkpoint); for tuning also --set base={', '.join(SHIPPED)}, which is shipped, "
             "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
         )
     if (inner := checkpoint_of_run(folder)) is not None:
@@ -133,7 +153,7 @@ def _refuse_what_it_has(config: TrainConfig, found: BridgeSTGConfig) -> None:
     wrong = []
     if config.detector is not None:
         wrong.append("detector=null (its spatial decoder is trained further)")
-    if config.spatial is not None and _fields(_SHAPES[config.spatial]()) != _fields(
+    if config.spatial is not None and _fields(_SPATIAL[config.spatial]()) != _fields(
         cast(SpatialConfig, found.spatial)
     ):
         wrong.append(f"spatial=null (its spatial decoder has another shape than {config.spatial!r})")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bridge_stg.errors import CheckpointError, InputError, one_line
+from bridge_stg.files.output_files import write_whole
 from bridge_stg.training.configuration import TrainConfig
 
-MOVING = "model.safetensors"
+TRAINABLE = "model.safetensors"
 # Settings that decide which weights there are.
-FIXED = ("stage", "tune")
+FIXED = ("stage", "tune", "objective", "model")
 # States that were kept, by their step; a folder that somebody called otherwise is theirs.
 KEPT = "state-" + "[0-9]" * 8
 
@@ -35,7 +39,7 @@ class Position:
     origin: str | None = None
 
 
-def save_what_moves(accelerator: Accelerator) -> None:
+def save_trainable_only(accelerator: Accelerator) -> None:
     """Have states hold the trainable weights only; the others follow from the configuration.
 
     A frozen 8B would be 17 GB in every state. Names are those of the model itself, so that a run can go on with
@@ -46,15 +50,15 @@ def save_what_moves(accelerator: Accelerator) -> None:
 
     def save(models: list[nn.Module], weights: list[Any], folder: str) -> None:
         if accelerator.is_main_process:
-            moving = _moving(accelerator.unwrap_model(models[0]))
-            contiguous = {name: value.contiguous() for name, value in moving.items()}
-            save_file(contiguous, Path(folder) / MOVING, metadata={"format": "pt"})
+            trainable = _trainable(accelerator.unwrap_model(models[0]))
+            contiguous = {name: value.contiguous() for name, value in trainable.items()}
+            save_file(contiguous, Path(folder) / TRAINABLE, metadata={"format": "pt"})
         weights.clear()
 
     def load(models: list[nn.Module], folder: str) -> None:
         model = accelerator.unwrap_model(models.pop())
-        stored = load_file(Path(folder) / MOVING)
-        wanted = _moving(model)
+        stored = load_file(Path(folder) / TRAINABLE)
+        wanted = _trainable(model)
         lost = [name for name in wanted if name not in stored or stored[name].shape != wanted[name].shape]
         if lost:
             raise CheckpointError(
@@ -69,7 +73,7 @@ def save_what_moves(accelerator: Accelerator) -> None:
     accelerator.register_load_state_pre_hook(load)
 
 
-def _moving(model: nn.Module) -> dict[str, Tensor]:
+def _trainable(model: nn.Module) -> dict[str, Tensor]:
     """Trainable parameters by name; tied ones once."""
     return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
@@ -147,9 +151,7 @@ def _remove(state: Path) -> None:
 
 def write_config(path: Path, config: TrainConfig) -> None:
     """The resolved configuration, which ``bridge-stg train`` takes as it is; never seen half written."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(path, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
 
 
 def refuse_changes(out: Path, config: TrainConfig) -> None:
@@ -162,7 +164,8 @@ def refuse_changes(out: Path, config: TrainConfig) -> None:
     done = max((_position(path.parent).step for path in found if path.is_file()), default=None)
     if done is None:
         return
-    wrong = [line for line in changed_settings(out / "config.json", config) if line.split(":")[0] in FIXED]
+    changes = changed_settings(out / "config.json", config)
+    wrong = [line for line in changes if re.split("[.:]", line)[0] in FIXED]
     if config.optim.steps < done:
         wrong.append(f"optim.steps is {config.optim.steps} and {done} are done")
     if wrong:
@@ -175,7 +178,7 @@ def refuse_changes(out: Path, config: TrainConfig) -> None:
 def changed_settings(path: Path, config: TrainConfig) -> list[str]:
     """``key: old -> new`` for every setting that differs from those in ``path``, a run's config.json."""
     try:
-        stored = TrainConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        stored = type(config).model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return []
     except ValueError as problem:
@@ -191,6 +194,18 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
+
+
+@contextmanager
+def finish_checkpoint(accelerator: Accelerator, fresh: Path, folder: Path) -> Iterator[None]:
+    """Around the writing of ``fresh``, which then takes the place of ``folder``; every process enters it."""
+    if accelerator.is_main_process:
+        shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    yield
+    if accelerator.is_main_process:
+        replace_folder(fresh, folder)
+    accelerator.wait_for_everyone()
 
 
 def replace_folder(fresh: Path, folder: Path) -> None:

@@ -1,79 +1,23 @@
-"""What only trains: data mix, curriculum, optimiser, run. Nothing here is needed to load the weights."""
+"""What only trains: data, optimizer, losses, run. Nothing here is needed to load the weights."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Share = Annotated[int, Field(ge=0)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from bridge_stg.losses.objective import LossWeights
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A section of a configuration: unknown keys are refused, values do not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Lesson(_Strict):
-    """A step of the curriculum, in force until ``until`` (a fraction of the run)."""
-
-    until: float = Field(gt=0, le=1)
-    min_objects: int = Field(ge=1)
-    max_objects: int = Field(ge=1)
-    max_duration: float = Field(default=16.0, gt=4, le=60)
-
-    @model_validator(mode="after")
-    def _objects_in_order(self) -> Lesson:
-        if self.max_objects < self.min_objects:
-            raise ValueError(f"max_objects {self.max_objects} is less than min_objects {self.min_objects}")
-        return self
-
-
-class ClipMix(_Strict):
-    """How many branches of each kind a clip carries, at most.
-
-    captions: what every object does in one frame pair, from left to right, attached right after the pair.
-    moments: "what happens at 3.2 seconds", asked after the clip.
-    lookups: captions and moments of the objects in any order; their names are given, the rest is learned.
-    scans: who is meant and what it does in every second, each second judged by itself.
-    contrasts: scans of an object, whose name is given, for what another one does.
-    names: who is meant, the beginning of a scan.
-    windows: temporal grounding (VTG).
-    retold: a window to be read off the scan of another scene, without its clip.
-    choices: multiple choice (VQA).
-    located: spatio-temporal grounding (STVG) with <det>, bridging queries and QGSL.
-    tracked: tracking from a first box (VOT).
-    """
-
-    captions: Share = 0
-    moments: Share = 0
-    lookups: Share = 0
-    scans: Share = 0
-    contrasts: Share = 0
-    names: Share = 0
-    windows: Share = 0
-    retold: Share = 0
-    choices: Share = 0
-    located: Share = 0
-    tracked: Share = 0
-
-
-class ImageMix(_Strict):
-    """How many branches of each kind an image carries, at most.
-
-    captions: what every object is, from left to right.
-    retold: as in ClipMix; the image stands for nothing.
-    referred: referring expressions (REC).
-    """
-
-    captions: Share = 0
-    retold: Share = 0
-    referred: Share = 0
-
-
-class SourceConfig(_Strict):
+class SourceConfig(Strict):
     """Records of one data set.
 
     path: a truth.jsonl, or the folder of a store; relative to ``root`` of RecordsConfig.
@@ -90,7 +34,7 @@ class SourceConfig(_Strict):
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
-class RecordsConfig(_Strict):
+class RecordsConfig(Strict):
     """Annotated videos: which clips and questions make a step is a pure function of (seed, step).
 
     root: folder that the paths of the sources start from.
@@ -134,38 +78,22 @@ class RecordsConfig(_Strict):
         return self
 
 
-class DataConfig(_Strict):
+class DataConfig(Strict):
     """What a step trains on, a pure function of (seed, step).
 
-    With ``records`` these are annotated videos, and of the rest only seed, num_positive, num_negative and
-    workers count; without, they are generated clips.
+    num_positive, num_negative: frames that the spatial decoder learns from for each sentence, inside the
+        window and outside (P and N of section 4.1).
+    workers: loader processes.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**31)  # what generators take, with room for the number of a process
     records: RecordsConfig | None = None
-    clips_per_step: int = Field(default=16, ge=1)
-    images_per_step: int = Field(default=48, ge=1)
-    image_share: float = Field(default=0.25, ge=0, le=1)
-    min_duration: float = Field(default=4.0, ge=3)
-    curriculum: tuple[Lesson, ...] = (Lesson(until=1.0, min_objects=1, max_objects=6),)
-    mix: ClipMix = ClipMix()
-    image_mix: ImageMix = ImageMix()
     num_positive: int = Field(default=8, ge=0)
     num_negative: int = Field(default=2, ge=0)
     workers: int = Field(default=1, ge=0)
 
-    @model_validator(mode="after")
-    def _curriculum_covers_the_run(self) -> DataConfig:
-        ends = [lesson.until for lesson in self.curriculum]
-        if not ends or ends != sorted(set(ends)) or ends[-1] != 1.0:
-            raise ValueError(f"the lessons' until must increase and end at 1.0, got {ends}")
-        shortest = min(lesson.max_duration for lesson in self.curriculum)
-        if self.min_duration > shortest:
-            raise ValueError(f"min_duration {self.min_duration} is above a lesson's max_duration {shortest}")
-        return self
 
-
-class OptimConfig(_Strict):
+class OptimConfig(Strict):
     """AdamW with warm-up and cosine decay; the paper: lr 1e-4, weight decay 0, warm-up ratio 0.1.
 
     accumulate: parts that each process computes its share of a step in, one after the other; memory falls, the
@@ -184,26 +112,11 @@ class OptimConfig(_Strict):
     max_skipped: int = Field(default=10, ge=1)
 
 
-class WeightsConfig(_Strict):
-    """Eq. 7-9, the fields and defaults of LossWeights; 0 removes a term (the ablations of Table 13)."""
-
-    token: Weight = 1.0
-    spatial: Weight = 0.02
-    objectness: Weight = 1.0
-    box: Weight = 0.5
-    giou: Weight = 2.0
-    denoising: Weight = 1.0
-    alignment: Weight = 1.0
-    denoising_objectness: Weight = 1.0
-    denoising_box: Weight = 5.0
-    denoising_giou: Weight = 2.0
-
-
-class ValidationConfig(_Strict):
+class ValidationConfig(Strict):
     """Prediction and score on held-out videos during the run; without ``every_*`` there is none.
 
-    data: a folder with truth.jsonl and its videos; None draws shapes into the run's folder.
-    videos: at most this many of the folder, None takes all; of shapes so many are drawn, None draws 24.
+    data: a folder with truth.jsonl and its videos. Only a stage that trains on generated clips can do without.
+    videos: at most this many of the folder, None takes all; of generated videos so many are made, None is 24.
     seed: of generated videos, of the split "test", which no training clip is drawn from.
     every_steps, every_minutes: how often; minutes are counted at steps that are logged.
     """
@@ -225,21 +138,18 @@ class ValidationConfig(_Strict):
         return self.every_steps is not None or self.every_minutes is not None
 
 
-class TrainConfig(_Strict):
-    """One run.
+class TrainConfig(Strict):
+    """One run: Bridge-STG tuning on annotated videos, and the base of the configurations of other stages.
 
-    ``stage`` "vision" teaches a small vision tower to name what each visual token shows; "pretrain" trains all
-    of a small Qwen3-VL on tokens, starting from the vision tower of ``base``; "detector" gives it a QGSL and
-    teaches that to see; "bridge" is Bridge-STG tuning. ``tune`` says what moves in the language tower in the
-    bridge stage: "lora" as in section 4.1, or "full"; the vision tower never moves there.
+    ``tune`` says what moves in the language tower: "lora" as in section 4.1, or "full"; the vision tower never
+    moves.
 
-    base: what a stage starts from. "vision" and "pretrain" take the vision tower of a Qwen3-VL folder;
-        "detector" and "bridge" all of a Bridge-STG, or of a Qwen3-VL that is given a bridge and a spatial
-        decoder, a folder or hub id.
+    base: what the run starts from: a Bridge-STG, or a Qwen3-VL that is given a bridge and a spatial decoder;
+        a folder or hub id.
     detector: what the spatial decoder of a Qwen3-VL starts from, and takes its shape from: MM-Grounding-DINO,
         Grounding-DINO or Swin, a folder or hub id.
     spatial: without a detector, the shape of a spatial decoder with random weights: "paper" is the one of the
-        paper, "small" that of the shapes recipes, on frames of 96 pixels. A Bridge-STG has its own.
+        paper, "small" one for frames of 96 pixels. A Bridge-STG has its own.
     max_tokens_per_frame: how many visual tokens a frame may have at most; None: what a Bridge-STG has been
         given, else the paper's 192.
     precision: "bf16" computes in bfloat16 where autocast does, and below LoRA holds Qwen3-VL in bfloat16; what
@@ -250,7 +160,7 @@ class TrainConfig(_Strict):
     """
 
     name: str
-    stage: Literal["vision", "pretrain", "detector", "bridge"]
+    stage: Literal["bridge"] = "bridge"
     base: str | None = None
     detector: str | None = None
     spatial: Literal["paper", "small"] | None = None
@@ -258,7 +168,7 @@ class TrainConfig(_Strict):
     tune: Literal["lora", "full"] = "full"
     data: DataConfig
     optim: OptimConfig
-    weights: WeightsConfig = WeightsConfig()
+    weights: LossWeights = LossWeights()
     validation: ValidationConfig = ValidationConfig()
     precision: Literal["no", "bf16"] = "no"
     gradient_checkpointing: bool = False
@@ -280,26 +190,26 @@ class TrainConfig(_Strict):
         ]
 
     @model_validator(mode="after")
-    def _choices_fit_the_stage(self) -> TrainConfig:
+    def _choices_fit(self) -> TrainConfig:
+        wrong = self.contradictions()
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def contradictions(self) -> list[str]:
+        """What is wrong between fields, for people."""
         wrong = []
-        if self.validation.wanted and self.stage != "bridge":
-            wrong.append(f"validation needs a model that grounds; the stage {self.stage!r} trains none")
-        given = [name for name in ("detector", "spatial", "max_tokens_per_frame") if getattr(self, name)]
-        if self.stage in ("vision", "detector") and self.data.records is not None:
-            wrong.append(f"the stage {self.stage!r} learns from generated clips alone; it has no data.records")
-        if self.stage in ("vision", "pretrain") and given:
-            wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
+        if self.data.records is None:
+            wrong.append("data.records is not set; give the sources of annotated videos")
+        if self.validation.wanted and self.validation.data is None:
+            wrong.append("validation.data is not set; give a folder with truth.jsonl and its videos")
+        return wrong + self.contradicting_choices()
+
+    def contradicting_choices(self) -> list[str]:
+        """What is wrong whatever the run trains on."""
+        wrong = []
         if self.detector is not None and self.spatial is not None:
             wrong.append("the spatial decoder gets its shape from the detector; give detector or spatial")
         if self.stage == "bridge" and not self.data.num_positive + self.data.num_negative:
             wrong.append("num_positive and num_negative are both 0; a located sentence needs a frame")
-        if self.stage in ("pretrain", "bridge") and self.data.records is None:
-            mixes = (("mix", self.data.image_share < 1), ("image_mix", self.data.image_share > 0))
-            wrong += [
-                f"data.{name} asks nothing; give one of its shares a number above 0"
-                for name, used in mixes
-                if used and not any(getattr(self.data, name).model_dump().values())
-            ]
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+        return wrong

@@ -1,11 +1,10 @@
-"""What moves and how: optimizer groups, the schedule, clipping, and the check that comes before each move."""
+"""What moves and how: optimizer groups, rates, clipping, and the check that comes before each move."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,37 +14,39 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.configuration import OptimConfig, TrainConfig
 
-# Kind of parameter -> what its name holds; the first that fits counts.
+# Kind of parameter -> what its name holds; the first that fits counts, else the module at the top.
 _KINDS = {
     "LoRA": ".lora_",
     "token rows": ".trainable_tokens_",
     "spatial decoder": "localizer.",
     "bridge": "bridge.",
     "vision tower": ".visual.",
-    "probes": "probes.",
-    "words": "words.",
     "language tower": "mllm.",
 }
+# What a group of an optimizer says beside its parameters.
+PEAK, CLIP = "peak_lr", "clip"
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Language and bridge at ``lr``, the spatial decoder at ``spatial_lr``; every trainable parameter once.
 
-    The stages that make a model before the tuning have one group, at ``lr``.
+    A model without a spatial decoder of its own at the top has one group, at ``lr``.
     """
     # Tied weights are one parameter under two names and are listed once.
     language = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("localizer.")]
     spatial = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("localizer.")]
-    name = "language" if config.stage == "bridge" else config.stage
+    optim = config.optim
+    name = "language" if spatial else config.stage
     groups: list[dict[str, Any]] = [
-        {"name": name, "params": language, "lr": config.optim.lr, "clip": config.optim.clip_norm}
+        {"name": name, "params": language, "lr": optim.lr, PEAK: optim.lr, CLIP: optim.clip_norm}
     ]
     if spatial:
         # Its gradients carry lambda2, so its norm is clipped on the same scale, apart from the token loss.
-        clip = config.optim.clip_norm * config.weights.spatial
-        groups.append({"name": "spatial", "params": spatial, "lr": config.optim.spatial_lr, "clip": clip})
+        clip, lr = optim.clip_norm * config.weights.spatial, optim.spatial_lr
+        groups.append({"name": "spatial", "params": spatial, "lr": lr, PEAK: lr, CLIP: clip})
+
     listed = [id(parameter) for group in groups for parameter in group["params"]]
     moving = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     assert len(listed) == len(set(listed)), "a parameter is in two optimizer groups"
@@ -55,21 +56,21 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
 def group_settings(optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
     """What the configuration says of each group: the peak of its rate, weight decay, the norm to clip to."""
-    names = ("initial_lr", "weight_decay", "clip")
-    return [{name: group[name] for name in names} for group in optimizer.param_groups]
+    return [{name: group[name] for name in (PEAK, "weight_decay", CLIP)} for group in optimizer.param_groups]
 
 
-def apply_settings(optimizer: torch.optim.Optimizer, schedule: Any, settings: list[dict[str, float]]) -> None:
-    """Put them in the place of those that a state brought along, which may be of an older configuration.
-
-    The schedule itself is a function of the step and of the configuration; only its peaks are in a state.
-    """
-    inner = getattr(schedule, "scheduler", schedule)
-    for number, (group, wanted) in enumerate(zip(optimizer.param_groups, settings, strict=True)):
+def apply_settings(optimizer: torch.optim.Optimizer, settings: list[dict[str, float]]) -> None:
+    """Put them in the place of those that a state brought along, which may be of an older configuration."""
+    for group, wanted in zip(optimizer.param_groups, settings, strict=True):
         group.update(wanted)
-        inner.base_lrs[number] = wanted["initial_lr"]
-        group["lr"] = wanted["initial_lr"] * inner.lr_lambdas[number](inner.last_epoch)
-    inner._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def set_rates(optimizer: torch.optim.Optimizer, optim: OptimConfig, step: int) -> None:
+    """Give each group its rate for ``step``: a function of the step and of the configuration alone, so that a
+    run that goes on needs no state of it.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = group[PEAK] * cosine(optim, step)
 
 
 def describe_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[str]:
@@ -80,28 +81,22 @@ def describe_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[str]
         sizes: dict[str, list[int]] = defaultdict(list)
         for parameter in group["params"]:
             name = names[id(parameter)]
-            kind = next(kind for kind, part in _KINDS.items() if part in name)
+            kind = next((kind for kind, part in _KINDS.items() if part in name), name.split(".")[0])
             sizes[kind].append(parameter.numel())
         held = ", ".join(f"{kind} {sum(found):,} in {len(found)} tensors" for kind, found in sizes.items())
-        lines.append(f"optimizer group {group['name']}: lr {group['lr']:g}, clip {group['clip']:g}: {held}")
+        lines.append(f"optimizer group {group['name']}: lr {group['lr']:g}, clip {group[CLIP]:g}: {held}")
     frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
     lines.append(f"frozen: {frozen:,} parameters")
     return lines
 
 
-def cosine_schedule(config: TrainConfig) -> Callable[[int], float]:
-    """Warm-up, then cosine to ``final_ratio`` of the peak."""
-    total = config.optim.steps
-    warmup = max(round(config.optim.warmup_ratio * total), 1)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = (step - warmup) / max(total - warmup, 1)
-        floor = config.optim.final_ratio
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
-
-    return factor
+def cosine(optim: OptimConfig, step: int) -> float:
+    """Which part of its peak the rate has in ``step``: warm-up, then cosine to ``final_ratio``."""
+    warmup = max(round(optim.warmup_ratio * optim.steps), 1)
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(optim.steps - warmup, 1)
+    return optim.final_ratio + (1 - optim.final_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def enable_checkpointing(model: nn.Module) -> int:
@@ -124,7 +119,7 @@ def enable_checkpointing(model: nn.Module) -> int:
 
 
 @dataclass(frozen=True)
-class Move:
+class StepOutcome:
     """What became of a step: ``loss`` and the norm of each group's gradient, the same in every process."""
 
     loss: float
@@ -138,7 +133,7 @@ class Move:
         return ", ".join(f"{name} {value:g}" for name, value in {"loss": self.loss, **self.norms}.items())
 
 
-def take_step(accelerator: Accelerator, optimizer: torch.optim.Optimizer, schedule: Any, loss: Tensor) -> Move:
+def take_step(accelerator: Accelerator, optimizer: torch.optim.Optimizer, loss: Tensor) -> StepOutcome:
     """Clip each group's gradient and move the weights, unless anything is not finite: then nothing moves.
 
     Args:
@@ -149,16 +144,15 @@ def take_step(accelerator: Accelerator, optimizer: torch.optim.Optimizer, schedu
     for title, group in zip(("grad_norm", "spatial_grad_norm"), optimizer.param_groups, strict=False):
         with_gradient = [p for p in group["params"] if p.grad is not None]
         if with_gradient:
-            norm: Any = accelerator.clip_grad_norm_(with_gradient, group["clip"])
+            norm: Any = accelerator.clip_grad_norm_(with_gradient, group[CLIP])
             # Sharded parameters have a sharded norm.
             norms.append(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
             names.append(title)
+
     # One transfer for everything that is looked at.
     value, *found = torch.stack([part.float() for part in (total, *norms)]).tolist()
-    move = Move(value, dict(zip(names, found, strict=True)))
-    if move.finite:
+    outcome = StepOutcome(value, dict(zip(names, found, strict=True)))
+    if outcome.finite:
         optimizer.step()
-    # It is a function of the step, as the data are: it goes on when the weights do not.
-    schedule.step()
     optimizer.zero_grad()
-    return move
+    return outcome

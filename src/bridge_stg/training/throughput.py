@@ -4,7 +4,8 @@ MFU = useful operations / (seconds * peak operations per second). The useful ope
 from the shapes of its batch, as 2 per weight and token (a multiplication and an addition) in every linear map
 and convolution, plus 4 per attended pair and channel in attention; once for the forward pass, once more where
 the gradient of activations is needed, and once more for the weights that learn. Padding, and layers that are
-computed a second time to save memory, are not useful.
+computed a second time to save memory, are not useful. Torch's own counter would count both, sees no attention
+on a CPU, and slows every operation down.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.training.data.batch import Work
 
 # Dense bfloat16 operations per second that manufacturers publish, by what the device's name holds.
 PUBLISHED_PEAKS = {
@@ -55,10 +57,10 @@ class _Part:
 class StepOperations:
     """Useful operations of a batch; the model is looked at once."""
 
-    def __init__(self, model: BridgeSTGForVideoGrounding, pad_id: int) -> None:
+    def __init__(self, model: BridgeSTGForVideoGrounding) -> None:
         mllm, spatial = model.mllm, model.localizer
         self.text, self.vision = model.config.mllm.text_config, model.config.mllm.vision_config
-        self.config, self.pad_id = model.config.spatial, pad_id
+        self.config = model.config.spatial
         tower = mllm.model.visual
         self.vision_blocks = _Part.of(tower.patch_embed, tower.blocks)
         # Merged tokens: a quarter of the patches at a merge of 2.
@@ -74,37 +76,23 @@ class StepOperations:
         # Gradients of QGSL and of the bridge flow back through the language model even where it is frozen.
         self.language_carries = any(p.requires_grad for p in model.parameters())
 
-    def __call__(self, batch: dict[str, Tensor]) -> float:
+    def __call__(self, work: Work) -> float:
         """Of forward and backward pass together."""
-        if "pixel_values_videos" not in batch:
-            return self._spatial(batch)
-        patches = len(batch["pixel_values_videos"])
-        grid = batch["video_grid_thw"].double()
-        pairs = float((grid[:, 0] * (grid[:, 1] * grid[:, 2]) ** 2).sum())
-        vision = self.vision_blocks.operations(patches, pairs * self.vision.hidden_size * self.vision.depth)
-        vision += self.mergers.operations(patches / self.vision.spatial_merge_size**2)
-        if "input_ids" not in batch:
-            return vision
-        tokens = self.tokens(batch)
+        pairs = work.patch_pairs * self.vision.hidden_size * self.vision.depth
+        vision = self.vision_blocks.operations(work.patches, pairs)
+        vision += self.mergers.operations(work.patches / self.vision.spatial_merge_size**2)
+
         width = self.text.num_attention_heads * self.text.head_dim * self.text.num_hidden_layers
-        seen = float(batch["attention_mask"][(batch["input_ids"] != self.pad_id)[:, None]].sum())
-        language = self.language.operations(tokens, seen * width, self.language_carries)
-        language += self.head.operations(int((batch["labels"] >= 0).sum()), carries=self.language_carries)
-        return vision + language + self._spatial(batch)
+        language = self.language.operations(work.tokens, work.attended * width, self.language_carries)
+        language += self.head.operations(work.labelled, carries=self.language_carries)
+        return vision + language + self._spatial(work)
 
-    def tokens(self, batch: dict[str, Tensor]) -> int:
-        """Of the language model, without padding."""
-        return int((batch["input_ids"] != self.pad_id).sum()) if "input_ids" in batch else 0
-
-    def _spatial(self, batch: dict[str, Tensor]) -> float:
-        if "spatial_pixel_values" not in batch:
+    def _spatial(self, work: Work) -> float:
+        if not work.frames:
             return 0.0
-        # A row is a sentence and a frame; while QGSL learns alone, an object of a frame.
-        rows = len(batch["row_frame"]) if "row_frame" in batch else int((batch["object_names"] >= 0).sum()) // 2
-        frames, _, height, width = batch["spatial_pixel_values"].shape
 
         def tokens(stride: int) -> float:
-            return float(frames * -(-height // stride) * -(-width // stride))
+            return float(work.frames * -(-work.height // stride) * -(-work.width // stride))
 
         config = self.config
         total, window = 0.0, float(config.backbone_window_size) ** 2
@@ -116,10 +104,11 @@ class StepOperations:
         total += sum(part.operations(count) for part, count in zip(self.neck, levels, strict=True))
         total += self.encoder.operations(sum(levels))
         noised = 2 * config.num_denoising
+
         layers = config.num_encoder_layers if config.select_layers == "all" else 1
-        queries = layers * min(config.topk, sum(levels) / max(frames, 1))
-        attended = rows * queries**2 * config.d_model * config.num_decoder_layers
-        return total + self.decoder.operations(rows * (queries + noised), attended)
+        queries = layers * min(config.topk, sum(levels) / work.frames)
+        attended = work.rows * queries**2 * config.d_model * config.num_decoder_layers
+        return total + self.decoder.operations(work.rows * (queries + noised), attended)
 
 
 def peak_operations(device: torch.device, precision: str) -> float:

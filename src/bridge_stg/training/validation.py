@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +22,10 @@ from bridge_stg.errors import InputError
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.shapes.world.writer import write_shapes
-from bridge_stg.training.checkpoints import replace_folder
-from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.checkpoints import finish_checkpoint, replace_folder
+from bridge_stg.training.stage import Stage
 
 BEST_BY = "m_vIoU"
-QUESTIONS_PER_VIDEO = 4
-GENERATED_VIDEOS = 24
 
 
 class Judge(Protocol):
@@ -57,11 +53,11 @@ class Validation:
         InputError: validation is wanted of a sharded model, or without a judge.
     """
 
-    def __init__(
-        self, accelerator: Accelerator, config: TrainConfig, out: Path, make: MakeJudge | None
-    ) -> None:
+    def __init__(self, accelerator: Accelerator, stage: Stage[Any], out: Path, make: MakeJudge | None) -> None:
+        config = stage.config
         self.settings, self.steps, self.best_folder = config.validation, config.optim.steps, out / "best"
-        self.accelerator, self.judge = accelerator, None
+        self.accelerator = accelerator
+        self.judge: Judge | None = None
         self.last = time.monotonic()
         if not self.settings.wanted:
             return
@@ -72,30 +68,18 @@ class Validation:
                 "a model that is sharded over processes (FSDP2) cannot answer questions one by one; leave "
                 "validation out and run bridge-stg predict on the checkpoint"
             )
+
         if accelerator.is_main_process:
             self._recover()
-        count = self.settings.videos
-        if self.settings.data is not None:
-            folder = Path(self.settings.data)
-        else:
-            count = count or GENERATED_VIDEOS
-            folder = out / "validation" / f"{count}-videos-seed-{self.settings.seed}"
-            if accelerator.is_main_process and not folder.exists():
-                write_shapes(
-                    folder,
-                    count,
-                    self.settings.seed,
-                    split="test",
-                    workers=1,
-                    per_video_questions=QUESTIONS_PER_VIDEO,
-                )
+        held_out = stage.held_out(out, writes=accelerator.is_main_process)
         accelerator.wait_for_everyone()
-        self.judge = make(folder, count)
+        self.judge = make(held_out.folder, held_out.videos)
+
         # Scores on other questions say nothing about which checkpoint is better.
         # Where they lie does not matter.
-        with (folder / "truth.jsonl").open("rb") as file:
+        with (held_out.folder / "truth.jsonl").open("rb") as file:
             truth = hashlib.file_digest(file, "sha256").hexdigest()
-        self.questions = {"truth": truth, "videos": count}
+        self.questions = {"truth": truth, "videos": held_out.videos}
 
     def due(self, done: int, at_log: bool) -> bool:
         """Whether to validate after ``done`` steps; the last step always is. The same in every process."""
@@ -149,16 +133,12 @@ class Validation:
 
     def _keep(self, scores: dict[str, float], step: int, export: Callable[[Path], None]) -> None:
         fresh = self.best_folder.with_name("best.new")
-        if self.accelerator.is_main_process:
-            shutil.rmtree(fresh, ignore_errors=True)
-        self.accelerator.wait_for_everyone()
-        export(fresh)
-        if self.accelerator.is_main_process:
-            line = json.dumps({"step": step, **scores, "validation": self.questions}, indent=2)
-            # Its name says that the folder is complete, so it appears whole or not at all.
-            write_whole(fresh / "best.json", line + "\n")
-            replace_folder(fresh, self.best_folder)
-        self.accelerator.wait_for_everyone()
+        with finish_checkpoint(self.accelerator, fresh, self.best_folder):
+            export(fresh)
+            if self.accelerator.is_main_process:
+                line = json.dumps({"step": step, **scores, "validation": self.questions}, indent=2)
+                # Its name says that the folder is complete, so it appears whole or not at all.
+                write_whole(fresh / "best.json", line + "\n")
 
     def _recover(self) -> None:
         """A run that was killed between removing the old best and renaming the new one."""

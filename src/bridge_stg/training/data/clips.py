@@ -1,4 +1,4 @@
-"""A training clip as tensors, and a batch of them as the arguments of the model's forward."""
+"""A training clip, and how clips are joined to a batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge_stg.model.token_tree import TokenTree, collate_trees
+from bridge_stg.training.data.batch import ClipBatch, LocatedRows
 
 
 @dataclass
@@ -41,42 +42,50 @@ class Rows:
 
 @dataclass
 class TrainingClip:
-    """One clip as tensors; ``spatial_frames`` (U, 3, H, W) only if a sentence is located."""
+    """One clip: ``frames`` (F, H, W, 3) uint8 as the language model reads them, and ``spatial_frames``
+    (U, 3, h, w) uint8 as QGSL does, only if a sentence is located.
+    """
 
     tree: TokenTree
-    patches: Tensor
-    grid: tuple[int, int, int]
+    frames: Tensor
     rows: Rows
     spatial_frames: Tensor | None = None
 
 
-def collate_clips(clips: list[TrainingClip], pad_id: int) -> dict[str, Tensor]:
-    """Join clips of one frame size into the arguments of the model's forward."""
-    trees = collate_trees([clip.tree for clip in clips], pad_id)
-    batch: dict[str, Tensor] = {
-        "input_ids": trees.input_ids,
-        "position_ids": trees.position_ids,
-        "attention_mask": trees.attention_mask(),
-        "labels": trees.labels,
-        "pixel_values_videos": torch.cat([clip.patches for clip in clips]),
-        "video_grid_thw": torch.tensor([clip.grid for clip in clips]),
-    }
-    spatial = [(clip.rows, clip.spatial_frames) for clip in clips if clip.spatial_frames is not None]
-    if spatial:
-        row_frame, row_sentence = [], []
-        frames_before = sentences_before = 0
-        for rows, frames in spatial:
-            row_frame += [frames_before + index for index in rows.frame]
-            row_sentence += [sentences_before + index for index in rows.sentence]
-            frames_before += len(frames)
-            sentences_before += rows.sentences
-        batch |= {
-            "slot_mask": trees.slot_mask,
-            "bridge_mask": trees.bridge_mask,
-            "spatial_pixel_values": torch.cat([frames for _, frames in spatial]),
-            "row_frame": torch.tensor(row_frame),
-            "row_sentence": torch.tensor(row_sentence),
-            "targets": torch.from_numpy(np.stack([box for rows, _ in spatial for box in rows.targets])).float(),
-            "has_target": torch.tensor([flag for rows, _ in spatial for flag in rows.has_target]),
-        }
-    return batch
+def collate_clips(clips: list[TrainingClip], pad_id: int) -> ClipBatch:
+    """Join clips of any frame sizes."""
+    located = [(clip.rows, frames) for clip in clips if (frames := clip.spatial_frames) is not None]
+    return ClipBatch(
+        # More frames than one are a video.
+        kind="video" if any(len(clip.frames) > 1 for clip in clips) else "image",
+        trees=collate_trees([clip.tree for clip in clips], pad_id),
+        plain=all(_is_sequence(clip.tree) for clip in clips),
+        frames=tuple(clip.frames for clip in clips),
+        located=_joined_rows(located),
+    )
+
+
+def _is_sequence(tree: TokenTree) -> bool:
+    """Whether a tree is a clip with one sentence after it: then every token sees all tokens before it."""
+    return torch.equal(tree.position_ids[0], torch.arange(len(tree)))
+
+
+def _joined_rows(clips: list[tuple[Rows, Tensor]]) -> LocatedRows | None:
+    """The rows of all clips, which count frames and sentences over the whole batch."""
+    if not clips:
+        return None
+    frame: list[int] = []
+    sentence: list[int] = []
+    frames_before = sentences_before = 0
+    for rows, frames in clips:
+        frame += [frames_before + index for index in rows.frame]
+        sentence += [sentences_before + index for index in rows.sentence]
+        frames_before += len(frames)
+        sentences_before += rows.sentences
+    return LocatedRows(
+        frame=torch.tensor(frame),
+        sentence=torch.tensor(sentence),
+        targets=torch.from_numpy(np.stack([box for rows, _ in clips for box in rows.targets])).float(),
+        has_target=torch.tensor([flag for rows, _ in clips for flag in rows.has_target]),
+        frames=tuple(frames for _, frames in clips),
+    )

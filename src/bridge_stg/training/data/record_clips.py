@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bridge_stg.errors import DataError
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
@@ -26,7 +25,7 @@ from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.training.configuration import DataConfig
 from bridge_stg.training.data.cached_sampling import cached_or_sampled
-from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
+from bridge_stg.training.data.clips import Rows, TrainingClip
 from bridge_stg.types import LOCATED_TASKS, SampledVideo, TimeSpan
 
 # A video may be this much wider or narrower than annotated before its boxes are taken for another video's.
@@ -48,10 +47,10 @@ def record_clip(
     """
     video, extent = read_clip(records[0], path, processor)
     image = records[0].task == "rec"
-    patches, grid = processor.patches(video.frames)
     # The clock of the clip, as in prediction; the frame on screen when it begins may have appeared before.
     times = np.maximum(video.times - extent.start, 0.0)
-    layout = processor.clip(grid, None if image else times)
+    layout = processor.clip(processor.patch_grid(video.frames), None if image else times)
+
     branches: list[Branch] = []
     rows = Rows()
     # One for all sentences: what they share of QGSL's frames is encoded once.
@@ -63,8 +62,8 @@ def record_clip(
         if locates:
             _add_rows(rows, record, video, extent, config, seed)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = processor.spatial_frames(video.frames[rows.used_frames()]) if rows.sentences else None
-    return TrainingClip(tree, patches, grid, rows, spatial)
+    spatial = processor.resize(video.frames[rows.used_frames()]) if rows.sentences else None
+    return TrainingClip(tree, torch.from_numpy(video.frames), rows, spatial)
 
 
 def read_clip(record: TruthRecord, path: Path, processor: BridgeSTGProcessor) -> tuple[SampledVideo, TimeSpan]:
@@ -121,27 +120,6 @@ def tube_at(record: TruthRecord, times: NDArray[np.float64]) -> tuple[NDArray[np
     box = boxes_at(frames.astype(np.float64), corners, wanted).clip(0.0, 1.0)
     # A box of which nothing is left within the frame is none.
     return box, annotated & (box[:, 2:] > box[:, :2]).all(axis=1)
-
-
-def collate_records(clips: list[TrainingClip], pad_id: int) -> dict[str, Tensor]:
-    """``collate_clips`` for clips of any frame sizes: QGSL's frames are padded, with a mask that is True on the
-    frame.
-    """
-    sizes = {tuple(clip.spatial_frames.shape[-2:]) for clip in clips if clip.spatial_frames is not None}
-    if len(sizes) < 2:
-        return collate_clips(clips, pad_id)
-    height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
-    masks, padded = [], []
-    for clip in clips:
-        frames = clip.spatial_frames
-        if frames is not None:
-            rows, columns = frames.shape[-2:]
-            mask = torch.zeros(len(frames), height, width, dtype=torch.bool)
-            mask[:, :rows, :columns] = True
-            masks.append(mask)
-            frames = torch.nn.functional.pad(frames, (0, width - columns, 0, height - rows))
-        padded.append(TrainingClip(clip.tree, clip.patches, clip.grid, clip.rows, frames))
-    return collate_clips(padded, pad_id) | {"spatial_pixel_mask": torch.cat(masks)}
 
 
 def _answer(record: TruthRecord, video: SampledVideo, extent: TimeSpan, rng: np.random.Generator) -> str:

@@ -8,17 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.records.record import TruthRecord, read_truth
 from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceConfig, TrainConfig
 from bridge_stg.training.data.bad_clips import BadClips
+from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.cached_sampling import useless_caches
-from bridge_stg.training.data.clips import TrainingClip
+from bridge_stg.training.data.clips import TrainingClip, collate_clips
 from bridge_stg.training.data.mixture import ClipGroups, Mixture, Sample, TokenBudget, group_by_clip
-from bridge_stg.training.data.record_clips import collate_records, record_clip
+from bridge_stg.training.data.record_clips import record_clip
 
 MOST_REPLACEMENTS = 20
 _LOG = logging.getLogger(__name__)
@@ -27,8 +27,8 @@ _LOG = logging.getLogger(__name__)
 class AnnotatedClips:
     """What the training loop asks for its batches when ``data.records`` is set.
 
-    A share of a step is every so-manieth of its clips, as the loop deals them out; here it only says which
-    process asks for which of its passes, and alike clips are dealt to the passes that stand side by side.
+    The loop asks for a share of a step with a stride; here that only says which process asks for which of its
+    passes, and clips of equal length are dealt to the passes that stand side by side.
 
     Raises:
         DataError: a source, or a folder named in ``BRIDGE_STG_FRAMES``, cannot be read.
@@ -48,7 +48,7 @@ class AnnotatedClips:
                 folder,
             )
 
-    def batch(self, step: int, share: slice = slice(None)) -> dict[str, Tensor]:
+    def batch(self, step: int, share: slice = slice(None)) -> ClipBatch:
         """The model's inputs for the clips ``share`` of a step."""
         rank, world, part, parts = self._place(share)
         steps = self.config.optim.steps
@@ -157,7 +157,7 @@ def build_record_batch(
     part: int = 0,
     parts: int = 1,
     run_folder: Path | None = None,
-) -> dict[str, Tensor]:
+) -> ClipBatch:
     """The model's inputs for what process ``rank`` does in pass ``part`` of a step.
 
     A clip that cannot be used is written down and replaced by the next longer one of its source, and so on:
@@ -178,7 +178,7 @@ def build_record_batch(
         _usable(data, sample, step, config, processor, bad)
         for sample in data.mixture.batch(step, rank, world, part, parts)
     ]
-    return collate_records(clips, processor.pad_id)
+    return collate_clips(clips, processor.pad_id)
 
 
 @lru_cache(maxsize=2)

@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor
 
-from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES
-
-
-class TokenGroups:
-    """Accuracy of labelled tokens by kind: colour, shape, action, number, or another word."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        words = dict.fromkeys(COLOURS, "colour") | dict.fromkeys(SHAPES, "shape")
-        words |= {word: "action" for kind in ACTIONS for word in kind.split()} | {"rests": "action"}
-        self.names = ["other", "colour", "shape", "action", "second", "tenth"]
-        self.group_of = torch.zeros(len(tokenizer), dtype=torch.long)
-        for token, index in tokenizer.get_vocab().items():
-            word = token.replace("\u0120", "")
-            if word in words:
-                self.group_of[index] = self.names.index(words[word])
-            elif word.isdigit():
-                self.group_of[index] = self.names.index("second")
-            elif word.startswith(".") and word[1:].isdigit():
-                self.group_of[index] = self.names.index("tenth")
-
-    def accuracy(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """How many of logits (N, V) are right about labels (N,), and how many there are, per group (6,)."""
-        # On the device and without a look at the result: nothing waits for it.
-        groups = nn.functional.one_hot(self.group_of.to(labels.device)[labels], len(self.names)).float()
-        return (logits.argmax(-1) == labels).float() @ groups, groups.sum(0)
-
+from bridge_stg.files.output_files import write_whole
 
 # (sum, count) by name, and plain amounts by name.
 Totals = tuple[dict[str, tuple[float, float]], dict[str, float]]
@@ -85,10 +57,13 @@ class RunLog:
         Args:
             together: makes a list of the totals of this process one of those of all processes.
         """
+        # The totals of all processes.
         seconds = time.perf_counter() - self.started
         own = {name: (float(self.sums[name]), float(self.counts[name])) for name in self.sums}
         every = together([(own, dict(self.amounts))])
         amounts = {name: sum(one[name] for _, one in every if name in one) for name in dict(self.amounts)}
+
+        # Rates, then averages.
         line: dict[str, float] = {"step": step, **facts, "seconds": round(seconds, 2)}
         rate = 1.0 / max(seconds, 1e-9)
         for name in ("samples", "tokens"):
@@ -100,6 +75,7 @@ class RunLog:
             if total := sum(part[1] for part in parts):
                 line[name] = round(sum(part[0] for part in parts) / total, 5)
         self.append(line)
+
         self.sums.clear()
         self.counts.clear()
         self.amounts.clear()
@@ -119,6 +95,4 @@ def _keep_until(path: Path, step: int) -> None:
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n") and json.loads(line)["step"] <= step:
             kept.append(line)
-    fresh = path.with_suffix(".new")
-    fresh.write_text("".join(kept), encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(path, "".join(kept))
