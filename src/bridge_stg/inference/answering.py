@@ -35,12 +35,14 @@ class ReadClip:
 class Answers:
     """Greedy answers of S sentences, and the state of the language model after them.
 
-    ``ids``: generated tokens without the ending one. ``asks_where``: whether the model itself ended with <det>.
+    ``ids``: generated tokens without the ending one; ``log_probs`` the logarithm of each one's probability.
+    ``asks_where``: whether the model itself ended with <det>.
     ``cache``: keys and values of clip, questions and answers, ``attention_mask`` (S, K) which of its K places
     are real in each row. ``lengths`` (S,): tokens of each question and its answer, padding not counted.
     """
 
     ids: list[list[int]]
+    log_probs: list[list[float]]
     asks_where: list[bool]
     cache: DynamicCache
     attention_mask: Tensor
@@ -90,17 +92,22 @@ def answer(
     last = hidden[torch.arange(count, device=device), lengths - 1]
 
     generated: list[list[int]] = [[] for _ in questions]
+    log_probs: list[list[float]] = [[] for _ in questions]
     asks_where = [False] * count
     alive = torch.ones(count, dtype=torch.bool, device=device)
     for _ in range(max_new_tokens):
-        token = model.mllm.lm_head(last).argmax(-1)
-        # One transfer per step, not one per row: on a GPU each of them waits.
-        for row, (value, answering) in enumerate(zip(token.tolist(), alive.tolist(), strict=True)):
-            if answering and value in (det, turn_end):
+        logits = model.mllm.lm_head(last)
+        token = logits.argmax(-1)
+        likely = logits.float().log_softmax(-1).amax(-1)
+        # One transfer of each per step, not one per row: on a GPU each of them waits.
+        values, certain, answering = token.tolist(), likely.tolist(), alive.tolist()
+        for row, value in enumerate(values):
+            if answering[row] and value in (det, turn_end):
                 alive[row] = False
                 asks_where[row] = value == det
-            elif answering:
+            elif answering[row]:
                 generated[row].append(value)
+                log_probs[row].append(certain[row])
         if not alive.any():
             break
         # Finished rows run along, but what they write is never attended to, and their position stands still.
@@ -108,7 +115,7 @@ def answer(
         hidden = model.read(token[:, None], _positions(clip, lengths[:, None]), mask, cache=cache)
         last = hidden[:, 0]
         lengths = lengths + alive.long()
-    return Answers(generated, asks_where, cache, mask, lengths)
+    return Answers(generated, log_probs, asks_where, cache, mask, lengths)
 
 
 def bridge_answers(model: BridgeSTGForVideoGrounding, clip: ReadClip, answers: Answers) -> Tensor:
