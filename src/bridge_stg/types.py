@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from bridge_stg.errors import InputError
 
 TUBE_SCHEMA = "bridge-stg/tube/1"
+# No video is longer; beyond it sums of seconds lose their meaning.
+MOST_SECONDS = 10**9
+# No container counts in smaller parts of a second; and so many of them still fit 64 bits.
+FINEST_UNIT = Fraction(1, 2**32)
 
 Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
 # Tasks whose answer has boxes.
@@ -87,12 +91,69 @@ class TimeSpan:
 
 
 @dataclass(frozen=True)
+class FrameTimes:
+    """How long each frame of a video is shown, as runs of equally long ones.
+
+    ``runs`` holds ``(frames, ticks)``: so many frames, each shown for so many ticks of ``unit`` seconds. It is
+    the form of the time-to-sample table of an mp4 (ISO/IEC 14496-12, 8.6.1.2).
+
+    >>> FrameTimes.from_stamps(np.array([0, 3, 6, 15, 24]), Fraction(1, 90), last=9)
+    FrameTimes(unit=Fraction(1, 90), runs=((2, 3), (3, 9)))
+    """
+
+    unit: Fraction
+    runs: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        if not FINEST_UNIT <= self.unit <= MOST_SECONDS:
+            raise ValueError(f"the unit of frame times must be positive seconds, got {self.unit}")
+        if not self.runs or min(min(run) for run in self.runs) < 1:
+            raise ValueError("frame times need runs of at least one frame and one tick")
+        if sum(count * ticks for count, ticks in self.runs) * self.unit > MOST_SECONDS:
+            raise ValueError(f"frame times can reach {MOST_SECONDS:g} s at most")
+
+    @classmethod
+    def from_stamps(cls, stamps: NDArray[np.int64], unit: Fraction, last: int) -> FrameTimes:
+        """Of frames that appear at ``stamps`` (N,), increasing, in ``unit`` seconds; the last for ``last``."""
+        ticks = np.append(np.diff(stamps), last)
+        first = np.flatnonzero(np.append(True, ticks[1:] != ticks[:-1]))
+        counts = np.diff(np.append(first, len(ticks)))
+        return cls(unit, tuple(zip(counts.tolist(), ticks[first].tolist(), strict=True)))
+
+    @classmethod
+    def from_json(cls, value: Any) -> FrameTimes:
+        """What ``to_json`` gives; ValueError if it is malformed."""
+        if not isinstance(value, dict) or set(value) != {"unit", "runs"} or not isinstance(value["unit"], str):
+            raise ValueError("frame_times must be an object of unit and runs")
+        runs = value["runs"]
+        if not isinstance(runs, list) or not all(_is_run(run) for run in runs):
+            raise ValueError("frame_times.runs must be pairs of whole numbers, frames and ticks")
+        try:
+            unit = Fraction(value["unit"])
+        except (ValueError, ZeroDivisionError) as problem:
+            raise ValueError("frame_times.unit must be a fraction of a second such as 1/90000") from problem
+        return cls(unit, tuple((count, ticks) for count, ticks in runs))
+
+    @property
+    def frames(self) -> int:
+        return sum(count for count, _ in self.runs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"unit": str(self.unit), "runs": [list(run) for run in self.runs]}
+
+
+def _is_run(run: object) -> bool:
+    return isinstance(run, list) and len(run) == 2 and all(type(number) is int for number in run)
+
+
+@dataclass(frozen=True)
 class VideoInfo:
     """What a file says of itself, after rotation.
 
-    ``fps`` is exact (30000/1001, not 29.97); for a variable frame rate it is the average rate. ``duration`` is
-    in seconds, ``frames`` counts the source frames. ``start_time`` is the container time of the first frame,
-    which is subtracted from every time given to callers.
+    ``fps`` is exact (30000/1001, not 29.97); for a variable frame rate it is the average rate, and
+    ``frame_times`` says how long each frame is shown (None at a constant rate). ``duration`` is in seconds,
+    ``frames`` counts the source frames. ``start_time`` is the container time of the first frame, which is
+    subtracted from every time given to callers.
     """
 
     path: str
@@ -102,21 +163,27 @@ class VideoInfo:
     duration: float
     frames: int
     start_time: float = 0.0
+    frame_times: FrameTimes | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"{self.path}: frame size must be positive, got {self.width}x{self.height}")
         if self.fps <= 0:
             raise ValueError(f"{self.path}: frame rate must be positive, got {self.fps}")
+        if self.frame_times is not None and self.frame_times.frames != self.frames:
+            raise ValueError(f"{self.path}: {self.frames} frames, times of {self.frame_times.frames}")
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        about: dict[str, Any] = {
             "width": self.width,
             "height": self.height,
             "fps": str(self.fps),
             "duration": round(self.duration, 6),
             "frames": self.frames,
         }
+        if self.frame_times is not None:
+            about["frame_times"] = self.frame_times.to_json()
+        return about
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,14 @@
-"""Seconds, sampled indices and source frames."""
+"""Sampled frames in a window, in pairs, and boxes between them."""
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_stg.geometry.spans import (
-    boxes_at,
-    frame_pairs,
-    frame_time,
-    frames_to_span,
-    nearest_frame,
-    pair_times,
-    sampled_in_span,
-    span_to_frames,
-)
+from bridge_stg.geometry.spans import boxes_at, frame_pairs, pair_times, sampled_in_span
 from bridge_stg.types import TimeSpan
-
-RATES = (Fraction(25), Fraction(30), Fraction(60), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(1, 3))
-
-
-@pytest.mark.parametrize(
-    ("frame", "fps", "second"),
-    [
-        (0, Fraction(30), 0.0),
-        (45, Fraction(30), 1.5),
-        (30, Fraction(30000, 1001), 1.001),
-        (24, Fraction(24000, 1001), 1.001),
-        (1, Fraction(1, 3), 3.0),
-        (30, 15.0, 2.0),
-    ],
-)
-def test_frame_time(frame: int, fps: Fraction | float, second: float) -> None:
-    assert frame_time(frame, fps) == second
-
-
-@pytest.mark.parametrize(
-    ("time", "frame"), [(-1.0, 0), (0.0, 0), (0.51, 15), (0.516, 15), (0.517, 16), (9.99, 299), (1e9, 299)]
-)
-def test_nearest_frame_at_30_fps(time: float, frame: int) -> None:
-    assert nearest_frame(time, Fraction(30), 300) == frame
-
-
-@given(st.sampled_from(RATES), st.integers(0, 10**6), st.integers(0, 10**6))
-def test_frames_to_seconds_and_back(fps: Fraction, start: int, length: int) -> None:
-    span = frames_to_span(start, start + length, fps)
-    assert span_to_frames(span, fps) == (start, start + length)
-    assert nearest_frame(span.start, fps, start + 1) == start
 
 
 @pytest.mark.parametrize(
@@ -86,7 +44,13 @@ def test_sampled_in_span(span: tuple[float, float], inside: list[int]) -> None:
 )
 def test_of_a_slow_source_the_frame_on_screen_is_taken(span: tuple[float, float], found: list[int]) -> None:
     times = np.array([0.0, 10.0, 14.5])
-    assert sampled_in_span(times, TimeSpan(*span), shown=Fraction(10)).tolist() == found
+    assert sampled_in_span(times, TimeSpan(*span), shown=10.0).tolist() == found
+
+
+def test_each_frame_may_be_shown_for_its_own_time() -> None:
+    times, shown = np.array([0.0, 12.0]), np.array([11.0, 0.04])
+    assert sampled_in_span(times, TimeSpan(8.0, 10.0), shown=shown).tolist() == [0]
+    assert sampled_in_span(times, TimeSpan(8.0, 10.0), shown=0.5).tolist() == [1]
 
 
 @given(

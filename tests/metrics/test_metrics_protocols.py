@@ -10,11 +10,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.metrics.protocols import sampled_frames
 from bridge_stg.metrics.stvg import PROTOCOLS, Protocol, comparison, query_overlap, score_queries
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
-from bridge_stg.types import TimeSpan
+from bridge_stg.types import FrameTimes, TimeSpan
 
 A = (0.0, 0.0, 10.0, 10.0)
 HALF_SHIFTED = (5.0, 0.0, 15.0, 10.0)  # IoU with A: 50 / 150
@@ -134,14 +135,21 @@ def test_overlaps_worked_by_hand(
     ],
 )
 def test_sampled_frames_by_hand(clip: tuple[int, int], fps: float, expected: list[int]) -> None:
-    assert sampled_frames(clip, fps).tolist() == expected
+    assert sampled_frames(clip, VideoClock(fps, clip[1])).tolist() == expected
+
+
+def test_at_a_variable_rate_fifths_of_a_second_are_real_ones() -> None:
+    # Ten frames at 10 per second, then six of which each is shown for half a second.
+    times = FrameTimes(Fraction(1, 10), ((10, 1), (6, 5)))
+    clock = VideoClock(Fraction(4), 16, times)
+    assert sampled_frames((0, 16), clock).tolist() == [0, 2, 4, 6, 8, 10, 11, 12, 13, 14]
 
 
 def test_of_many_samples_two_hundred_stay() -> None:
     # 400 samples 0, 6, .. 2394 of 2400 frames: every second one.
-    assert sampled_frames((0, 2400), 30.0).tolist() == list(range(0, 2400, 12))
+    assert sampled_frames((0, 2400), VideoClock(30.0, 2400)).tolist() == list(range(0, 2400, 12))
     # 300 samples: of each three, the first two (j * 3 // 2).
-    assert sampled_frames((0, 1800), 30.0).tolist()[:5] == [0, 6, 18, 24, 36]
+    assert sampled_frames((0, 1800), VideoClock(30.0, 1800)).tolist()[:5] == [0, 6, 18, 24, 36]
 
 
 def _slow_samples(clip: tuple[int, int], fps: float) -> list[int]:
@@ -160,7 +168,7 @@ def _slow_samples(clip: tuple[int, int], fps: float) -> list[int]:
 )
 def test_sampled_frames_equal_a_slow_loop(start: int, length: int, fps: float) -> None:
     clip = (start, start + length)
-    assert sampled_frames(clip, fps).tolist() == _slow_samples(clip, fps)
+    assert sampled_frames(clip, VideoClock(fps, clip[1])).tolist() == _slow_samples(clip, fps)
 
 
 whole_box = st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(1, 5), st.integers(1, 5)).map(

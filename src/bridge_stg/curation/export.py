@@ -11,6 +11,7 @@ from pathlib import Path
 from bridge_stg.curation.annotations import coco_vid, cvat, labelstudio, mot
 from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo, Format
 from bridge_stg.errors import DataError, InputError
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.record import TruthRecord, read_truth
 from bridge_stg.records.store import RecordStore
 
@@ -78,8 +79,19 @@ def _write(videos: list[DrawnVideo], name: Format, out: Path, report: ExportRepo
         report.files = _WRITERS[name](videos, out)
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+    if name != "labelstudio":
+        report.notes.update(_time_note(video, name) for video in videos if video.frame_times is not None)
     report.videos, report.tubes = len(videos), sum(len(video.tubes) for video in videos)
     return report
+
+
+def _time_note(video: DrawnVideo, name: Format) -> str:
+    """How far off seconds will be in a format that holds frames without their times."""
+    late = video.clock.furthest(VideoClock(video.fps, video.frame_count))
+    return (
+        f"{video.video}: its frame rate varies, which {name} cannot hold; frame numbers are right, "
+        f"seconds reckoned from {float(video.fps):.4g} per second are up to {late:.2f} s off"
+    )
 
 
 def _by_video(records: Iterable[TruthRecord], report: ExportReport) -> Iterator[DrawnVideo]:
@@ -94,7 +106,7 @@ def _by_video(records: Iterable[TruthRecord], report: ExportReport) -> Iterator[
             report.left_out[f"{record.task} record without boxes"] += 1
             continue
         known = first.setdefault(record.video, record)
-        facts = ("fps", "frame_count", "width", "height")
+        facts = ("fps", "frame_count", "width", "height", "frame_times")
         odd = next((fact for fact in facts if getattr(known, fact) != getattr(record, fact)), None)
         if odd is not None:
             raise DataError(
@@ -114,6 +126,7 @@ def _by_video(records: Iterable[TruthRecord], report: ExportReport) -> Iterator[
             height=record.height,
             tubes=tuple(tubes[video]),
             media=record.media,
+            frame_times=record.frame_times,
         )
 
 

@@ -22,7 +22,7 @@ from bridge_stg.curation.doctor.annotations import BadLine, RecordFolder
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.files.worker_pool import Died, run_each
-from bridge_stg.geometry.spans import frame_time
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.part import asked_span
 from bridge_stg.training.data.frame_cache import (
     CACHE_SCHEMA,
@@ -65,19 +65,19 @@ class FrameSettings:
 
 @dataclass(frozen=True)
 class Clip:
-    """A part of a source to be read. ``pictures`` and ``rate`` give the times of a folder of pictures."""
+    """A part of a source to be read. ``pictures`` is the clock of a folder of pictures, which has none."""
 
     name: str
     path: Path
     span: TimeSpan | None
-    pictures: int | None = None
-    rate: float = 1.0
+    pictures: VideoClock | None = None
 
     @property
     def times(self) -> list[float] | None:
         if self.pictures is None:
             return None
-        return [frame_time(frame, self.rate) for frame in range(self.pictures)]
+        times: list[float] = self.pictures.times.tolist()
+        return times
 
     @property
     def key(self) -> Key:
@@ -109,11 +109,11 @@ def clips_of(folder: RecordFolder) -> tuple[list[Clip], int]:
             bad += 1
             continue
         part = asked_span(record)
-        pictures = (record.frame_count, record.fps) if record.media == "frames" else (None, 1.0)
+        pictures = record.clock if record.media == "frames" else None
         path = folder.path(record)
         name = os.path.relpath(os.path.abspath(path), base)
         # By path and not by what the record calls it: "a.mp4" and "./a.mp4" are one.
-        found.setdefault((name, part, pictures), Clip(name, path, part, *pictures))
+        found.setdefault((name, part, pictures), Clip(name, path, part, pictures))
     return list(found.values()), bad
 
 

@@ -39,8 +39,8 @@ class ConstantAnswer:
     def _answer(self, record: TruthRecord) -> PredictionRecord:
         if record.task == "vqa":
             return PredictionRecord(record.id, text=self.choice, choice=self.choice)
-        first, last = record.clip[0] / record.fps, record.clip[1] / record.fps
-        span = TimeSpan(first, last)
+        span = record.clock.span(*record.clip)
+        first, last = span.start, span.end
         if record.task in ("stvg", "vtg"):
             span = TimeSpan(first + self.start * (last - first), first + self.end * (last - first))
         window = ((span, 1.0),)

@@ -1,11 +1,6 @@
-"""The only place that converts between seconds, sampled indices and source frames.
-
-Source frame ``f`` of a video with rate ``fps`` is shown during ``[f / fps, (f + 1) / fps)``.
-"""
+"""Sampled frames: which of them a window holds, how they pair up, and boxes between them."""
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,50 +8,8 @@ from numpy.typing import NDArray
 from bridge_stg.types import TimeSpan
 
 
-def frame_time(frame: int, fps: Fraction | float) -> float:
-    """The second at which source frame ``frame`` appears."""
-    return float(Fraction(frame) / Fraction(fps))
-
-
-def nearest_frame(time: float, fps: Fraction | float, frames: int) -> int:
-    """The source frame that appears nearest to ``time``, clamped to the video.
-
-    >>> nearest_frame(0.51, Fraction(30), 300)
-    15
-    """
-    return int(min(max(round(time * float(fps)), 0), frames - 1))
-
-
-def nearest_frames(times: NDArray[np.float64], fps: Fraction | float, frames: int) -> NDArray[np.int64]:
-    """``nearest_frame`` of each of ``times`` (N,), the same numbers: (N,).
-
-    >>> nearest_frames(np.array([0.51, 99.0]), 30, 300).tolist()
-    [15, 299]
-    """
-    nearest: NDArray[np.int64] = np.clip(np.rint(times * float(fps)), 0, frames - 1).astype(np.int64)
-    return nearest
-
-
-def frames_to_span(start: int, end: int, fps: Fraction | float) -> TimeSpan:
-    """Half-open source frames ``[start, end)`` as seconds.
-
-    >>> frames_to_span(60, 120, Fraction(30))
-    TimeSpan(start=2.0, end=4.0)
-    """
-    return TimeSpan(frame_time(start, fps), frame_time(end, fps))
-
-
-def span_to_frames(span: TimeSpan, fps: Fraction | float) -> tuple[int, int]:
-    """Seconds as half-open source frames, each end rounded to the nearest frame boundary.
-
-    >>> span_to_frames(TimeSpan(2.0, 4.02), Fraction(30))
-    (60, 121)
-    """
-    return round(span.start * float(fps)), round(span.end * float(fps))
-
-
 def sampled_in_span(
-    times: NDArray[np.float64], span: TimeSpan, shown: Fraction = Fraction(0)
+    times: NDArray[np.float64], span: TimeSpan, shown: NDArray[np.float64] | float = 0.0
 ) -> NDArray[np.int64]:
     """Indices of the sampled frames that appear inside ``span``; the one nearest to its middle if none does.
 
@@ -65,18 +18,18 @@ def sampled_in_span(
 
     Args:
         times: (F,) increasing seconds at which the frames appear.
-        shown: seconds for which each of them is shown, which matter where the source itself is slow.
+        shown: seconds for which each of them is shown, (F,) or one for all; a slow source needs them.
 
     >>> sampled_in_span(np.array([0.0, 10.0]), TimeSpan(6.0, 8.0)).tolist()
     [1]
-    >>> sampled_in_span(np.array([0.0, 10.0]), TimeSpan(6.0, 8.0), shown=Fraction(10)).tolist()
+    >>> sampled_in_span(np.array([0.0, 10.0]), TimeSpan(6.0, 8.0), shown=10.0).tolist()
     [0]
     """
     inside = np.flatnonzero((times >= span.start) & (times < span.end))
     if len(inside):
         return inside.astype(np.int64)
     middle = (span.start + span.end) / 2
-    on_screen = np.flatnonzero((times <= middle) & (middle < times + float(shown)))
+    on_screen = np.flatnonzero((times <= middle) & (middle < times + shown))
     nearest = on_screen[-1] if len(on_screen) else np.abs(times - middle).argmin()
     return np.array([nearest], dtype=np.int64)
 

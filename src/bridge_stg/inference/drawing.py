@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bridge_stg.errors import InputError, VideoError
+from bridge_stg.geometry.clock import clock_of, shown_for
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.types import GroundingResult, SampledVideo, TimeSpan
 from bridge_stg.video.decode import open_source
@@ -100,16 +101,17 @@ def write_annotated(
     if out.exists() and out.samefile(source):
         raise InputError(f"{out}: is the source video itself; give another name")
     info = video.info
-    boxes = _boxes_by_frame(result, video.times)
+    boxes = _boxes_by_frame(result, video.times, clock_of(info).shown(np.arange(info.frames)))
     shown_until = np.append(video.times[1:], max(info.duration, float(video.times[-1]) + 1e-3))
     written = 0
-    longest = 0.0 if video.constant_rate else float((shown_until - video.times).max())
+    constant = info.frame_times is None
+    longest = 0.0 if constant else float((shown_until - video.times).max())
     with VideoWriter(out, info.width, info.height, info.fps, longest) as writer:
         for number, pixels in video.read(range(len(video.times))):
             time = float(video.times[number])
             box, score = boxes.get(number, (None, None))
             drawn = draw_frame(pixels, box, score, result.query, result.window, time, info.duration)
-            if video.constant_rate:
+            if constant:
                 # Undo the container's rounding of times (1 ms in Matroska), so that the rate stays exact.
                 writer.write(drawn, float(number / info.fps))
             else:
@@ -135,7 +137,7 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
     height, width = sampled.frames.shape[1:3]
     scale = min(180 / height, 640 / width)
     tile_width, tile_height = max(round(width * scale), 1), max(round(height * scale), 1)
-    boxes = _boxes_by_frame(result, sampled.times)
+    boxes = _boxes_by_frame(result, sampled.times, shown_for(sampled))
     to_tile = np.array([tile_width / sampled.info.width, tile_height / sampled.info.height] * 2)
     font, gap, dark = 18, 6, 24
     tiles = []
@@ -162,13 +164,13 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
 
 
 def _boxes_by_frame(
-    result: GroundingResult, times: NDArray[np.float64]
+    result: GroundingResult, times: NDArray[np.float64], shown: NDArray[np.float64]
 ) -> dict[int, tuple[NDArray[np.float64], float]]:
     """Box (source pixels) and score of each frame that appears inside the window."""
     tube, window = result.tube, result.window
     if tube is None or window is None or len(tube) == 0:
         return {}
-    inside = sampled_in_span(times, window, 1 / result.info.fps)
+    inside = sampled_in_span(times, window, shown)
     boxes = boxes_at(tube.times, tube.boxes, times[inside])
     scores = np.interp(times[inside], tube.times, tube.scores)
     return {int(n): (box, float(score)) for n, box, score in zip(inside, boxes, scores, strict=True)}

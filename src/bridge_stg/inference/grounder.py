@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bridge_stg.geometry.clock import shown_for
 from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.inference.answering import MAX_ANSWER_TOKENS, ReadClip, answer, bridge_answers, read_clip
 from bridge_stg.inference.cost import ClipCost, StageClock
@@ -200,7 +201,7 @@ class VideoGrounder(Grounder):
 
         # On the frames that were read.
         if box_fps is None:
-            shown = 1 / sampled.info.fps
+            shown = shown_for(sampled)
             wanted = {index: sampled_in_span(sampled.times, span, shown) for index, span in located.items()}
             tubes = locate_frames(self.model, self.processor, sampled, wanted, bridge)
             return [tubes.get(index) for index in range(len(spans))]
@@ -210,7 +211,7 @@ class VideoGrounder(Grounder):
         for index, span in located.items():
             dense = self.sample(video, fps=box_fps, span=span, times=times)
             # The frame on screen when the window opens may have appeared before it.
-            frames = {index: sampled_in_span(dense.times, span, 1 / dense.info.fps)}
+            frames = {index: sampled_in_span(dense.times, span, shown_for(dense))}
             tubes |= locate_frames(self.model, self.processor, dense, frames, bridge)
         return [tubes.get(index) for index in range(len(spans))]
 

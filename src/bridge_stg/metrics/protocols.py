@@ -16,10 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.metrics.overlap import interval_iou
 
 SAMPLED_FPS = 5.0
 MAX_SAMPLED = 200
+# Against the rounding of seconds: a frame at 0.2 s is not before it.
+FIFTH_SLACK = 1e-6
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class TubePair:
     """
 
     clip: tuple[int, int]
-    fps: float
+    clock: VideoClock
     true: tuple[int, int]
     predicted: tuple[int, int]
     frames: NDArray[np.int64]
@@ -113,7 +116,7 @@ def tubedetr(pair: TubePair) -> QueryOverlap:
     tiou = interval_iou(pair.true, pair.predicted)
     if pair.overlaps is None:
         return QueryOverlap(tiou, 0.0, 0.0)
-    samples = sampled_frames(pair.clip, pair.fps)
+    samples = sampled_frames(pair.clip, pair.clock)
     low, high = pair.hull
     either = int(((samples >= low) & (samples < high)).sum())
     counted = np.isin(pair.frames, samples)
@@ -121,17 +124,20 @@ def tubedetr(pair: TubePair) -> QueryOverlap:
     return QueryOverlap(tiou, viou, float(pair.overlaps[counted].mean()) if counted.any() else 0.0)
 
 
-def sampled_frames(clip: tuple[int, int], fps: float) -> NDArray[np.int64]:
+def sampled_frames(clip: tuple[int, int], clock: VideoClock) -> NDArray[np.int64]:
     """The source frames TubeDETR looks at, increasing: a frame is taken when the count of fifths rises.
 
     The first frame of the clip is always taken and its last frame never (unless it is the only one), because
     the published loop runs up to the index of the last frame. Of more than 200, every (n / 200)-th is kept.
 
-    >>> sampled_frames((0, 30), 30.0).tolist()
+    >>> sampled_frames((0, 30), VideoClock(30.0, 30)).tolist()
     [0, 6, 12, 18, 24]
     """
     frames = np.arange(clip[0], max(clip[1] - 1, clip[0] + 1), dtype=np.int64)
-    fifths = np.floor(frames * (SAMPLED_FPS / fps))
+    if clock.frame_times is None:
+        fifths = np.floor(frames * (SAMPLED_FPS / float(clock.rate)))  # to the bit as the published loop
+    else:
+        fifths = np.floor(clock.seconds(frames) * SAMPLED_FPS + FIFTH_SLACK)
     rises = np.append(True, fifths[1:] > fifths[:-1])
     taken: NDArray[np.int64] = frames[rises]
     if len(taken) > MAX_SAMPLED:

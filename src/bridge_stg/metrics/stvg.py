@@ -2,9 +2,9 @@
 
 What all protocols share
 ------------------------
-- *Window.* The predicted seconds become source frames by rounding each end to the nearest frame boundary;
-  windows are half-open. A window that rounds to no frame overlaps nothing. A window is not clipped to the
-  video: time claimed past the end is wrong.
+- *Window.* The predicted seconds become source frames by rounding each end to the nearest frame boundary on
+  the clock of the video, at a variable rate that of its frames' own times; windows are half-open. A window that
+  rounds to no frame overlaps nothing. A window is not clipped to the video: time claimed past the end is wrong.
 - *Boxes.* A predicted box belongs to the frame nearest to its time (of two boxes on one frame, the nearer in
   time). Between predicted boxes the box is interpolated linearly; before the first and after the last the
   nearest holds. Boxes are not clipped to the image; IoU is on continuous coordinates.
@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.geometry.spans import boxes_at, nearest_frames, span_to_frames
+from bridge_stg.geometry.spans import boxes_at
 from bridge_stg.metrics.overlap import box_iou, interval_iou
 from bridge_stg.metrics.protocols import QueryOverlap, TubePair, hcstvg, stcat, tubedetr
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
@@ -96,13 +96,13 @@ def query_overlap(
     if prediction is None or prediction.status != "ok" or prediction.best_window is None:
         return FAILED
 
-    predicted = span_to_frames(prediction.best_window, truth.fps)
+    predicted = truth.clock.frames_in(prediction.best_window)
     tious = [interval_iou(window, predicted) for window in truth.windows]
     nearest = tious.index(max(tious))
     frames, corners = true_tubes[nearest]
     overlaps = box_iou(boxes_on_frames(prediction, truth, frames), corners) if len(prediction.times) else None
     return _RULES[protocol](
-        TubePair(truth.clip, truth.fps, truth.windows[nearest], predicted, frames, overlaps)
+        TubePair(truth.clip, truth.clock, truth.windows[nearest], predicted, frames, overlaps)
     )
 
 
@@ -110,14 +110,15 @@ def boxes_on_frames(
     prediction: PredictionRecord, truth: TruthRecord, frames: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The predicted tube on source frames (N,): (N, 4) xyxy. Needs at least one predicted box."""
-    own = nearest_frames(prediction.times, truth.fps, truth.frame_count)
+    clock = truth.clock
+    own = clock.nearest(prediction.times)
     boxes = prediction.boxes
     if not (own[1:] > own[:-1]).all():
         # Denser than the video: keep, per frame, the box whose time is nearest to it (the earlier on a tie).
-        order = np.lexsort((np.abs(prediction.times * truth.fps - own), own))
+        order = np.lexsort((np.abs(clock.position(prediction.times) - own), own))
         own, first = np.unique(own[order], return_index=True)
         boxes = boxes[order][first]
-    return boxes_at(own.astype(np.float64), boxes, frames.astype(np.float64))
+    return boxes_at(clock.steady(own), boxes, clock.steady(frames))
 
 
 def query_values(

@@ -1,7 +1,7 @@
 """Temporal grounding (VTG): recall of the first answer, R1@R, and mIoU, as Charades-STA is scored.
 
 - Both windows are seconds, neither is rounded or clipped. The predicted one is the one with the highest score;
-  the true one is ``seconds`` of the record, as annotated, or else its frames as seconds (frame / fps).
+  the true one is ``seconds`` of the record, as annotated, or else its frames on the record's clock.
 - tIoU = shared seconds / seconds from the first start to the last end, in float64, as the published evaluators
   divide; windows that only touch share nothing. Of several true windows the one with the highest tIoU counts.
 - R1@R = share of queries with tIoU >= R. Most published evaluators count R itself as a hit, as App. B.2 does;

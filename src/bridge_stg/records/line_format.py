@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -16,6 +17,16 @@ Line = TypeVar("Line", bound=msgspec.Struct)
 # msgspec puts the place behind the complaint: "Expected `str`, got `int` - at `$.id`".
 _PLACE = re.compile(r" - at (?:`key` in )?`\$\.?(?P<place>[^`]*)`$")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
+
+
+def _from_text(kind: type, value: Any) -> Any:
+    """A type of which JSON knows nothing: an exact number, which a line holds as text such as "1/90000"."""
+    if kind is not Fraction or not isinstance(value, str):
+        raise ValueError(f"Expected a fraction as text, got {value!r:.80}")
+    try:
+        return Fraction(value)
+    except ZeroDivisionError as problem:
+        raise ValueError(f"Expected a fraction, got {value!r:.80}") from problem
 
 
 class LineFormat(Generic[Line]):
@@ -31,7 +42,7 @@ class LineFormat(Generic[Line]):
         self, kind: type[Line], noun: str, explain: Callable[[dict[str, Any]], str | None] = lambda line: None
     ) -> None:
         self._kind, self._noun, self._explain = kind, noun, explain
-        self._decoder = msgspec.json.Decoder(kind)
+        self._decoder = msgspec.json.Decoder(kind, dec_hook=_from_text)
 
     def decode(self, text: bytes) -> Line:
         """The value of one line of a file.
@@ -60,7 +71,7 @@ class LineFormat(Generic[Line]):
     def convert(self, line: dict[str, Any]) -> Line:
         """The value of a parsed line; DataError as of ``decode``."""
         try:
-            return msgspec.convert(line, self._kind, str_keys=True)
+            return msgspec.convert(line, self._kind, str_keys=True, dec_hook=_from_text)
         except msgspec.ValidationError as problem:
             raise self._error(line, self._explain(line) or self._said(str(problem))) from problem
         except RecursionError as problem:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.geometry.spans import frame_time, frames_to_span
 from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import FrameSpan, TruthRecord
-from bridge_stg.types import Task, TimeSpan, parse_task
+from bridge_stg.types import FrameTimes, Task, TimeSpan, parse_task
 
 
 def asked_frames(record: TruthRecord) -> FrameSpan:
@@ -43,7 +42,7 @@ def asked_moment(record: TruthRecord) -> float:
         DataError: it is about more than one frame.
     """
     frame, _ = asked_frames(record)
-    return 0.0 if record.media == "image" else frame_time(frame, record.fps)
+    return 0.0 if record.media == "image" else record.clock.time(frame)
 
 
 def asked_span(record: TruthRecord) -> TimeSpan | None:
@@ -61,21 +60,22 @@ def asked_span(record: TruthRecord) -> TimeSpan | None:
 
 def clip_span(record: TruthRecord) -> TimeSpan:
     """The seconds of the clip of a record."""
-    return frames_to_span(*record.clip, record.fps)
+    return record.clock.span(*record.clip)
 
 
 def true_windows(record: TruthRecord) -> tuple[TimeSpan, ...]:
     """The true windows in seconds: as annotated in seconds, or else those of its frames."""
     if record.seconds is not None:
         return (TimeSpan(*record.seconds),)
-    return tuple(frames_to_span(*window, record.fps) for window in record.windows)
+    return tuple(record.clock.span(*window) for window in record.windows)
 
 
 def picture_times(record: TruthRecord) -> list[float] | None:
     """The second of each picture of a folder, which has no clock of its own; None for a file."""
     if record.media != "frames":
         return None
-    return [frame_time(frame, record.fps) for frame in range(record.frame_count)]
+    times: list[float] = record.clock.times.tolist()
+    return times
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class ClipQuestions:
     @property
     def span(self) -> TimeSpan | None:
         """The part in seconds on the clock of the file; None for the whole video."""
-        return None if self.frames is None else frames_to_span(*self.frames, self.records[0].fps)
+        return None if self.frames is None else self.records[0].clock.span(*self.frames)
 
     @property
     def times(self) -> list[float] | None:
@@ -135,14 +135,14 @@ def group_questions(records: Sequence[TruthRecord], task: Task) -> tuple[ClipQue
     Raises:
         DataError: a rec question that does not say which frame it is about.
     """
-    groups: dict[tuple[str, FrameSpan, float, str], list[TruthRecord]] = {}
+    groups: dict[tuple[str, FrameSpan, float, str, FrameTimes | None], list[TruthRecord]] = {}
     for record in records:
         if record.task == task:
-            key = (record.video, asked_frames(record), record.fps, record.media)
+            key = (record.video, asked_frames(record), record.fps, record.media, record.frame_times)
             groups.setdefault(key, []).append(record)
 
     found = []
-    for (video, frames, _, _), members in sorted(groups.items(), key=lambda item: item[0]):
+    for (video, frames, *_), members in sorted(groups.items(), key=lambda item: item[0][:4]):
         whole = task != "rec" and frames == (0, members[0].frame_count)
         found.append(ClipQuestions(task, video, None if whole else frames, tuple(members)))
     return tuple(found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from bridge_stg.errors import DataError
-from bridge_stg.geometry.spans import frame_time
 from bridge_stg.prompting.templates import box_text, choices_text
 from bridge_stg.records.record import TruthRecord
 
@@ -33,5 +32,5 @@ def question_text(record: TruthRecord) -> str:
     x1, y1, x2, y2 = (min(max(side, 0.0), 1.0) for side in sides)
     since = ""
     if first > record.clip[0]:
-        since = f" from {frame_time(first - record.clip[0], record.fps):.1f} seconds"
+        since = f" from {record.clock.span(record.clip[0], first).length:.1f} seconds"
     return f"{record.query.strip()} at {box_text((x1, y1, x2, y2))}{since}"

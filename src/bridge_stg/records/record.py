@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError
 from bridge_stg.files.json_lines import read_lines, to_line
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.line_format import LineFormat
-from bridge_stg.types import Box, Task
+from bridge_stg.types import Box, FrameTimes, Task
 
 QueryType = Literal["declarative", "interrogative"]
 Media = Literal["video", "frames", "image"]
@@ -47,10 +48,11 @@ OPTIONAL_TEXT = (
 class TruthRecord:
     """A question about a video and its answer.
 
-    ``fps`` is frames per second of the source; ``clip`` and ``window`` are half-open source frames; ``boxes``
-    maps source frames to xyxy pixels. Which answer fields are present follows from ``task``: stvg has window
-    and boxes, vtg a window, vot and rec boxes, vqa ``choices`` and ``choice`` (a letter), or ``choices`` and
-    ``labels`` (one per choice, when any number of them can be right), or ``answer`` (free text).
+    ``fps`` is frames per second of the source, on average where ``frame_times`` gives each frame its own time;
+    ``clip`` and ``window`` are half-open source frames; ``boxes`` maps source frames to xyxy pixels. Which
+    answer fields are present follows from ``task``: stvg has window and boxes, vtg a window, vot and rec boxes,
+    vqa ``choices`` and ``choice`` (a letter), or ``choices`` and ``labels`` (one per choice, when any number of
+    them can be right), or ``answer`` (free text).
 
     An event that happens several times has all its ``windows``, in order of time; ``window`` is the first of
     them. Give either. ``absent`` says that the event does not happen: then there is no window and no box.
@@ -90,6 +92,7 @@ class TruthRecord:
     provenance: str | None = None
     windows: tuple[FrameSpan, ...] = ()
     absent: bool = False
+    frame_times: FrameTimes | None = None
 
     def __post_init__(self) -> None:
         # One window and several are two ways to write the same field; both are there afterwards.
@@ -101,6 +104,11 @@ class TruthRecord:
         self._check_windows()
         self._check_boxes()
         self._check_choices()
+
+    @cached_property
+    def clock(self) -> VideoClock:
+        """What converts between the seconds and the source frames of the video."""
+        return VideoClock(self.fps, self.frame_count, self.frame_times)
 
     @property
     def letters(self) -> str:
@@ -143,6 +151,11 @@ class TruthRecord:
         sizes = (self.frame_count, self.width, self.height)
         self._require(min(sizes) >= 1, "frame_count, width and height must be positive")
         self._require(max(sizes) <= MOST_FRAMES, f"frame_count, width and height can be {MOST_FRAMES} at most")
+        if self.frame_times is not None:
+            self._require(
+                self.frame_times.frames == self.frame_count,
+                f"frame_times are of {self.frame_times.frames} frames, the video has {self.frame_count}",
+            )
         self._check_span("clip", self.clip)
 
     def _check_span(self, name: str, span: FrameSpan) -> None:
@@ -254,6 +267,8 @@ class TruthRecord:
             line["seconds"] = list(self.seconds)
         if self.labels:
             line["labels"] = list(self.labels)
+        if self.frame_times is not None:
+            line["frame_times"] = self.frame_times.to_json()
         for name in OPTIONAL_TEXT:
             if getattr(self, name) is not None:
                 line[name] = getattr(self, name)

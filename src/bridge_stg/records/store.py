@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
-from bridge_stg.types import Box
+from bridge_stg.types import Box, FrameTimes
 
 STORE_SCHEMA = "bridge-stg/store/1"
 SHARD_ROWS = 20_000
@@ -56,6 +57,9 @@ SCHEMA = pa.schema(
         ("provenance", _TEXT),
         ("windows", pa.list_(pa.list_(_NUMBER))),
         ("absent", pa.bool_()),
+        # Null at a constant rate: the seconds of a tick, and the frames and ticks of each run in turn.
+        ("time_unit", _TEXT),
+        ("time_runs", pa.list_(pa.int64())),
     ]
 )
 _PLAIN = [field.name for field in fields(TruthRecord) if field.name in SCHEMA.names]
@@ -66,6 +70,9 @@ def to_row(record: TruthRecord) -> dict[str, Any]:
     row = {name: getattr(record, name) for name in _PLAIN}
     row["box_frames"] = list(record.boxes)
     row["box_corners"] = [value for box in record.boxes.values() for value in box]
+    if record.frame_times is not None:
+        row["time_unit"] = str(record.frame_times.unit)
+        row["time_runs"] = [number for run in record.frame_times.runs for number in run]
     return row
 
 
@@ -83,7 +90,12 @@ def from_row(row: dict[str, Any]) -> TruthRecord:
     for position, frame in enumerate(row["box_frames"]):
         left, top, right, bottom = corners[4 * position : 4 * position + 4]
         boxes[frame] = (left, top, right, bottom)
-    return TruthRecord(**values, boxes=boxes)
+    # Stores of before have no such columns.
+    frame_times = None
+    if row.get("time_unit") is not None:
+        runs = zip(row["time_runs"][::2], row["time_runs"][1::2], strict=True)
+        frame_times = FrameTimes(Fraction(row["time_unit"]), tuple(runs))
+    return TruthRecord(**values, boxes=boxes, frame_times=frame_times)
 
 
 class StoreWriter:

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from bridge_stg.errors import VideoError
-from bridge_stg.types import VideoInfo
+from bridge_stg.types import FrameTimes, VideoInfo
 from bridge_stg.video.images import (
     IMAGE_SUFFIXES,
     ImageSequence,
@@ -59,15 +59,14 @@ class Orientation:
 class VideoFile:
     """A video file whose frames can be read by index.
 
-    ``times`` is (N,) float64 seconds since the first frame. ``constant_rate`` says that frame ``i`` is shown at
-    ``i / fps`` as exactly as the container can store it.
+    ``times`` is (N,) float64 seconds since the first frame. Where ``info.frame_times`` is None, frame ``i`` is
+    shown at ``i / fps`` as exactly as the container can store it.
     """
 
     info: VideoInfo
     times: NDArray[np.float64]
     packets: PacketTable
     orientation: Orientation
-    constant_rate: bool
     notes: tuple[str, ...] = ()
 
     def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -159,9 +158,14 @@ def _open_video(path: Path) -> VideoFile:
     if missing or table.broken or cut:
         notes.append(_loss_note(len(table.stamps), float(duration), header_frames, length))
     start = float(int(table.stamps[0]) * table.time_base)
-    info = VideoInfo(str(path), width, height, rate, float(duration), len(table.stamps), start)
+    frame_times = None
+    if not constant:
+        frame_times = FrameTimes.from_stamps(
+            table.stamps, table.time_base, max(round(shown / table.time_base), 1)
+        )
+    info = VideoInfo(str(path), width, height, rate, float(duration), len(table.stamps), start, frame_times)
     times = (table.stamps - table.stamps[0]).astype(np.float64) * float(table.time_base)
-    return VideoFile(info, times, table, orientation, constant, tuple(notes))
+    return VideoFile(info, times, table, orientation, tuple(notes))
 
 
 def _container(path: Path) -> InputContainer:

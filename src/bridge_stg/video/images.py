@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bridge_stg.errors import VideoError
-from bridge_stg.types import VideoInfo
+from bridge_stg.types import FrameTimes, VideoInfo
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 TIMES_FILE = "times.txt"
+# Uneven times are kept in microseconds where they travel with a description.
+PICTURE_UNIT = Fraction(1, 10**6)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,6 @@ class ImageSequence:
     times: NDArray[np.float64]
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
-    constant_rate: bool = False
 
     def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """(index, (H, W, 3) uint8 RGB) of each wanted image, one in memory at a time.
@@ -97,7 +98,7 @@ def open_image(path: Path) -> ImageSequence:
     """A single image: one frame at 0.0 s; rate and duration are 1 by definition."""
     height, width = _load(path).shape[:2]
     info = VideoInfo(str(path), width, height, Fraction(1), 1.0, 1)
-    return ImageSequence(info, np.zeros(1), (path,), constant_rate=True)
+    return ImageSequence(info, np.zeros(1), (path,))
 
 
 def open_folder(path: Path, times: Sequence[float] | None) -> ImageSequence:
@@ -121,8 +122,14 @@ def open_folder(path: Path, times: Sequence[float] | None) -> ImageSequence:
     relative = np.array(seconds, dtype=np.float64) - seconds[0]
     rate, even = _rate(seconds)
     duration = float(relative[-1]) + float(1 / rate)
-    info = VideoInfo(str(path), width, height, rate, duration, len(files), start_time=seconds[0])
-    return ImageSequence(info, relative, files, constant_rate=even)
+    frame_times = None
+    if not even:
+        stamps = np.rint(relative / float(PICTURE_UNIT)).astype(np.int64)
+        if (np.diff(stamps) <= 0).any():
+            raise VideoError(f"{path}: times must be at least {float(PICTURE_UNIT):g} s apart")
+        frame_times = FrameTimes.from_stamps(stamps, PICTURE_UNIT, round(1 / rate / PICTURE_UNIT))
+    info = VideoInfo(str(path), width, height, rate, duration, len(files), seconds[0], frame_times)
+    return ImageSequence(info, relative, files)
 
 
 def _read_times(path: Path) -> list[float]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError, VideoError
-from bridge_stg.types import SampledVideo, TimeSpan
+from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
 from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.images import ImageSequence
 from bridge_stg.video.resize import resize_frame
@@ -54,18 +54,16 @@ def choose_frames(
     return np.unique(np.maximum(shown, 0)).astype(np.int64)
 
 
-def frame_tolerance(times: NDArray[np.float64], fps: float, constant_rate: bool) -> float:
+def frame_tolerance(times: NDArray[np.float64], info: VideoInfo) -> float:
     """Half a source frame in seconds, at a variable rate half the shortest one.
 
     Half an average frame would be far too much there: in a recorded screen that stands still for seconds and
     then moves at 30 fps, it takes a frame for shown long before it is.
-
-    >>> frame_tolerance(np.array([0.0, 0.04, 6.0]), 0.5, constant_rate=False)
-    0.02
     """
-    if constant_rate or len(times) < 2:
-        return 0.5 / fps
-    return min(0.5 / fps, float(np.diff(times).min()) / 2)
+    half = 0.5 / float(info.fps)
+    if info.frame_times is None or len(times) < 2:
+        return half
+    return min(half, float(np.diff(times).min()) / 2)
 
 
 def frames_to_sample(
@@ -82,7 +80,7 @@ def frames_to_sample(
         raise InputError(
             f"the sampling rate must be a positive number of frames per second up to {MAX_FPS:.0f}, got {fps}"
         )
-    tolerance = frame_tolerance(video.times, float(video.info.fps), video.constant_rate)
+    tolerance = frame_tolerance(video.times, video.info)
     return choose_frames(
         video.times, wanted_times(start, video.info.duration if end is None else end, fps), tolerance
     )

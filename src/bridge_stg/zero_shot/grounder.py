@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.geometry.clock import clock_of
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
@@ -314,7 +315,7 @@ def _tube(
     if span is None or not len(read.boxes):
         return None
     times, frames = (sampled.times, sampled.source_frames) if moments is None else moments
-    inside = sampled_in_span(times, span, 1 / sampled.info.fps)
+    inside = sampled_in_span(times, span, clock_of(sampled.info).shown(frames))
     scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
     return Tube(
         times=times[inside],

@@ -11,7 +11,7 @@ import pytest
 from support.built_folder import built, write
 
 from bridge_stg.errors import DataError
-from bridge_stg.geometry.spans import frames_to_span, sampled_in_span
+from bridge_stg.geometry.spans import sampled_in_span
 
 THINGS = [{"tid": 0, "category": "adult"}, {"tid": 3, "category": "dog"}]
 CAPTION = {"description": "an adult in blue watches a dog.", "type": "person", "target_id": 0}
@@ -118,7 +118,7 @@ def test_an_event_between_two_sampled_frames_still_has_one(root: Path) -> None:
     record = built("vidstg", folder(root, [row((0, 30), (6, 9))]), split="val").only
     assert record.window is not None
     sampled = np.arange(0, 3.1, 0.5)  # 2 per second: none of them within [0.6, 0.9)
-    span = frames_to_span(*record.window, record.fps)
+    span = record.clock.span(*record.window)
     assert not ((sampled >= span.start) & (sampled < span.end)).any()
     assert sampled_in_span(sampled, span).tolist() == [1]
 

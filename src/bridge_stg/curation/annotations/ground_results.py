@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo
 from bridge_stg.curation.reading.boxes import clean_boxes
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError
-from bridge_stg.geometry.spans import boxes_at, span_to_frames
+from bridge_stg.geometry.clock import VideoClock
+from bridge_stg.geometry.spans import boxes_at
 from bridge_stg.records.record import LARGEST
-from bridge_stg.types import TUBE_SCHEMA, Status, TimeSpan
+from bridge_stg.types import TUBE_SCHEMA, FrameTimes, Status, TimeSpan
 
 _Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 _Count = Annotated[int, Field(ge=1, le=100_000_000)]
+
+
+def _frame_times(value: object) -> FrameTimes | None:
+    return None if value is None else FrameTimes.from_json(value)
 
 
 class _Part(BaseModel):
@@ -36,6 +40,7 @@ class _VideoInfo(_Part):
     height: _Count
     fps: Annotated[str, Field(pattern=r"^[1-9]\d{0,9}(/[1-9]\d{0,9})?$")]
     frames: _Count
+    frame_times: Annotated[FrameTimes | None, BeforeValidator(_frame_times)] = None
 
 
 class _LocatedBox(_Part):
@@ -105,6 +110,7 @@ def read_results(path: Path) -> list[DrawnVideo]:
             tubes=tuple(tubes),
             model=f"bridge-stg {checkpoint}",
             notes=tuple(notes) if number == 0 else (),
+            frame_times=info.frame_times,
         )
         for number, ((video, info, checkpoint), tubes) in enumerate(found.items())
     ]
@@ -113,48 +119,26 @@ def read_results(path: Path) -> list[DrawnVideo]:
 def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
     if window.end < window.start:
         raise Unusable("a window that ends before it starts:", f"{window.start} to {window.end} s")
-    located = np.array([box.frame for box in result.boxes], dtype=np.float64)
+    info = result.video_info
+    clock = VideoClock(Fraction(info.fps), info.frames, info.frame_times)
+    located = np.array([box.frame for box in result.boxes], dtype=np.int64)
     times = np.array([box.time for box in result.boxes], dtype=np.float64)
     if (np.diff(located) <= 0).any() or (np.diff(times) <= 0).any():
         raise Unusable("boxes whose frames and times do not increase", "")
-    frames = window_frames(window, times, located, Fraction(result.video_info.fps), result.video_info.frames)
+    frames = window_frames(TimeSpan(window.start, window.end), clock)
     corners = np.array([box.box for box in result.boxes], dtype=np.float64)
     wanted = np.arange(*frames)
-    rows = boxes_at(located, corners, wanted.astype(np.float64)).tolist()
+    rows = boxes_at(clock.steady(located), corners, clock.steady(wanted)).tolist()
     pairs = [(int(frame), (x1, y1, x2, y2)) for frame, (x1, y1, x2, y2) in zip(wanted, rows, strict=True)]
     changed: list[str] = []
-    boxes = clean_boxes(pairs, result.video_info.width, result.video_info.height, changed)
+    boxes = clean_boxes(pairs, info.width, info.height, changed)
     notes += [f"{result.query!r}: {change}" for change in changed]
     score = round(sum(box.score for box in result.boxes) / len(result.boxes), 6)
     return DrawnTube(result.query, boxes, frozenset(int(frame) for frame in located), score)
 
 
-def window_frames(
-    window: _Window | TimeSpan,
-    times: NDArray[np.float64],
-    frames: NDArray[np.float64],
-    fps: Fraction,
-    count: int,
-) -> tuple[int, int]:
-    """A window in seconds as half-open source frames, at least one of them.
-
-    At a constant rate the rate says it. Where a located frame is shown more than half a frame away from where
-    the rate puts it, the rate varies: then the clock of the located frames counts, and the rate only beyond
-    them.
-
-    Args:
-        window: seconds.
-        times, frames: (F,) increasing; of the frames the model looked at.
-        fps: of the video; the average for a variable rate.
-        count: frames of the video.
-    """
-    rate = float(fps)
-    if np.abs(times * rate - frames).max() <= 0.5:
-        start, end = span_to_frames(TimeSpan(window.start, window.end), fps)
-    else:
-        ends = np.array([window.start, window.end])
-        inside = np.interp(ends, times, frames)
-        beyond = np.minimum(ends - times[0], 0) + np.maximum(ends - times[-1], 0)
-        start, end = (round(value) for value in (inside + beyond * rate).tolist())
-    start = min(max(start, 0), count - 1)
-    return start, min(max(end, start + 1), count)
+def window_frames(window: TimeSpan, clock: VideoClock) -> tuple[int, int]:
+    """A window in seconds as half-open source frames of the video, at least one of them."""
+    start, end = clock.frames_in(window)
+    start = min(max(start, 0), clock.frames - 1)
+    return start, min(max(end, start + 1), clock.frames)

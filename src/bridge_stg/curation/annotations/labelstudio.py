@@ -11,6 +11,7 @@ id of the rectangle; without one the labels are the query.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -38,8 +39,12 @@ from bridge_stg.types import Box
 _BOX, _QUERY, _VIDEO, _RATE = "box", "query", "video", "fps"
 # What an upload puts before the name of a file.
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+# Beyond it the tool's timeline is of no use; two frames closer than that share one of the tool's.
+MOST_TOOL_FPS = 1000.0
 # A hundred-thousandth of a pixel in the widest video there is.
 _DIGITS = 9
+# Frames of the tool that decide a tie, against the rounding of seconds.
+TIE = 1e-6
 
 
 def read(path: Path, where: str) -> Iterator[Item]:
@@ -171,7 +176,7 @@ def _task(video: DrawnVideo) -> dict[str, Any]:
     tubes = enumerate(video.tubes)
     results = [result for number, tube in tubes for result in _results(video, tube, f"tube-{number}")]
     # The configuration takes its frame rate from the task: otherwise the tool would count at another one.
-    task: dict[str, Any] = {"data": {_VIDEO: video.video, _RATE: float(video.fps)}}
+    task: dict[str, Any] = {"data": {_VIDEO: video.video, _RATE: _tool_rate(video)}}
     if video.model is None:
         task["annotations"] = [{"result": results}]
     else:
@@ -179,6 +184,14 @@ def _task(video: DrawnVideo) -> dict[str, Any]:
         about = {"score": round(sum(scores) / len(scores), 6)} if scores else {}
         task["predictions"] = [{"model_version": video.model, **about, "result": results}]
     return task
+
+
+def _tool_rate(video: DrawnVideo) -> float:
+    """The constant rate at which the tool is to count: at a variable rate, that of the shortest frame."""
+    if video.frame_times is None:
+        return float(video.fps)
+    shortest = min(ticks for _, ticks in video.frame_times.runs) * video.frame_times.unit
+    return min(float(1 / shortest), MOST_TOOL_FPS)
 
 
 def _results(video: DrawnVideo, tube: DrawnTube, name: str) -> Iterator[dict[str, Any]]:
@@ -189,9 +202,11 @@ def _results(video: DrawnVideo, tube: DrawnTube, name: str) -> Iterator[dict[str
     }
     shared |= {"original_width": video.width, "original_height": video.height}
     score = {} if tube.score is None else {"score": round(tube.score, 6)}
+    steady = video.frame_times is None
+    count = video.frame_count if steady else math.ceil(video.clock.duration * _tool_rate(video) - TIE)
     value = {
-        "framesCount": video.frame_count,
-        "duration": round(float(video.frame_count / video.fps), 6),
+        "framesCount": count,
+        "duration": round(count / _tool_rate(video), 6),
         "labels": [LABEL],
         "sequence": [entry for run in tube.runs() for entry in _sequence(video, tube, run)],
     }
@@ -200,10 +215,12 @@ def _results(video: DrawnVideo, tube: DrawnTube, name: str) -> Iterator[dict[str
 
 
 def _sequence(video: DrawnVideo, tube: DrawnTube, run: list[int]) -> Iterator[dict[str, Any]]:
+    rate = _tool_rate(video)
     for frame in run:
+        time = video.clock.time(frame)
         yield {
-            "frame": frame + 1,
-            "time": round(float(frame / video.fps), 6),
+            "frame": (frame if video.frame_times is None else math.floor(time * rate + TIE)) + 1,
+            "time": round(time, 6),
             "enabled": frame != run[-1],
             "rotation": 0,
             **_percent(tube.boxes[frame], video.width, video.height),

@@ -20,9 +20,10 @@ import numpy as np
 
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.geometry.spans import boxes_at
 from bridge_stg.records.record import Media
-from bridge_stg.types import Box
+from bridge_stg.types import Box, FrameTimes
 
 Format = Literal["cvat", "labelstudio", "mot", "coco-vid"]
 # What tools call the one thing that is drawn; the sentence about it is longer than a label may be.
@@ -68,6 +69,7 @@ class Drawing:
     id: str | None = None
     qtype: str = "declarative"
     split: str | None = None
+    frame_times: FrameTimes | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ class DrawnVideo:
     media: Media = "video"
     model: str | None = None
     notes: tuple[str, ...] = field(default=())
+    frame_times: FrameTimes | None = None
+
+    @property
+    def clock(self) -> VideoClock:
+        return VideoClock(self.fps, self.frame_count, self.frame_times)
 
     @property
     def safe_name(self) -> PurePosixPath:

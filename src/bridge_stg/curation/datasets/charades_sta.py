@@ -15,7 +15,6 @@ from bridge_stg.curation.reading.folder import Videos, read_lines
 from bridge_stg.curation.reading.opened_videos import OpenedVideos
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
 from bridge_stg.curation.reading.request import Request
-from bridge_stg.geometry.spans import span_to_frames
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 
@@ -57,7 +56,7 @@ def _record(text: str, video: str, opened: OpenedVideos, origin: Origin, notes: 
         notes.append(f"the window ends at {end} s, the video at {length:.2f} s; cut there")
 
     # Rounding to frame boundaries must not empty a window that is shorter than a frame.
-    first, last = span_to_frames(TimeSpan(start, min(end, length)), facts.fps)
+    first, last = facts.clock.frames_in(TimeSpan(start, min(end, length)))
     first = min(first, facts.frame_count - 1)
     last = min(max(last, first + 1), facts.frame_count)
     return origin.record("vtg", path, facts, sentence.strip(), window=(first, last), seconds=(start, end))

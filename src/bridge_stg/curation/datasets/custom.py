@@ -18,7 +18,6 @@ from bridge_stg.curation.reading.pictures import list_pictures, picture_size
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
-from bridge_stg.geometry.spans import nearest_frame, span_to_frames
 from bridge_stg.records.record import Media, QueryType, TruthRecord
 from bridge_stg.types import Box, TimeSpan
 
@@ -158,7 +157,7 @@ def _facts(
             said = f"{width}x{height}, the video has {facts.width}x{facts.height}"
             raise Unusable("annotated on frames of another size", said)
         _note_length(drawing, facts, notes)
-        keys = on_source_frames(drawing.keys, partial(nearest_frame, fps=facts.fps, frames=facts.frame_count))
+        keys = on_source_frames(drawing.keys, lambda time: int(facts.clock.nearest(time)))
         return facts, replace(drawing, keys=keys)
 
     frame_count = drawing.frame_count if drawing.frame_count is not None else drawing.end
@@ -245,7 +244,7 @@ def _frames_of(seconds: tuple[float, float], facts: VideoFacts, notes: list[str]
     start, end = seconds
     if not 0 <= start < end:
         raise Unusable("a window that ends before it starts", f"{start} to {end} s")
-    first, after = span_to_frames(TimeSpan(start, end), facts.fps)
+    first, after = facts.clock.frames_in(TimeSpan(start, end))
     if first >= facts.frame_count:
         raise Unusable("a window after the end of the video", f"{start} to {end} s")
     if after > facts.frame_count:

@@ -17,7 +17,9 @@ from bridge_stg.curation.doctor.findings import Finding
 from bridge_stg.curation.doctor.record_checks import check_record, question_key
 from bridge_stg.errors import DataError
 from bridge_stg.files.json_lines import parse_object, read_lines
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.record import Media, TruthRecord
+from bridge_stg.types import FrameTimes
 
 # Records of a video that can be shown as samples.
 NUMBERS_KEPT = 4
@@ -31,6 +33,11 @@ class Description:
     frame_count: int
     width: int
     height: int
+    frame_times: FrameTimes | None = None
+
+    @property
+    def clock(self) -> VideoClock:
+        return VideoClock(self.fps, self.frame_count, self.frame_times)
 
 
 @dataclass
@@ -187,8 +194,8 @@ def _note_video(
     video.records += 1
     if len(video.numbers) < NUMBERS_KEPT:
         video.numbers.append(number)
-    about = Description(record.fps, record.frame_count, record.width, record.height)
-    end = record.clip[1] / record.fps
+    about = Description(record.fps, record.frame_count, record.width, record.height, record.frame_times)
+    end = record.clock.time(record.clip[1])
     video.described[about] = max(video.described.get(about, 0.0), end)
     if record.split is not None:
         video.splits.setdefault(record.split, record.id)

@@ -69,12 +69,16 @@ def _length_problems(
         found.append(("frame count differs", said))
     if video.media != "video":
         return found  # pictures are shown when the annotation says
-    seconds = about.frame_count / about.fps
+    seconds = about.clock.duration
     rates = f"{about.fps:g} and {float(Fraction(look.fps)):g} frames per second"
     if abs(seconds - look.duration) > SECONDS_SLACK:
         found.append(
             ("duration differs", f"annotated {seconds:.2f} s, the file {look.duration:.2f} s ({rates})")
         )
+    if about.frame_times != look.frame_times and (late := look.clock.furthest(about.clock)) > 0.5 / about.fps:
+        rate = "varies" if look.frame_times is not None else "is constant"
+        said = f"the file's rate {rate}: the annotation puts frames up to {late:.2f} s away from it"
+        found.append(("frame times differ", said))
     if end - look.duration > SECONDS_SLACK:
         found.append(("clip after the end", f"a clip ends at {end:.2f} s, the file at {look.duration:.2f} s"))
     return found

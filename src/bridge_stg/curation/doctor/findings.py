@@ -43,6 +43,7 @@ KINDS: dict[str, Kind] = {
     "size differs": Kind("warning", "the video has the right shape in another size"),
     "frame count differs": Kind("warning", "the video has more or fewer frames than annotated"),
     "duration differs": Kind("warning", "the video is longer or shorter, or its clock runs differently"),
+    "frame times differ": Kind("warning", "records and file disagree about when frames are shown; build again"),
     "not compared": Kind("warning", "videos are missing whose content should be compared with --against"),
     "rotated container": Kind("note", "the file is stored turned; it is read as it is shown"),
     "copied video": Kind("note", "the same content under two names, in one split"),

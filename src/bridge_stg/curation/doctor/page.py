@@ -24,7 +24,6 @@ from bridge_stg.evaluation.report.document import (
     row,
 )
 from bridge_stg.evaluation.report.strips import Lane, draw_strip, read_frames
-from bridge_stg.geometry.spans import frames_to_span
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 
@@ -117,8 +116,8 @@ def _samples(samples: Sequence[Sample], progress: Callable[[int, int], None] | N
 
 def _sample(sample: Sample) -> list[Block]:
     record = sample.record
-    window = frames_to_span(*record.window, record.fps) if record.window is not None else None
-    clip = frames_to_span(*record.clip, record.fps)
+    window = record.clock.span(*record.window) if record.window is not None else None
+    clip = record.clock.span(*record.clip)
     said = [record.task, record.split or "no split"]
     if window is not None and record.window is not None:
         said.append(f"event {window.start:.2f}-{window.end:.2f} s, frames {_frames(record.window)}")

@@ -11,14 +11,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from bridge_stg.curation.doctor.annotations import AnnotatedVideo
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.files.worker_pool import Died, run_each
+from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.record import Media
+from bridge_stg.types import FrameTimes
 from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.images import IMAGE_SUFFIXES
 
@@ -49,11 +52,18 @@ class Look:
     turned: str = ""
     notes: tuple[str, ...] = ()
     damaged: tuple[int, ...] = ()
+    frame_times: FrameTimes | None = None
+
+    @property
+    def clock(self) -> VideoClock:
+        return VideoClock(Fraction(self.fps), self.frames, self.frame_times)
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Look:
         values = {entry.name: line[entry.name] for entry in fields(cls)}
-        return cls(**values | {"notes": tuple(line["notes"]), "damaged": tuple(line["damaged"])})
+        lists = {"notes": tuple(line["notes"]), "damaged": tuple(line["damaged"])}
+        times = line["frame_times"]
+        return cls(**values | lists | {"frame_times": FrameTimes.from_json(times) if times else None})
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,7 @@ def _look(job: _Job) -> Look:
         _turned(source) if isinstance(source, VideoFile) else "",
         tuple(source.notes),
         tuple(number for number in wanted if number not in decoded),
+        info.frame_times,
     )
 
 
@@ -191,7 +202,8 @@ def state_of(path: Path) -> tuple[int, int] | None:
 
 def _line(look: Look, out: Path) -> str:
     # Relative, so that the data can be moved together with what was found about it.
-    values = asdict(look) | {"path": os.path.relpath(look.path, out)}
+    times = look.frame_times.to_json() if look.frame_times else None
+    values = asdict(look) | {"path": os.path.relpath(look.path, out), "frame_times": times}
     return json.dumps({"schema": LOOKS_SCHEMA, **values}) + "\n"
 
 
@@ -217,7 +229,7 @@ def _read_looks(path: Path, out: Path) -> dict[str, Look]:
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise InputError(f"{path}:{number}: not written by data doctor; give another --out") from problem
         real = os.path.realpath(out / look.path)
-        found[real] = Look.from_json(asdict(look) | {"path": real})
+        found[real] = replace(look, path=real)
     return found
 
 

@@ -48,6 +48,7 @@ class Origin:
                 "task": task,
                 "video": video,
                 "fps": facts.fps,
+                "frame_times": facts.frame_times,
                 "frame_count": facts.frame_count,
                 "clip": (0, facts.frame_count),
                 "width": facts.width,

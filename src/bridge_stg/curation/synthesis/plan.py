@@ -80,7 +80,7 @@ class Donors:
             # A piece of a test video in a training sample would be a leak that no name tells.
             and self._splits[name] == {record.split}
             and not wanted & self._about[name]
-            and self._videos[name].frame_count / self._videos[name].fps >= MIN_SPAN_SECONDS
+            and self._videos[name].clock.duration >= MIN_SPAN_SECONDS
         ]
         if not fitting:
             raise Unusable("no other video to insert a clip of", record.video)
@@ -102,7 +102,7 @@ def make_plan(record: TruthRecord, donors: Donors, seed: int) -> Plan:
     seen = _tube_frames(record)
     if not seen:
         raise Unusable("no boxes in the clip", record.task)
-    span = (seen[-1] + 1 - seen[0]) / record.fps
+    span = record.clock.span(seen[0], seen[-1] + 1).length
     if span < MIN_SPAN_SECONDS:
         raise Unusable("an annotated span shorter than 1 s", f"{span:.2f} s", by_design=True)
     # A generator per record: what is drawn for one does not depend on which others there are.
@@ -121,7 +121,7 @@ def make_plan(record: TruthRecord, donors: Donors, seed: int) -> Plan:
 
 def _insert(record: TruthRecord, donors: Donors, draw: random.Random) -> Insert:
     donor = donors.choose(record, draw)
-    rate, there = float(exact_rate(record.fps)), donor.frame_count / donor.fps
+    rate, there = float(exact_rate(record.fps)), donor.clock.duration
     seconds = min(draw.uniform(MIN_INSERT_SECONDS, MAX_INSERT_SECONDS), there)
     frames = max(int(seconds * rate), 1)
     return Insert(donor, draw.uniform(0.0, max(there - frames / rate, 0.0)), frames)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.curation.synthesis.plan import Insert, Plan
 from bridge_stg.errors import VideoError
-from bridge_stg.geometry.spans import frame_time
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.images import ImageSequence
@@ -64,7 +63,7 @@ def compose(plan: Plan, places: Mapping[str, Path], path: Path) -> None:
 def _open(record: TruthRecord, places: Mapping[str, Path]) -> VideoFile | ImageSequence:
     times = None
     if record.media == "frames":
-        times = [frame_time(frame, record.fps) for frame in range(record.frame_count)]
+        times = record.clock.times.tolist()
     return open_source(places[record.video], times)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
-from bridge_stg.geometry.spans import span_to_frames
 from bridge_stg.metrics.overlap import box_iou, interval_iou
 from bridge_stg.metrics.stvg import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
@@ -96,7 +95,7 @@ def window_kinds(judged: Judged) -> list[WindowKind]:
             kinds.append(window_kind((true.start, true.end), (window.start, window.end)))
         else:
             assert record.window is not None
-            kinds.append(window_kind(record.window, span_to_frames(window, record.fps)))
+            kinds.append(window_kind(record.window, record.clock.frames_in(window)))
     return kinds
 
 
@@ -124,7 +123,7 @@ def box_kinds(judged: Judged) -> list[tuple[BoxKind, NDArray[np.float64]]]:
         elif not len(answer.times):
             kinds.append(("no box", np.zeros(0)))
         else:
-            overlaps = shared_overlaps(record, answer, span_to_frames(window, record.fps))
+            overlaps = shared_overlaps(record, answer, record.clock.frames_in(window))
             kinds.append((box_kind(overlaps), overlaps))
     return kinds
 

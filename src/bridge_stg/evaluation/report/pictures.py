@@ -14,7 +14,6 @@ from bridge_stg.evaluation.report.error_kinds import box_kinds, window_kinds
 from bridge_stg.evaluation.report.examples import best_rows, worst_rows
 from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
 from bridge_stg.evaluation.report.strips import Color, Lane, draw_strip, pick_frames, read_frames
-from bridge_stg.geometry.spans import span_to_frames
 from bridge_stg.metrics.stvg import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
@@ -144,7 +143,7 @@ def _boxes(
     window = window_of(answer)
     if answer is None or window is None or not len(answer.times):
         return {}
-    start, end = span_to_frames(window, record.fps)
+    start, end = record.clock.frames_in(window)
     inside = [frame for frame in frames if start <= frame < end]
     if not inside:
         return {}

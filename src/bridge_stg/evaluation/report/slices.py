@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.evaluation.report.judged import Judged, true_window
-from bridge_stg.geometry.spans import frames_to_span
 
 # Table 15: half-open bins, the last one closed.
 TIOU_EDGES = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -44,7 +43,7 @@ def tiou_bins(judged: Judged) -> list[Slice]:
 
 def video_slices(judged: Judged) -> list[Slice]:
     """By the length of the part of the video that the question is about (Table 16)."""
-    lengths = np.array([frames_to_span(*record.clip, record.fps).length for record in judged.records])
+    lengths = np.array([record.clock.span(*record.clip).length for record in judged.records])
     return _slices(judged, _names(VIDEO_EDGES), _member(lengths, VIDEO_EDGES), lengths)
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bridge_stg.errors import VideoError
-from bridge_stg.geometry.spans import frame_time, frames_to_span, nearest_frame
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.decode import open_source
@@ -64,7 +63,7 @@ def pick_frames(record: TruthRecord, windows: Sequence[TimeSpan | None], count: 
     Returns:
         At most ``count`` increasing frames, apart from each other by a twelfth of what the windows span.
     """
-    clip = frames_to_span(*record.clip, record.fps)
+    clip = record.clock.span(*record.clip)
     known = [
         TimeSpan(max(one.start, clip.start), min(one.end, clip.end))
         for one in windows
@@ -78,8 +77,7 @@ def pick_frames(record: TruthRecord, windows: Sequence[TimeSpan | None], count: 
     apart = max(hull * record.fps / 12, 1.0)
     picked: list[int] = []
     for time in wanted:
-        frame = nearest_frame(time, record.fps, record.clip[1])
-        frame = max(frame, record.clip[0])
+        frame = min(max(int(record.clock.nearest(time)), record.clip[0]), record.clip[1] - 1)
         if len(picked) < count and all(abs(frame - other) >= apart for other in picked):
             picked.append(frame)
     return sorted(picked)
@@ -93,8 +91,7 @@ def read_frames(video: Path, frames: Sequence[int], record: TruthRecord) -> dict
     Raises:
         VideoError: the video cannot be read, or it holds none of the frames.
     """
-    folder = record.media == "frames"
-    times = [frame_time(frame, record.fps) for frame in range(record.frame_count)] if folder else None
+    times = record.clock.times.tolist() if record.media == "frames" else None
     source = open_source(video, times)
     inside = [frame for frame in frames if frame < len(source.times)]
     found = dict(source.read(inside)) if inside else {}
@@ -138,7 +135,7 @@ def _tile(
     picture = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     to_tile = np.array([size[0] / record.width, size[1] / record.height] * 2)
-    time = frames_to_span(frame, frame + 1, record.fps)
+    time = record.clock.time(frame)
     # The truth, which is the first lane, is drawn broad and under all others, the last lane under them.
     for lane in (lanes[0], *reversed(lanes[1:])):
         if (box := lane.boxes.get(frame)) is not None:
@@ -147,9 +144,9 @@ def _tile(
     tile = Image.new("RGB", (size[0], size[1] + LABEL), DARK)
     tile.paste(picture, (0, 0))
     draw = ImageDraw.Draw(tile)
-    label = f"{number}   {time.start:.1f} s"
+    label = f"{number}   {time:.1f} s"
     draw.text((4, size[1] + 20), label, fill=TEXT, font=_font(SMALL), anchor="ls")
-    inside = [lane for lane in lanes if lane.window and lane.window.start <= time.start < lane.window.end]
+    inside = [lane for lane in lanes if lane.window and lane.window.start <= time < lane.window.end]
     for place, lane in enumerate(reversed(inside), start=1):
         x = size[0] - 19 * place
         draw.ellipse((x, size[1] + 6, x + 14, size[1] + 20), fill=lane.color)
@@ -166,7 +163,7 @@ def _box(draw: ImageDraw.ImageDraw, box: NDArray[np.float64], size: tuple[int, i
 
 def _time_bars(record: TruthRecord, frames: Sequence[int], lanes: Sequence[Lane]) -> Image.Image:
     """The legend and the windows: one row per lane, and the numbers of the shown frames above them."""
-    clip = frames_to_span(*record.clip, record.fps)
+    clip = record.clock.span(*record.clip)
     names = [lane.name if len(lane.name) <= MAX_NAME else lane.name[: MAX_NAME - 1] + "..." for lane in lanes]
     left = 38 + max(int(_font(FONT).getlength(name)) for name in names) + 14
     said = [lane.said for lane in lanes]
@@ -181,7 +178,7 @@ def _time_bars(record: TruthRecord, frames: Sequence[int], lanes: Sequence[Lane]
     bottom = 30 + LANE * len(lanes)
     taken = -100
     for number, frame in enumerate(frames, start=1):
-        x = column(frames_to_span(frame, frame + 1, record.fps).start)
+        x = column(record.clock.time(frame))
         draw.line((x, 28, x, bottom), fill=(150, 154, 162), width=1)
         # Frames side by side would print their numbers over each other; then only the first of them does.
         if x - taken >= 16:

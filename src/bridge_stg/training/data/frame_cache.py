@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bridge_stg.errors import DataError
-from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
+from bridge_stg.types import FrameTimes, SampledVideo, TimeSpan, VideoInfo
 
 CACHE_SCHEMA = "bridge-stg/frames/1"
 
@@ -44,6 +44,7 @@ ROW_SCHEMA = pa.schema(
         ("duration", pa.float64()),
         ("frame_count", pa.int64()),
         ("start_time", pa.float64()),
+        ("frame_times", pa.string()),  # as JSON; null at a constant rate
         ("notes", pa.list_(pa.string())),
         ("kept_width", pa.int32()),
         ("kept_height", pa.int32()),
@@ -78,6 +79,7 @@ def to_row(key: Key, sampled: SampledVideo, file_size: int, quality: int | None)
         "duration": info.duration,
         "frame_count": info.frames,
         "start_time": info.start_time,
+        "frame_times": json.dumps(info.frame_times.to_json()) if info.frame_times else None,
         "notes": list(sampled.notes),
         "kept_width": width,
         "kept_height": height,
@@ -195,6 +197,8 @@ def _sampled(source: str, row: dict[str, Any], fps: float) -> SampledVideo:
         row["duration"],
         row["frame_count"],
         row["start_time"],
+        # Caches of before have no such column.
+        FrameTimes.from_json(json.loads(row["frame_times"])) if row.get("frame_times") else None,
     )
     frames = np.empty((len(row["images"]), row["kept_height"], row["kept_width"], 3), dtype=np.uint8)
     for number, content in enumerate(row["images"]):

@@ -109,7 +109,7 @@ def tube_at(record: TruthRecord, times: NDArray[np.float64]) -> tuple[NDArray[np
     scale = np.array([record.width, record.height] * 2, dtype=np.float64)
     corners = np.array([record.boxes[int(frame)] for frame in frames], dtype=np.float64) / scale
     # In source frames, counted in fractions: the file's clock need not agree with the annotation's to the bit.
-    wanted = times * record.fps
+    wanted = record.clock.position(times)
     usual = float(np.median(np.diff(frames))) if len(frames) > 1 else 1.0
     after = np.searchsorted(frames, wanted).clip(0, len(frames) - 1)
     before = (after - 1).clip(0)
@@ -117,7 +117,8 @@ def tube_at(record: TruthRecord, times: NDArray[np.float64]) -> tuple[NDArray[np
     between = (frames[before] <= wanted) & (wanted <= frames[after])
     close = frames[after] - frames[before] <= 1.5 * usual
     annotated = (nearest <= max(0.5, usual / 2)) | (between & close)
-    box = boxes_at(frames.astype(np.float64), corners, wanted).clip(0.0, 1.0)
+    at = wanted if record.frame_times is None else times
+    box = boxes_at(record.clock.steady(frames), corners, at).clip(0.0, 1.0)
     # A box of which nothing is left within the frame is none.
     return box, annotated & (box[:, 2:] > box[:, :2]).all(axis=1)
 
@@ -192,7 +193,7 @@ def _add_rows(
 
 def _beside_a_box(record: TruthRecord, video: SampledVideo) -> int:
     """The sampled frame nearest to an annotated one, which must be less than a sampling step away."""
-    annotated = np.array(sorted(record.boxes)) / record.fps
+    annotated = record.clock.seconds(sorted(record.boxes))
     distance = np.abs(video.times[:, None] - annotated[None]).min(axis=1)
     nearest = int(distance.argmin())
     if distance[nearest] > 1 / video.sampled_fps:
