@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
-from bridge_stg.geometry.spans import frame_time
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Task, TimeSpan
@@ -72,7 +71,7 @@ def whole_clip_centre_box(records: Sequence[TruthRecord]) -> list[PredictionReco
 def first_box_held_still(record: TruthRecord) -> PredictionRecord:
     """The box that a tracker is given, on every frame: what tracking has to beat."""
     frames, corners = record.boxes_within(record.clip)
-    time = np.array([frame_time(int(frames[0]), record.fps)])
+    time = record.clock.seconds(frames[:1])
     return PredictionRecord(record.id, times=time, boxes=corners[:1], scores=np.ones(1))
 
 
