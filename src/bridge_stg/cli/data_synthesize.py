@@ -99,11 +99,7 @@ def _of_revos(root: Path, split: str, fps: float | None) -> Located:
 
 
 def _of_records(place: Path) -> Located:
-    from bridge_stg.curation.export import read_records
-    from bridge_stg.records.store import RecordStore
+    from bridge_stg.records.open import open_truth
 
-    found = read_records(place)
-    if isinstance(found, RecordStore):
-        return list(found), found.path
-    folder = place.parent if place.is_file() else place
-    return list(found), lambda record: folder / record.video
+    opened = open_truth(place)
+    return list(opened.records), opened.path

@@ -12,8 +12,8 @@ from bridge_stg.curation.annotations import coco_vid, cvat, labelstudio, mot
 from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo, Format
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.clock import VideoClock
-from bridge_stg.records.record import TruthRecord, read_truth
-from bridge_stg.records.store import RecordStore
+from bridge_stg.records.open import open_truth
+from bridge_stg.records.record import TruthRecord
 
 _WRITERS = {"cvat": cvat.write, "labelstudio": labelstudio.write, "mot": mot.write, "coco-vid": coco_vid.write}
 # What --out has to end in; None is a folder.
@@ -33,19 +33,6 @@ class ExportReport:
     notes: Counter[str] = field(default_factory=Counter)
 
 
-def read_records(place: Path) -> Iterable[TruthRecord]:
-    """The records of a store, of a ``truth.jsonl``, or of a folder that holds one.
-
-    Raises:
-        DataError: there are none, or they cannot be read.
-    """
-    if place.is_file():
-        return read_truth(place)
-    if (place / "store.json").is_file() or not (place / "truth.jsonl").is_file():
-        return RecordStore(place)
-    return read_truth(place / "truth.jsonl")
-
-
 def export_records(place: Path, name: Format, out: Path) -> ExportReport:
     """Write the boxes of all records of a store or truth file.
 
@@ -54,7 +41,7 @@ def export_records(place: Path, name: Format, out: Path) -> ExportReport:
         InputError: ``out`` exists or does not fit the format.
     """
     report = ExportReport([])
-    videos = list(_by_video(read_records(place), report))
+    videos = list(_by_video(open_truth(place).records, report))
     if not videos:
         raise DataError(f"{place}: no record has boxes to export")
     return _write(videos, name, out, report)

@@ -208,6 +208,11 @@ class RecordStore(Sequence[TruthRecord]):
         """One field of every record, without reading the others; names are those of ``SCHEMA``."""
         return list(self._table[name])
 
+    @property
+    def root(self) -> Path:
+        """The folder that the paths of the records are relative to."""
+        return Path(os.path.normpath(self.folder / self._root))
+
     def path(self, record: TruthRecord) -> Path:
         """Where the video, frames or picture of a record lie."""
         return Path(os.path.normpath(self.folder / self._root / record.video))

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bridge_stg.cli import main
 from bridge_stg.curation.annotations.ground_results import read_results, window_frames
 from bridge_stg.curation.build import BuildOptions, build
-from bridge_stg.curation.export import exact_rate, export_records, export_videos, read_records
+from bridge_stg.curation.export import exact_rate, export_records, export_videos
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.record import read_truth
@@ -198,7 +198,7 @@ def test_what_has_no_boxes_is_counted(shapes_data: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"ends in \.json"):
         export_records(path, "coco-vid", tmp_path / "o.xml")
     with pytest.raises(DataError):
-        list(read_records(tmp_path / "nothing"))
+        export_records(tmp_path / "nothing", "coco-vid", tmp_path / "p.json")
 
 
 def test_rates_are_exact_again() -> None:

@@ -18,6 +18,7 @@ from bridge_stg.curation.doctor.record_checks import check_record, question_key
 from bridge_stg.errors import DataError
 from bridge_stg.files.json_lines import parse_object, read_lines
 from bridge_stg.geometry.clock import VideoClock
+from bridge_stg.records.open import is_store, truth_file
 from bridge_stg.records.record import Media, TruthRecord
 from bridge_stg.types import FrameTimes
 
@@ -93,29 +94,24 @@ class RecordFolder:
             DataError: there are no records here, or the store cannot be opened.
         """
         self._store = None
-        self.place, self._videos = place, videos
-        if (place / "store.json").is_file():
+        if is_store(place):
             from bridge_stg.records.store import RecordStore
 
             self._store = RecordStore(place)
-            return
-        self._truth = place if place.is_file() else place / "truth.jsonl"
-        if self._truth.suffix != ".jsonl" or not self._truth.is_file():
-            raise DataError(
-                f"{place}: holds neither store.json nor truth.jsonl; give a folder made by "
-                "bridge-stg data build"
-            )
+            self._videos = videos or self._store.root
+        else:
+            self._truth = truth_file(place)
+            self._videos = videos or self._truth.parent
+        self.place = place
 
     @property
     def folder(self) -> Path:
+        """The folder itself, or the one that holds the file."""
         return self.place if self.place.is_dir() else self.place.parent
 
     def path(self, record: TruthRecord) -> Path:
         """Where the video, frames or picture of a record lie."""
-        if self._videos is None and self._store is not None:
-            return self._store.path(record)
-        base = self._videos if self._videos is not None else self.folder
-        return Path(os.path.normpath(base / record.video))
+        return Path(os.path.normpath(self._videos / record.video))
 
     def __iter__(self) -> Iterator[TruthRecord | BadLine]:
         return self._lines() if self._store is None else self._rows()

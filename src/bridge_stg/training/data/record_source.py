@@ -11,8 +11,9 @@ import numpy as np
 
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.records.record import TruthRecord, read_truth
-from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceConfig, TrainConfig
+from bridge_stg.records.open import open_truth
+from bridge_stg.records.record import TruthRecord
+from bridge_stg.training.configuration import DataConfig, RecordsConfig, TrainConfig
 from bridge_stg.training.data.bad_clips import BadClips
 from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.cached_sampling import useless_caches
@@ -84,15 +85,18 @@ class RecordClips:
         self._paths: list[Callable[[TruthRecord], Path]] = []
         groups: list[ClipGroups] = []
         self.sources = self.settings.chosen
+        root = Path(self.settings.root)
         for source in self.sources:
-            records, path_of = _open(source, Path(self.settings.root))
+            videos = None if source.videos is None else root / source.videos
+            opened = open_truth(root / source.path, videos)
+            records = opened.records
             most = self.settings.sentences_per_clip
             try:
                 groups.append(group_by_clip(records, budget, most, config.seed, source.split))
             except DataError as problem:
                 raise DataError(f"source {source.name!r}: {problem}") from problem
             self.records.append(records)
-            self._paths.append(path_of)
+            self._paths.append(opened.path)
         self.mixture = Mixture(
             groups,
             [source.weight for source in self.sources],
@@ -229,19 +233,3 @@ def _usable(
 @lru_cache(maxsize=4)
 def _bad_clips(max_share: float, clips: int, folder: Path | None, rank: int) -> BadClips:
     return BadClips(max_share, clips, folder, rank)
-
-
-def _open(source: SourceConfig, root: Path) -> tuple[Sequence[TruthRecord], Callable[[TruthRecord], Path]]:
-    """The records of a source, and where the video of one lies."""
-    place = root / source.path
-    store = None
-    if (place / "store.json").is_file():
-        # Here only: a truth.jsonl can be trained on without the libraries that read Parquet.
-        from bridge_stg.records.store import RecordStore
-
-        store = RecordStore(place)
-    records = read_truth(place / "truth.jsonl" if place.is_dir() else place) if store is None else store
-    if source.videos is None and store is not None:
-        return records, store.path
-    folder = root / source.videos if source.videos is not None else place if place.is_dir() else place.parent
-    return records, lambda record: folder / record.video
