@@ -125,7 +125,7 @@ def bridge_answers(model: BridgeSTGForVideoGrounding, clip: ReadClip, answers: A
     An answer that ended without <det> gets one here, so that every sentence is asked where. The chunk stays in
     ``answers.cache``: call this once.
     """
-    count, chunk = len(answers.ids), 1 + model.config.num_bridge_queries
+    count, chunk = len(answers.ids), 1 + model.config.query_slots
     device = model.device
     ids = torch.full((count, chunk), model.config.det_token_id, device=device)
     slots = torch.ones(count, chunk, dtype=torch.bool, device=device)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bridge_stg.model.configuration import BridgeSTGConfig
+
 
 class SemanticBridge(nn.Module):
     """Q_init and the MLP of Eq. 3.
@@ -17,20 +19,23 @@ class SemanticBridge(nn.Module):
         num_queries: M; 0 means that the hidden state of ``<det>`` alone is projected (the "no bridge"
             ablation).
         width: D, the language model's width.
+        constants: cut the bridge: so many learned vectors are projected whatever the language model says.
     """
 
-    def __init__(self, num_queries: int, width: int) -> None:
+    def __init__(self, num_queries: int, width: int, constants: int = 0) -> None:
         super().__init__()
         self.num_queries = num_queries
         self.queries = nn.Parameter(torch.empty(num_queries, width)) if num_queries else None
+        self.constants = nn.Parameter(torch.empty(constants, width)) if constants else None
         self.projection = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 0.02) -> None:
         """Queries as small as token embeddings, linear layers by Xavier."""
-        if self.queries is not None:
-            nn.init.normal_(self.queries, std=std)
+        for learned in (self.queries, self.constants):
+            if learned is not None:
+                nn.init.normal_(learned, std=std)
         for layer in self.projection:
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
@@ -55,4 +60,14 @@ class SemanticBridge(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Eq. 3: last-layer hidden states (S, M, D) -> Q_bridge (S, M, D)."""
+        if self.constants is not None:
+            hidden = self.constants.to(hidden.dtype).expand(len(hidden), -1, -1)
         return self.projection(hidden)
+
+
+def bridge_of(config: BridgeSTGConfig) -> SemanticBridge:
+    """The bridge of a model's configuration, with new weights."""
+    constants = config.num_bridge_queries if config.bridge == "none" else 0
+    bridge = SemanticBridge(config.query_slots, config.mllm.text_config.hidden_size, constants)
+    bridge.reset_parameters(config.initializer_range)
+    return bridge

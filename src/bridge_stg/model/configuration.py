@@ -20,6 +20,7 @@ from bridge_stg.types import AnswerStyle
 
 ETA_MODES = ("virtual", "append", "none", "native")
 SELECT_LAYERS = ("all", "last")
+BRIDGES = ("queries", "det", "none")
 
 # Keys that transformers itself writes into every configuration file or passes through constructors.
 _TRANSFORMERS_KEYS = {*PreTrainedConfig().to_dict(), "name_or_path", "torch_dtype", "attn_implementation"}
@@ -169,6 +170,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     Fields:
         eta_mode: where a pair's timestamp goes and which position it gets (Eq. 1-2, Table 10).
         num_bridge_queries: M of Eq. 3, in {0, 8, 16} in the paper; 0 lets the hidden state of <det> drive QGSL.
+        bridge: what drives QGSL: the "queries" of Eq. 3, the hidden state of <det> ("det"), or "none": nothing of
+            the language model, M learned constants in its place.
         det_token_id: the row of the embedding that ``<det>`` uses.
         sample_fps: frames per second that the model reads (section 4.1: 2).
         max_tokens_per_frame: budget of visual tokens for one frame.
@@ -192,6 +195,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     spatial: dict | PreTrainedConfig | None = None
     eta_mode: str = "virtual"
     num_bridge_queries: int = 8
+    bridge: str = "queries"
     det_token_id: int = 151669
     sample_fps: float = 2.0
     max_tokens_per_frame: int = 192
@@ -226,6 +230,10 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"eta_mode must be one of {ETA_MODES}, got {self.eta_mode!r}")
         if self.num_bridge_queries < 0:
             found.append(f"num_bridge_queries must not be negative, got {self.num_bridge_queries}")
+        if self.bridge not in BRIDGES:
+            found.append(f"bridge must be one of {BRIDGES}, got {self.bridge!r}")
+        elif self.bridge == "none" and self.num_bridge_queries < 1:
+            found.append("bridge 'none' needs at least one of num_bridge_queries, its constants")
         vocabulary = self.mllm.text_config.vocab_size
         if not 0 <= self.det_token_id < vocabulary:
             found.append(f"det_token_id {self.det_token_id} is outside the vocabulary of {vocabulary} rows")
@@ -245,6 +253,11 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         if self.max_tokens_per_frame < 1:
             found.append(f"max_tokens_per_frame must be at least 1, got {self.max_tokens_per_frame}")
         return found
+
+    @property
+    def query_slots(self) -> int:
+        """How many learned queries follow <det> in the language model."""
+        return self.num_bridge_queries if self.bridge == "queries" else 0
 
     @property
     def pixels_per_token_side(self) -> int:

@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
-from bridge_stg.model.bridging import SemanticBridge
+from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.spatial.localizer import SpatialLocalizer
 from bridge_stg.model.token_tree import IGNORE
@@ -69,7 +69,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         super().__init__(config)
         width = config.mllm.text_config.hidden_size
         self.mllm = Qwen3VLForConditionalGeneration(config.mllm)
-        self.bridge = SemanticBridge(config.num_bridge_queries, width)
+        self.bridge = bridge_of(config)
         self.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
         batch_equal_pairs(self.mllm.model.visual)
         self.post_init()

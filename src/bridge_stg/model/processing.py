@@ -141,7 +141,7 @@ class BridgeSTGProcessor:
         """A question with its answer to learn from; ``locates`` ends it with <det> and the bridging queries."""
         question = self.question_ids(task, query, style)
         reply = (*self.plain_ids(answer), self.config.det_token_id if locates else self.turn_end)
-        slots = self.config.num_bridge_queries if locates else 0
+        slots = self.config.query_slots if locates else 0
         return Branch(
             ids=(*question, *reply, *(self.config.det_token_id,) * slots),
             labels=(*(IGNORE,) * len(question), *reply, *(IGNORE,) * slots),

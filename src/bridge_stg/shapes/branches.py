@@ -14,7 +14,7 @@ from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import Scene
 from bridge_stg.shapes.world.questions import Question, questions, random_sentence
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.types import TimeSpan
+from bridge_stg.types import AnswerStyle, TimeSpan
 
 # Says who is meant before <det>, so that the bridging queries can read it.
 NAMED = "Here is the {name}."
@@ -176,10 +176,13 @@ def window_branches(
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
     slots: NDArray[np.float64],
+    style: AnswerStyle = "scan",
 ) -> list[Branch]:
-    """Temporal grounding: a scan and the window."""
+    """Temporal grounding: the window, after a scan if that is the style of answers."""
     return [
-        processor.branch("vtg", question.query, window_answer(scene, question, rng, slots), locates=False)
+        processor.branch(
+            "vtg", question.query, window_answer(scene, question, rng, slots, style), locates=False
+        )
         for question in spread(asked, "vtg", count)
     ]
 
@@ -225,9 +228,13 @@ def spread(asked: list[Question], task: str, count: int) -> list[Question]:
 
 
 def window_answer(
-    scene: Scene, question: Question, rng: np.random.Generator, slots: NDArray[np.float64]
+    scene: Scene,
+    question: Question,
+    rng: np.random.Generator,
+    slots: NDArray[np.float64],
+    style: AnswerStyle = "scan",
 ) -> str:
-    """A scan of the frame pairs with first and last seconds ``slots`` (P, 2), and then the window, blurred."""
+    """The window, blurred; before it a scan of the frame pairs with first and last seconds ``slots`` (P, 2)."""
     assert question.window is not None
     assert question.object_index is not None
     assert question.kind is not None
@@ -235,6 +242,8 @@ def window_answer(
     last = min(max(float(end), 0.1), scene.duration)
     window = TimeSpan(min(max(float(start), 0.0), last), last)
     text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
+    if style == "direct":
+        return text
     name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
     seen = seen_in_pairs(scene, question.object_index, question.kind, slots)
     scan = _scan(name, question.kind, seconds, scan_words(seen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -36,7 +37,8 @@ class ShapesBridgeStage(BridgeStage):
     ) -> StepSource[ClipBatch]:
         if self.config.data.records is not None:
             return super().source(processor, parts, run_folder)
-        return GeneratedSamples(self.config, processor, parts, build_batch, clip_seeds)
+        build = partial(build_batch, style=self.config.model.answer or "scan")
+        return GeneratedSamples(self.config, processor, parts, build, clip_seeds)
 
     def held_out(self, out: Path, writes: bool) -> HeldOut:
         """The videos of the configuration, else those of the split "test", which no training clip is from."""

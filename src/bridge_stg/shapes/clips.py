@@ -35,6 +35,7 @@ from bridge_stg.shapes.world.questions import captions, questions
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
+from bridge_stg.types import AnswerStyle
 
 
 def step_settings(data: ShapesData, step: int, steps: int) -> tuple[bool, SceneSettings]:
@@ -63,22 +64,32 @@ def clip_seeds(data: ShapesData, step: int, steps: int) -> NDArray[np.int64]:
 
 
 def build_batch(
-    data: ShapesData, step: int, steps: int, processor: BridgeSTGProcessor, share: slice = slice(None)
+    data: ShapesData,
+    step: int,
+    steps: int,
+    processor: BridgeSTGProcessor,
+    share: slice = slice(None),
+    style: AnswerStyle = "scan",
 ) -> ClipBatch:
-    """The model's inputs for one step, or for those of its clips that ``share`` says."""
+    """The model's inputs for one step, or for those of its clips that ``share`` says; ``style`` of answers."""
     image, settings = step_settings(data, step, steps)
     seeds = clip_seeds(data, step, steps)[share]
     clips = [
         image_clip(int(seed), settings, data.image_mix, processor)
         if image
-        else video_clip(int(seed), settings, data.mix, data, processor)
+        else video_clip(int(seed), settings, data.mix, data, processor, style)
         for seed in seeds
     ]
     return collate_clips(clips, processor.pad_id)
 
 
 def video_clip(
-    seed: int, settings: SceneSettings, mix: ClipMix, data: ShapesData, processor: BridgeSTGProcessor
+    seed: int,
+    settings: SceneSettings,
+    mix: ClipMix,
+    data: ShapesData,
+    processor: BridgeSTGProcessor,
+    style: AnswerStyle = "scan",
 ) -> TrainingClip:
     """A scene sampled like a video file, with captions and questions."""
     rng = np.random.default_rng([seed, 3])
@@ -95,7 +106,7 @@ def video_clip(
         *scan_branches(asked, scene, slots, mix.scans, processor, rng),
         *contrast_branches(scene, slots, mix.contrasts, processor, rng),
         *name_branches(asked, scene, mix.scans, mix.names, processor),
-        *window_branches(asked, scene, mix.windows, processor, rng, slots),
+        *window_branches(asked, scene, mix.windows, processor, rng, slots, style),
         *retold_branches(mix.retold, processor, rng),
         *choice_branches(asked, mix.choices, processor),
     ]
@@ -106,7 +117,7 @@ def video_clip(
         assert question.window is not None
         assert question.object_index is not None
         if question.task == "stvg":
-            answer = window_answer(scene, question, rng, slots)
+            answer = window_answer(scene, question, rng, slots, style)
         else:
             answer = NAMED.format(name=scene.objects[question.object_index].name)
         branches.append(processor.branch(question.task, question.query, answer, locates=True))

@@ -116,6 +116,10 @@ class ShapesTrainConfig(TrainConfig):
             wrong.append(f"the stage {self.stage!r} learns from generated clips alone; it has no data.records")
         if self.stage in ("vision", "pretrain") and given:
             wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
+        chosen = self.model.model_dump(exclude_none=True)
+        allowed = {"vision": set(), "pretrain": {"eta_mode"}}.get(self.stage, set(chosen))
+        for name in sorted(chosen.keys() - allowed):
+            wrong.append(f"the stage {self.stage!r} has no choice of model.{name}")
         if self.stage in ("pretrain", "bridge") and not records:
             mixes = (("mix", self.data.image_share < 1), ("image_mix", self.data.image_share > 0))
             wrong += [

@@ -47,10 +47,14 @@ def small_tokenizer() -> PreTrainedTokenizerFast:
     return build_small_tokenizer(corpus_words())
 
 
-def new_model() -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
-    """The laptop-scale model with random weights, from torch's generator, and its processor."""
+def new_model(**changes: Any) -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
+    """The laptop-scale model with random weights, from torch's generator, and its processor.
+
+    Args:
+        changes: fields of BridgeSTGConfig.
+    """
     tokenizer = small_tokenizer()
-    config = small_config(tokenizer)
+    config = small_config(tokenizer, **changes)
     return BridgeSTGForVideoGrounding(config), BridgeSTGProcessor(tokenizer, config)
 
 

@@ -23,7 +23,7 @@ class PretrainStage(ShapesBridgeStage):
     can_be_sharded = False
 
     def build(self, report: Report) -> Start:
-        model, processor = new_model()
+        model, processor = new_model(**self.config.model.of_model)
         origin = read_vision_tower(model, self.config.base)
         model.requires_grad_(False)
         model.mllm.requires_grad_(True)

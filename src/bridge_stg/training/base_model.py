@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from transformers import AutoConfig, Qwen3VLForConditionalGeneration
@@ -16,10 +16,13 @@ from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.presets import SMALL_SHORT_SIDE, small_spatial_config
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.training.configuration import TrainConfig
+from bridge_stg.training.configuration import ModelConfig, TrainConfig
 from bridge_stg.weights.assemble import assemble
+from bridge_stg.weights.detector import read_detector, spatial_config
 from bridge_stg.weights.locate import SHIPPED, checkpoint_folder, checkpoint_of_run, is_adapter_folder
+from bridge_stg.weights.reshape import reshape
 
+SomeConfig = TypeVar("SomeConfig", BridgeSTGConfig, SpatialConfig)
 _SPATIAL = {"paper": SpatialConfig, "small": small_spatial_config}
 
 
@@ -48,6 +51,10 @@ def read_base(config: TrainConfig) -> BaseModel:
         model = BridgeSTGForVideoGrounding.from_pretrained(base)
         processor = BridgeSTGProcessor.from_pretrained(base)
         _refuse_what_it_has(config, model.config)
+        wanted = _changed(model.config, config.model)
+        if wanted is not None:
+            model, keys = reshape(model, wanted)
+            return BaseModel(model, BridgeSTGProcessor(processor.tokenizer, wanted), keys.taken, keys.text())
         names = tuple(name for name, _ in model.named_parameters())
         return BaseModel(model, processor, names, f"taken: all {len(names)} keys of {base}")
     if config.detector is None and config.spatial is None:
@@ -56,9 +63,15 @@ def read_base(config: TrainConfig) -> BaseModel:
             "--set detector=FOLDER_OR_HUB_ID, or random weights with --set spatial=paper or spatial=small"
         )
     spatial = _SPATIAL[config.spatial]() if config.spatial is not None else None
+    if config.model.of_spatial:
+        if spatial is None:
+            assert config.detector is not None
+            spatial = spatial_config(read_detector(config.detector))
+        spatial = _replaced(spatial, config.model.of_spatial)
     changes: dict[str, Any] = {"spatial_short_side": SMALL_SHORT_SIDE} if config.spatial == "small" else {}
     if config.max_tokens_per_frame is not None:
         changes["max_tokens_per_frame"] = config.max_tokens_per_frame
+    changes |= config.model.of_model
     # Qwen3-VL is read in the precision it will be held in: in float32 an 8B needs 35 GB in every process.
     half = torch.bfloat16 if config.half_base else None
     model, processor, keys = assemble(base, config.detector, spatial, mllm_dtype=half, **changes)
@@ -146,6 +159,26 @@ def _base_and_kind(config: TrainConfig) -> tuple[str, str]:
             f"base {name!r} holds a {kind} model; it must be a Qwen3-VL or a Bridge-STG, as a folder or hub id"
         )
     return name, kind
+
+
+def _changed(found: BridgeSTGConfig, wanted: ModelConfig) -> BridgeSTGConfig | None:
+    """The configuration of a base with what a run wants changed; None where nothing is."""
+    config: BridgeSTGConfig = _replaced(found, wanted.of_model)
+    config.spatial = _replaced(cast(SpatialConfig, found.spatial), wanted.of_spatial)
+    return None if config.to_dict() == found.to_dict() else config
+
+
+def _replaced(config: SomeConfig, changes: dict[str, Any]) -> SomeConfig:
+    """A copy with other values, checked as a new configuration is.
+
+    Raises:
+        InputError: values that contradict each other.
+    """
+    try:
+        made: SomeConfig = type(config).from_dict(config.to_dict() | changes)
+    except ValueError as problem:
+        raise InputError(f"model: {one_line(problem)}") from problem
+    return made
 
 
 def _refuse_what_it_has(config: TrainConfig, found: BridgeSTGConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bridge_stg.losses.objective import LossWeights
+from bridge_stg.types import AnswerStyle
 
 
 class Strict(BaseModel):
@@ -138,6 +139,40 @@ class ValidationConfig(Strict):
         return self.every_steps is not None or self.every_minutes is not None
 
 
+class ModelConfig(Strict):
+    """What the model is to be; null is what its base is, else the paper's. Weights that do not fit are new.
+
+    eta_mode: where a pair's timestamp goes and which position it gets (Table 10).
+    num_bridge_queries: M of Eq. 3 (Table 8).
+    bridge: what drives QGSL: the "queries", the hidden state of <det> ("det"), or "none" of the language model,
+        a learned constant in its place.
+    select_layers: whether all encoder layers offer candidates, or the last (Table 12).
+    num_encoder_layers: n of Table 11. topk: K of Eq. 4.
+    answer: how an event is answered: its window alone ("direct"), or second by second first ("scan").
+    """
+
+    eta_mode: Literal["virtual", "append", "none", "native"] | None = None
+    num_bridge_queries: int | None = Field(default=None, ge=0)
+    bridge: Literal["queries", "det", "none"] | None = None
+    select_layers: Literal["all", "last"] | None = None
+    num_encoder_layers: int | None = Field(default=None, ge=1)
+    topk: int | None = Field(default=None, ge=1)
+    answer: AnswerStyle | None = None
+
+    @property
+    def of_model(self) -> dict[str, Any]:
+        """The given fields of BridgeSTGConfig."""
+        names = ("eta_mode", "num_bridge_queries", "bridge")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return given | ({"answer_styles": (self.answer,)} if self.answer is not None else {})
+
+    @property
+    def of_spatial(self) -> dict[str, Any]:
+        """The given fields of SpatialConfig."""
+        names = ("select_layers", "num_encoder_layers", "topk")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
 class TrainConfig(Strict):
     """One run: Bridge-STG tuning on annotated videos, and the base of the configurations of other stages.
 
@@ -166,6 +201,7 @@ class TrainConfig(Strict):
     spatial: Literal["paper", "small"] | None = None
     max_tokens_per_frame: int | None = Field(default=None, ge=1)
     tune: Literal["lora", "full"] = "full"
+    model: ModelConfig = ModelConfig()
     data: DataConfig
     optim: OptimConfig
     weights: LossWeights = LossWeights()

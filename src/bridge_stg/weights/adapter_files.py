@@ -25,6 +25,7 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parame
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.weights.assemble import assemble
 from bridge_stg.weights.locate import ADAPTER_FILE
+from bridge_stg.weights.reshape import reshape
 
 SCHEMA = "bridge-stg/adapter/1"
 # File -> whose parameters it holds.
@@ -165,10 +166,12 @@ def _from_base(source: str, config: Any, folder: Path) -> BridgeSTGForVideoGroun
         ) from problem
     if isinstance(kind, BridgeSTGConfig):
         model: BridgeSTGForVideoGrounding = BridgeSTGForVideoGrounding.from_pretrained(source)
-        return model
+        # Tuning may have changed the shape of what it saved in full.
+        return model if model.config.to_dict() == config.to_dict() else reshape(model, config)[0]
     fields = (
         "eta_mode",
         "num_bridge_queries",
+        "bridge",
         "sample_fps",
         "max_tokens_per_frame",
         "spatial_short_side",

@@ -11,7 +11,7 @@ from tokenizers import AddedToken
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import CheckpointError, one_line
-from bridge_stg.model.bridging import SemanticBridge
+from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -93,8 +93,7 @@ def assemble(
     width = config.mllm.text_config.hidden_size
     model.mllm = language
     batch_equal_pairs(model.mllm.model.visual)
-    model.bridge = SemanticBridge(config.num_bridge_queries, width)
-    model.bridge.reset_parameters(config.initializer_range)
+    model.bridge = bridge_of(config)
     model.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
 
     new = [f"bridge.{name}" for name, _ in model.bridge.named_parameters()]

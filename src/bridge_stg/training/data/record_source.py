@@ -198,7 +198,7 @@ def token_budget(processor: BridgeSTGProcessor) -> TokenBudget:
         sample_fps=config.sample_fps,
         token_side=config.pixels_per_token_side,
         max_tokens_per_frame=config.max_tokens_per_frame,
-        bridge_queries=config.num_bridge_queries,
+        bridge_queries=config.query_slots,
     )
 
 

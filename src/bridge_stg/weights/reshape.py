@@ -1,0 +1,62 @@
+"""A Bridge-STG in another shape: what fits is kept, the rest is new, and both are listed."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from bridge_stg.model.bridging import bridge_of
+from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.spatial.localizer import SpatialLocalizer
+from bridge_stg.weights.assemble import KeyReport
+
+
+@torch.no_grad()
+def reshape(
+    model: BridgeSTGForVideoGrounding, config: BridgeSTGConfig
+) -> tuple[BridgeSTGForVideoGrounding, KeyReport]:
+    """``model`` as ``config`` describes it, changed in place; its Qwen3-VL stays the one that it is.
+
+    New weights are drawn from torch's generator. Maps of the candidates go with their encoder layer, so that a
+    decoder which chooses from the last layer alone keeps the map of that layer.
+
+    Args:
+        config: with the same ``mllm``.
+    """
+    spatial = cast(SpatialConfig, config.spatial)
+    width = int(config.mllm.text_config.hidden_size)
+    old = _by_layer(model.bridge, model.localizer, cast(SpatialConfig, model.config.spatial))
+    dtype = next(model.localizer.parameters()).dtype
+    bridge, localizer = bridge_of(config), SpatialLocalizer(spatial, bridge_width=width)
+    for part in (bridge, localizer):
+        part.to(dtype=dtype, device=model.device)
+
+    taken, new = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()], []
+    found = _by_layer(bridge, localizer, spatial)
+    for name, value in found.items():
+        fits = name in old and old[name].shape == value.shape
+        (taken if fits else new).append(name)
+        if fits:
+            value.copy_(old[name])
+    left_out = [name for name in old if name not in taken]
+
+    model.bridge, model.localizer, model.config = bridge, localizer, config
+    return model, KeyReport(tuple(taken), tuple(new), tuple(left_out))
+
+
+def _by_layer(bridge: nn.Module, localizer: nn.Module, spatial: SpatialConfig) -> dict[str, Tensor]:
+    """Every weight and buffer by name; maps of candidates are named by the encoder layer that they read."""
+    first = spatial.num_encoder_layers - 1 if spatial.select_layers == "last" else 0
+    found: dict[str, Tensor] = {}
+    for prefix, part in (("bridge", bridge), ("localizer", localizer)):
+        for name, value in part.state_dict().items():
+            head, _, rest = name.partition(".")
+            kind, _, tail = rest.partition(".")
+            if head == "selector" and kind in ("projections", "norms"):
+                number, _, leaf = tail.partition(".")
+                name = f"selector.{kind}.{int(number) + first}.{leaf}"
+            found[f"{prefix}.{name}"] = value
+    return found
