@@ -69,7 +69,6 @@ def test_a_cut_bridge_hears_nothing_of_the_language_model(small_checkpoint: Path
     inputs = source_of(config, processor).batch(0, slice(None)).inputs(processor)
     del inputs["labels"]
     output = model.train()(**inputs)
-    output.spatial_losses.total  # noqa: B018 - there is one
     output.loss.backward()
     touched = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
     assert touched == {"bridge", "localizer"}
@@ -116,7 +115,7 @@ def test_a_qwen3_vl_takes_the_section_too(tmp_path: Path) -> None:
     ("name", "setting", "word"),
     [
         ("shapes", "model.eta_mode=sideways", "model.eta_mode"),
-        ("shapes", "model.querys=3", "model.num_bridge_queries"),
+        ("shapes", "model.num_bridge_querys=3", "did you mean model.num_bridge_queries?"),
         ("shapes-vision", "model.topk=3", "no choice of model.topk"),
         ("shapes", "model={bridge", "is no JSON"),
     ],
@@ -124,7 +123,7 @@ def test_a_qwen3_vl_takes_the_section_too(tmp_path: Path) -> None:
 def test_bad_settings_are_said(name: str, setting: str, word: str) -> None:
     with pytest.raises(InputError) as caught:
         override(recipe(name), [setting])
-    assert setting == "model.querys=3" or word in str(caught.value)
+    assert word in str(caught.value)
 
 
 def test_a_section_can_be_given_as_json() -> None:

@@ -170,8 +170,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     Fields:
         eta_mode: where a pair's timestamp goes and which position it gets (Eq. 1-2, Table 10).
         num_bridge_queries: M of Eq. 3, in {0, 8, 16} in the paper; 0 lets the hidden state of <det> drive QGSL.
-        bridge: what drives QGSL: the "queries" of Eq. 3, the hidden state of <det> ("det"), or "none": nothing of
-            the language model, M learned constants in its place.
+        bridge: what drives QGSL: the "queries" of Eq. 3, the hidden state of <det> ("det"), or "none", nothing
+            of the language model but M learned constants in its place.
         det_token_id: the row of the embedding that ``<det>`` uses.
         sample_fps: frames per second that the model reads (section 4.1: 2).
         max_tokens_per_frame: budget of visual tokens for one frame.

@@ -34,7 +34,8 @@ def reshape(
     for part in (bridge, localizer):
         part.to(dtype=dtype, device=model.device)
 
-    taken, new = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()], []
+    taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
+    new: list[str] = []
     found = _by_layer(bridge, localizer, spatial)
     for name, value in found.items():
         fits = name in old and old[name].shape == value.shape
