@@ -41,7 +41,7 @@ class TestImages:
         assert sampled.times.tolist() == pytest.approx([0.0, 1.0, 2.0])
         assert numbers(sampled) == [0, 2, 3]
 
-    @pytest.mark.parametrize(("text_rate", "digits"), [("30000/1001", 6), ("24000/1001", 4), ("25", 2)])
+    @pytest.mark.parametrize(("text_rate", "digits"), [("30", 3), ("24", 4), ("25", 2), ("73/10", 9)])
     def test_even_times_give_the_exact_rate(self, tmp_path, text_rate, digits):
         self.folder(tmp_path, 40)
         times = [round(float(n / Fraction(text_rate)), digits) for n in range(40)]
@@ -113,6 +113,42 @@ class TestImages:
         Image.fromarray(numbered_frame(2, 32, 32)).save(tmp_path / "frame_2.png")
         with pytest.raises(VideoError, match=r"frame_2\.png: is 32x32 but the first image is 64x48"):
             sample_video(tmp_path, times=times)
+
+    def test_broadcast_rates_in_few_digits_are_a_hair_off(self, tmp_path):
+        self.folder(tmp_path, 40)
+        times = [round(float(n * Fraction(1001, 30000)), 4) for n in range(40)]
+        assert probe(tmp_path, times=times).fps == pytest.approx(30000 / 1001, rel=1e-4)
+
+    def test_files_that_are_no_pictures_are_left_out(self, tmp_path):
+        self.folder(tmp_path, 3)
+        (tmp_path / "._frame_0.png").write_bytes(b"what a Mac keeps beside a file")
+        (tmp_path / "times.txt").write_text("\ufeff0.0\n0.5\n1.0\n", encoding="utf-8")
+        assert numbers(sample_video(tmp_path)) == [0, 1, 2]
+
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            (np.array([[0, 32768, 65535]], np.uint16), [0, 128, 255]),
+            (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
+        ],
+        ids=["16 bits", "floats"],
+    )
+    def test_grey_of_many_bits(self, tmp_path, values, expected):
+        path = tmp_path / "grey.tif"
+        Image.fromarray(values).save(path)
+        (frame,) = sample_video(path).frames
+        assert frame[0].tolist() == [[grey] * 3 for grey in expected]
+
+    def test_floats_that_are_no_picture_are_refused(self, tmp_path):
+        Image.fromarray(np.array([[0.0, 300.0]], np.float32)).save(tmp_path / "depth.tif")
+        with pytest.raises(VideoError, match="not known what is white"):
+            sample_video(tmp_path / "depth.tif")
+
+    def test_a_huge_picture_is_named_as_such(self, tmp_path, monkeypatch):
+        Image.fromarray(numbered_frame(0)).save(tmp_path / "huge.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        with pytest.raises(VideoError, match="more than 2,000 pixels"):
+            sample_video(tmp_path / "huge.png")
 
     def test_times_for_a_video_file(self, tmp_path):
         with pytest.raises(VideoError, match="only for a folder"):

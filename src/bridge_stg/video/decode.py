@@ -32,6 +32,7 @@ from bridge_stg.video.images import (
     open_image,
     pictures,
 )
+from bridge_stg.video.memory import FramesInMemory
 from bridge_stg.video.packets import PacketTable, frame_rate, header_length, scan_packets
 
 # Cut-off files are told by a missing end; a container may round its own length by up to one frame.
@@ -92,13 +93,22 @@ class VideoFile:
             yield number, self.orientation.apply(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
 
 
-def open_source(path: str | Path, times: Sequence[float] | None = None) -> VideoFile | ImageSequence:
+Source = VideoFile | ImageSequence | FramesInMemory
+
+
+def open_source(source: str | Path | FramesInMemory, times: Sequence[float] | None = None) -> Source:
     """Open a video file, a folder of images (``times`` in seconds, or its ``times.txt``), or a single image.
+
+    Frames in memory are open already.
 
     Raises:
         VideoError: missing, empty, not a video, without video frames, or without a known frame rate.
     """
-    path = Path(path)
+    if isinstance(source, FramesInMemory):
+        if times is not None:
+            raise VideoError("frames in memory have their times; give times only once")
+        return source
+    path = Path(source)
     if not path.exists():
         raise VideoError(f"{path}: no such file; give the path of a video, an image, or a folder of images")
     if path.is_dir():

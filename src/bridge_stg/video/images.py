@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bridge_stg.errors import VideoError
-from bridge_stg.types import FrameTimes, VideoInfo
+from bridge_stg.types import VideoInfo
+from bridge_stg.video.picture_times import TIMES_FILE, describe_pictures, read_times
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-TIMES_FILE = "times.txt"
-# Uneven times are kept in microseconds where they travel with a description.
-PICTURE_UNIT = Fraction(1, 10**6)
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,43 @@ def _load(path: Path) -> NDArray[np.uint8]:
                     f"save them as an mp4 or gif, or as a folder of images with {TIMES_FILE}"
                 )
             # Cameras store the rotation in EXIF, as phones store it in a video's display matrix.
-            # A copy: torch warns of arrays that cannot be written to.
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            return to_rgb(ImageOps.exif_transpose(image), str(path))
     except VideoError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+    except Image.DecompressionBombError as problem:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise VideoError(f"{path}: has more than {most:,} pixels; give a smaller picture") from problem
+    except (OSError, ValueError, SyntaxError) as problem:
         raise VideoError(f"{path}: not an image that can be read; remove it or give a JPEG or PNG") from problem
+
+
+def to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of a picture of any kind; 16-bit grey is scaled, a float picture is in [0, 1].
+
+    Raises:
+        VideoError: a picture of numbers that lie elsewhere.
+    """
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        top = 1.0 if image.mode == "F" else 65535.0
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
+            raise VideoError(
+                f"{name}: its values are not within [0, {top:g}], so it is not known what is white; "
+                "save it with 8 bits per channel"
+            )
+        grey = np.rint(values * (255 / top)).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    # A copy: torch warns of arrays that cannot be written to.
+    return np.array(image.convert("RGB"))
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order of their names, without files that begin with a dot.
+
+    Such a file is what a Mac keeps beside each picture on foreign disks; it is none.
+    """
+    files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted((file for file in files if not file.name.startswith(".")), key=_natural)
 
 
 def _count(image: Image.Image) -> int:
@@ -104,68 +132,16 @@ def open_image(path: Path) -> ImageSequence:
 def open_folder(path: Path, times: Sequence[float] | None) -> ImageSequence:
     """The images of a folder in natural order of their names, shown at ``times`` seconds.
 
-    Without ``times`` the folder must hold a ``times.txt`` with one second per line. The rate is exact when the
-    times are evenly spaced and the average otherwise; the last image is shown for one average step.
+    Without ``times`` the folder must hold a ``times.txt`` with one second per line.
 
     Raises:
         VideoError: no images, no times, as many times as images not given, or times that do not increase.
     """
-    files = tuple(sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES), key=_natural))
+    files = tuple(picture_files(path))
     if not files:
         raise VideoError(f"{path}: folder holds no images; give a video file or a folder of JPEG or PNG images")
-    seconds = _read_times(path) if times is None else [float(second) for second in times]
-    if len(seconds) != len(files):
-        raise VideoError(f"{path}: {len(files)} images need {len(files)} times, got {len(seconds)}")
-    if not all(math.isfinite(second) for second in seconds) or (np.diff(seconds) <= 0).any():
-        raise VideoError(f"{path}: times must be finite seconds that increase from image to image")
+
+    seconds = read_times(path) if times is None else [float(second) for second in times]
     height, width = _load(files[0]).shape[:2]
-    relative = np.array(seconds, dtype=np.float64) - seconds[0]
-    rate, even = _rate(seconds)
-    duration = float(relative[-1]) + float(1 / rate)
-    frame_times = None
-    if not even:
-        stamps = np.rint(relative / float(PICTURE_UNIT)).astype(np.int64)
-        if (np.diff(stamps) <= 0).any():
-            raise VideoError(f"{path}: times must be at least {float(PICTURE_UNIT):g} s apart")
-        frame_times = FrameTimes.from_stamps(stamps, PICTURE_UNIT, round(1 / rate / PICTURE_UNIT))
-    info = VideoInfo(str(path), width, height, rate, duration, len(files), seconds[0], frame_times)
+    info, relative = describe_pictures(str(path), (width, height), len(files), seconds)
     return ImageSequence(info, relative, files)
-
-
-def _read_times(path: Path) -> list[float]:
-    file = path / TIMES_FILE
-    if not file.is_file():
-        raise VideoError(
-            f"{path}: a folder of images needs times; give them or write {TIMES_FILE} with one second per line"
-        )
-    try:
-        return [float(line) for line in file.read_text(encoding="utf-8").split()]
-    except (OSError, ValueError) as problem:
-        raise VideoError(f"{file}: must hold one number of seconds per line ({problem})") from problem
-
-
-def _handy(rate: Fraction) -> Fraction:
-    """The nearest rate that a container can store: times with 16 digits make a fraction of 30.
-
-    It is exact to about one in a million, and neither of its numbers is much larger than that.
-    """
-    if rate < 1:
-        return 1 / _handy(1 / rate)
-    return rate.limit_denominator(max(10**6 // math.ceil(rate), 1))
-
-
-def _rate(seconds: list[float]) -> tuple[Fraction, bool]:
-    """Images per second, and whether the images are evenly spaced (within a tenth of a step)."""
-    if len(seconds) == 1:
-        return Fraction(1), True
-    # The shortest decimal of a float is what the person wrote: 0.04 means 1/25, not the nearest binary number.
-    length = Fraction(repr(seconds[-1])) - Fraction(repr(seconds[0]))
-    average = _handy((len(seconds) - 1) / length)
-    grid = seconds[0] + np.arange(len(seconds)) / float(average)
-    even = bool(np.abs(grid - seconds).max() <= 0.1 / float(average))
-    if not even:
-        return average, False
-    # Times written with few digits still name a usual rate: steps of 0.0334 s are 30000/1001, not 29.94.
-    usual = (Fraction(max(round(average), 1)), Fraction(max(round(average * 1001 / 1000), 1) * 1000, 1001))
-    near = min(usual, key=lambda rate: abs((len(seconds) - 1) / rate - length))
-    return (near if abs((len(seconds) - 1) / near - length) < Fraction(1, 1000) else average), True

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
-from bridge_stg.video.decode import VideoFile, open_source
-from bridge_stg.video.images import ImageSequence
+from bridge_stg.video.decode import Source, open_source
+from bridge_stg.video.memory import FramesInMemory
 from bridge_stg.video.resize import resize_frame
 
 # Seconds that decide a tie: far below any container's unit, far above float64 noise on hours of video.
@@ -67,7 +67,7 @@ def frame_tolerance(times: NDArray[np.float64], info: VideoInfo) -> float:
 
 
 def frames_to_sample(
-    video: VideoFile | ImageSequence, fps: float, start: float = 0.0, end: float | None = None
+    video: Source, fps: float, start: float = 0.0, end: float | None = None
 ) -> NDArray[np.int64]:
     """Indices of the frames on screen ``fps`` times a second in [start, end); None is the end of the video.
 
@@ -87,16 +87,16 @@ def frames_to_sample(
 
 
 def sample_video(
-    source: str | Path,
+    source: str | Path | FramesInMemory,
     fps: float = 2.0,
     frame_size: Callable[[int, int], tuple[int, int]] | None = None,
     span: TimeSpan | None = None,
     times: Sequence[float] | None = None,
 ) -> SampledVideo:
-    """Frames of a video file (mp4, mkv, webm, mov, gif), a folder of images, or a single image.
+    """Frames of a video file (mp4, mkv, webm, mov, gif), a folder of images, a single image, or of memory.
 
     Args:
-        source: path of the file or folder.
+        source: path of the file or folder, or what :func:`bridge_stg.video.memory.frames_in_memory` makes.
         fps: frames wanted per second.
         frame_size: maps (width, height) of the source as shown to the (width, height) kept; None keeps it.
         span: only this window, in seconds since the first frame; None samples everything.
@@ -115,7 +115,7 @@ def sample_video(
     if start >= info.duration or end < 0:
         asked = f"[{start:.2f}, {end:.2f})" if span is None else f"[{span.start:.2f}, {span.end:.2f})"
         raise InputError(
-            f"{source}: window {asked} s lies outside the video, which lasts {info.duration:.2f} s"
+            f"{info.path}: window {asked} s lies outside the video, which lasts {info.duration:.2f} s"
         )
     chosen = frames_to_sample(video, fps, start, end)
     width, height = (info.width, info.height) if frame_size is None else frame_size(info.width, info.height)
@@ -126,7 +126,7 @@ def sample_video(
         frames[len(kept)] = resize_frame(pixels, width, height)
         kept.append(number)
     if not kept:
-        raise VideoError(f"{source}: none of the sampled frames could be decoded; re-encode it as H.264 mp4")
+        raise VideoError(f"{info.path}: none of the sampled frames could be decoded; re-encode it as H.264 mp4")
     notes = list(video.notes)
     if len(kept) < len(chosen):
         notes.append(f"{len(chosen) - len(kept)} of {len(chosen)} sampled frames are damaged and were left out")

@@ -23,7 +23,7 @@ from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.record import Media
 from bridge_stg.types import FrameTimes
 from bridge_stg.video.decode import VideoFile, open_source
-from bridge_stg.video.images import IMAGE_SUFFIXES
+from bridge_stg.video.images import picture_files
 
 LOOKS_SCHEMA = "bridge-stg/doctor-videos/1"
 HASHED_BYTES = 1 << 20
@@ -175,7 +175,7 @@ def _turned(source: VideoFile) -> str:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder by name."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(picture_files(folder))
 
 
 def _content(path: Path) -> str:

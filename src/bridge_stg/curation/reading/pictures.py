@@ -14,7 +14,7 @@ from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Box
-from bridge_stg.video.images import IMAGE_SUFFIXES
+from bridge_stg.video.images import picture_files
 
 _PLACES = (
     "images/mscoco/images/train2014",
@@ -68,8 +68,7 @@ def picture_record(
 
 def list_pictures(folder: Path) -> list[Path]:
     """The pictures of a folder by name, without the files that start with a dot."""
-    files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(file for file in files if not file.name.startswith("."))
+    return sorted(picture_files(folder))
 
 
 def picture_size(path: Path) -> tuple[int, int]:
