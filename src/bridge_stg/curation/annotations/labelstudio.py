@@ -14,6 +14,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -133,6 +134,10 @@ def _drawing(result: dict[str, Any], said: dict[Any, str]) -> Drawing:
         keys.append(Key(number - 1, (x, y, x + width, y + height), _second(entry, number, rate)))
         if entry.get("enabled") is False:
             keys.append(Key(number, None))
+
+    if any(key.time is None for key in keys if key.box is not None):
+        # Nothing says how fast the tool counted: its frames are taken for those of the video.
+        keys = [replace(key, time=None) for key in keys]
 
     labels = value.get("labels") or []
     query = said.get(result.get("id")) or " ".join(map(str, labels))

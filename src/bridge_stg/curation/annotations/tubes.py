@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError
@@ -70,6 +71,11 @@ class Drawing:
     qtype: str = "declarative"
     split: str | None = None
     frame_times: FrameTimes | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether the tool counts frames at a rate of its own, so that seconds place the boxes."""
+        return any(key.time is not None for key in self.keys)
 
 
 @dataclass(frozen=True)
@@ -146,8 +152,15 @@ class DrawnVideo:
         return PurePosixPath(*[_CONTROL.sub("_", part.replace(":", "_")) for part in parts] or ["video"])
 
 
-def fill(keys: Sequence[Key], end: int) -> dict[int, Box]:
-    """A box for every frame in which a drawn object is seen, unrounded; the last one stays until ``end``.
+def fill(
+    keys: Sequence[Key], end: int, axis: Callable[[ArrayLike], NDArray[np.float64]] | None = None
+) -> dict[int, Box]:
+    """A box for every frame in which a drawn object is seen, unrounded.
+
+    Args:
+        keys: as drawn.
+        end: the frame until which the last box stays.
+        axis: where frames lie on an axis on which motion is steady; None is their numbers.
 
     Raises:
         Unusable: two boxes in one frame, or a frame before the first.
@@ -172,8 +185,10 @@ def fill(keys: Sequence[Key], end: int) -> dict[int, Box]:
             boxes.update(dict.fromkeys(between, here.box))
         elif between:
             drawn = np.array([here.box, after.box], dtype=np.float64)
-            times = np.array([here.frame, after.frame], dtype=np.float64)
-            moving = boxes_at(times, drawn, np.array(between, dtype=np.float64))
+            places = np.arange(here.frame, after.frame + 1, dtype=np.float64)
+            if axis is not None:
+                places = axis(np.arange(here.frame, after.frame + 1))
+            moving = boxes_at(places[[0, -1]], drawn, places[1:-1])
             for frame, (x1, y1, x2, y2) in zip(between, moving.tolist(), strict=True):
                 boxes[frame] = (x1, y1, x2, y2)
     return boxes
@@ -185,18 +200,18 @@ def on_source_frames(keys: Sequence[Key], frame_at: Callable[[float], int]) -> t
     Where two keys come to one frame, the later one holds.
 
     Args:
-        keys: in order of time.
+        keys: in order of time; only boxes have a time, and either all of them or none.
         frame_at: the source frame that is shown at a second.
 
     >>> on_source_frames([Key(24, (0, 0, 1, 1), 1.0), Key(25, None)], lambda time: round(30 * time))
     (Key(frame=30, box=(0, 0, 1, 1), time=None), Key(frame=31, box=None, time=None))
     """
-    if not any(key.time is not None for key in keys):
+    if all(key.time is None for key in keys):
         return tuple(keys)
 
     placed: list[Key] = []
     for key in keys:
-        # Only boxes have a time: what is gone was last seen on the frame before.
+        # What is gone was last seen on the frame before.
         last = placed[-1].frame if placed else -1
         frame = frame_at(key.time) if key.time is not None else last + 1
         if placed and frame == last:

@@ -116,7 +116,7 @@ def _record(
 ) -> TruthRecord:
     path = opened.path(item.video)
     drawing = item.read()
-    facts, drawing = _facts(request, opened, item, drawing, notes)
+    facts = _facts(request, opened, item, drawing, notes)
     if not drawing.query.strip():
         raise Unusable("no query")
     if drawing.qtype not in get_args(QueryType):
@@ -143,8 +143,8 @@ def _record(
 
 def _facts(
     request: Request, opened: OpenedVideos, item: Item, drawing: Drawing, notes: list[str]
-) -> tuple[VideoFacts, Drawing]:
-    """Rate, length and size, of the video where it can be asked; and the drawing on the frames of the video.
+) -> VideoFacts:
+    """Rate, length and size: those of the video where it can be asked.
 
     Raises:
         Unusable: neither video nor file knows, or they speak of videos of different size.
@@ -157,8 +157,7 @@ def _facts(
             said = f"{width}x{height}, the video has {facts.width}x{facts.height}"
             raise Unusable("annotated on frames of another size", said)
         _note_length(drawing, facts, notes)
-        keys = on_source_frames(drawing.keys, lambda time: int(facts.clock.nearest(time)))
-        return facts, replace(drawing, keys=keys)
+        return facts
 
     frame_count = drawing.frame_count if drawing.frame_count is not None else drawing.end
     size = drawing.width, drawing.height
@@ -176,7 +175,7 @@ def _facts(
         known = {"frame rate": fps, "length": frame_count, "width": size[0], "height": size[1]}
         what = next(name for name, value in known.items() if value is None)
         raise Unusable(f"the file does not say the {what}", "build with the videos in place, or give --fps")
-    return VideoFacts(fps, frame_count, size[0], size[1]), drawing
+    return VideoFacts(fps, frame_count, size[0], size[1])
 
 
 def _note_length(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> None:
@@ -186,7 +185,7 @@ def _note_length(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> None:
     if drawing.frame_count is None:
         return
 
-    if not any(key.time is not None for key in drawing.keys):
+    if not drawing.timed:
         if drawing.frame_count != facts.frame_count:
             notes.append(f"the file speaks of {drawing.frame_count} frames, the video has {facts.frame_count}")
     elif drawing.fps is not None:
@@ -201,14 +200,21 @@ def _boxes(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> dict[int, B
     Raises:
         Unusable: the drawn boxes do not fit the video, or none of them can be used.
     """
-    last = max((key.frame for key in drawing.keys if key.box is not None), default=-1)
-    if last >= facts.frame_count:
-        # Most likely the frames are counted from 1, or the boxes belong to another cut of the video.
-        said = f"frame {last} of {facts.frame_count} (counted from 0)"
-        raise Unusable("a box after the end of the video", said)
+    # Most likely the frames are counted from 1, or the boxes belong to another cut of the video.
+    late = "a box after the end of the video"
+    drawn = [key for key in drawing.keys if key.box is not None]
+    if drawing.timed:
+        last_second = max((key.time for key in drawn if key.time is not None), default=0.0)
+        if last_second > facts.seconds + SECONDS_SLACK:
+            raise Unusable(late, f"{last_second:.2f} s of {facts.seconds:.2f} s")
+    elif (last := max((key.frame for key in drawn), default=-1)) >= facts.frame_count:
+        raise Unusable(late, f"frame {last} of {facts.frame_count} (counted from 0)")
 
+    # A tool that counts at its own rate moves a box steadily in seconds, others from frame to frame.
+    keys = on_source_frames(drawing.keys, lambda time: int(facts.clock.nearest(time)))
+    axis = facts.clock.steady if drawing.timed else None
     end = facts.frame_count if drawing.end is None else min(drawing.end, facts.frame_count)
-    seen = {frame: box for frame, box in fill(drawing.keys, end).items() if frame < facts.frame_count}
+    seen = {frame: box for frame, box in fill(keys, end, axis).items() if frame < facts.frame_count}
     if drawing.percent:
         across, down = facts.width / 100, facts.height / 100
         seen = {
