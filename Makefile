@@ -13,7 +13,7 @@ DEMO_QUERY ?= which red shape spins?
 PART ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast test-slow lint format types spelling docs bench clean
+.PHONY: help venv demo test test-fast test-slow interop lint format types spelling docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,17 @@ test-fast: $(STAMP) ## run the tests that start no process and teach no model (u
 test-slow: $(STAMP) ## run the long tests too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" tests/$(PART)
 
+interop: $(STAMP) .venv-interop/.installed ## let other projects' programs read what is written here, and the other way
+	INTEROP_PYTHON=.venv-interop/bin/python OMP_NUM_THREADS=1 $(BIN)/pytest tests/interop
+
+# The clients of the extra "interop" ask for packages of other versions than the tested ones.
+.venv-interop/.installed: pyproject.toml
+	test -x .venv-interop/bin/python || $(PYTHON) -m venv .venv-interop
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["interop"], sep="\n")' \
+		> .venv-interop/requirements.txt
+	.venv-interop/bin/python -m pip install -q -r .venv-interop/requirements.txt
+	touch $@
+
 lint: $(STAMP) ## check style, formatting and import direction
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -68,5 +79,5 @@ bench: $(STAMP) ## time each stage of grounding with the shipped model
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/grounding.py
 
 clean: ## remove what the targets made, .venv included
-	rm -rf .venv demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-interop demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
