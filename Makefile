@@ -13,7 +13,7 @@ DEMO_QUERY ?= which red shape spins?
 PART ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast test-slow interop lint format types spelling docs bench clean
+.PHONY: help venv demo test test-fast test-slow fuzz interop lint format types spelling docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test-fast: $(STAMP) ## run the tests that start no process and teach no model (u
 
 test-slow: $(STAMP) ## run the long tests too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" tests/$(PART)
+
+# FUZZ_SEED=7 damages other files, FUZZ_ROUNDS=100 fewer of them.
+fuzz: $(STAMP) ## damage files at random: a right answer or one clear line, never a traceback (ten minutes)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/fuzz -s
 
 interop: $(STAMP) .venv-interop/.installed ## let other projects' programs read what is written here, and the other way
 	INTEROP_PYTHON=.venv-interop/bin/python OMP_NUM_THREADS=1 $(BIN)/pytest tests/interop
