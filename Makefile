@@ -14,6 +14,7 @@ PART ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-fast test-slow fuzz interop lint format types spelling docs bench clean
+.PHONY: page load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "$(PYTHON) is missing or older than Python 3.11; name a newer one: make venv PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,serve,dev]'
 	touch $@
 
 demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
@@ -78,6 +79,12 @@ spelling: $(STAMP) ## look for misspelt words
 
 docs: $(STAMP) ## check that links, files and symbols named in the docs exist
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/docs
+
+page: $(STAMP) ## try the page of `serve` in Chromium (install Debian's chromium, or set CHROMIUM)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve/test_serve_page.py
+
+load: $(STAMP) ## 32 clients for a minute, and requests made from the service's own description
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve/test_serve_load.py
 
 bench: $(STAMP) ## time each stage of grounding with the shipped model
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/grounding.py

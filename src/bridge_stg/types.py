@@ -301,3 +301,45 @@ class GroundingResult:
             "timing_ms": {stage: round(value, 3) for stage, value in self.timing_ms.items()},
             "notes": list(self.notes),
         }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> GroundingResult:
+        """The result that ``to_json`` wrote; numbers come back as they were rounded there.
+
+        Raises:
+            KeyError, TypeError, ValueError: ``data`` is not such an object.
+        """
+        if data["schema"] != TUBE_SCHEMA:
+            raise ValueError(f"schema must be {TUBE_SCHEMA}, got {data['schema']!r}")
+        if data["status"] not in get_args(Status):
+            raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {data['status']!r}")
+        info, window, boxes = data["video_info"], data["window"], data["boxes"]
+        tube = None
+        if boxes:
+            tube = Tube(
+                times=np.array([box["time"] for box in boxes], dtype=np.float64),
+                frames=np.array([box["frame"] for box in boxes], dtype=np.int64),
+                boxes=np.array([box["box"] for box in boxes], dtype=np.float64),
+                scores=np.array([box["score"] for box in boxes], dtype=np.float64),
+            )
+        return cls(
+            video=data["video"],
+            query=data["query"],
+            status=data["status"],
+            answer=data["answer"],
+            info=VideoInfo(
+                path=data["video"],
+                width=int(info["width"]),
+                height=int(info["height"]),
+                fps=Fraction(info["fps"]),
+                duration=float(info["duration"]),
+                frames=int(info["frames"]),
+                frame_times=FrameTimes.from_json(info["frame_times"]) if "frame_times" in info else None,
+            ),
+            sampled_fps=float(data["sampled_fps"]),
+            checkpoint=data["checkpoint"],
+            window=None if window is None else TimeSpan(float(window["start"]), float(window["end"])),
+            tube=tube,
+            timing_ms=dict(data.get("timing_ms", {})),
+            notes=tuple(data.get("notes", ())),
+        )

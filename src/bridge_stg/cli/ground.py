@@ -26,10 +26,8 @@ from bridge_stg.cli.prepare import (
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from bridge_stg.inference.grounder import VideoGrounder
+    from bridge_stg.inference.door import Grounder
     from bridge_stg.types import GroundingResult
-    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
-
 Method = Literal["bridge-stg", "qwen3-vl"]
 _ANNOTATED = re.compile(r"annotated(-\d+)?\.mp4")
 
@@ -80,37 +78,16 @@ def ground(
             print(f"wrote {out / 'tube.json'} and {len(results)} annotated video(s)")
 
 
-def _load(
-    method: Method, checkpoint: str, device: str | None, threads: int | None
-) -> VideoGrounder | ZeroShotGrounder:
+def _load(method: Method, checkpoint: str, device: str | None, threads: int | None) -> Grounder:
     from rich.console import Console
 
     quiet_threads()
     with Console(stderr=True).status("loading the model") as status:
         if quiet_libraries(checkpoint):
             status.stop()  # the bars of the download take its place
-        if method == "qwen3-vl":
-            from bridge_stg.zero_shot.grounder import ZeroShotGrounder
+        from bridge_stg.zero_shot.open_grounder import open_grounder
 
-            return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
-        from bridge_stg.errors import CheckpointError
-        from bridge_stg.inference.grounder import VideoGrounder
-        from bridge_stg.weights.locate import checkpoint_folder
-        from bridge_stg.weights.qwen3_vl import MODEL_TYPE, model_type
-
-        try:
-            return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
-        except CheckpointError as problem:
-            # Only a checkpoint that is refused is looked at again: is it one for the other method?
-            try:
-                kind = model_type(checkpoint_folder(checkpoint))
-            except CheckpointError:
-                kind = ""
-            if kind == MODEL_TYPE:
-                raise CheckpointError(
-                    f"{checkpoint}: is a stock Qwen3-VL, not a Bridge-STG checkpoint; add --method qwen3-vl"
-                ) from problem
-            raise
+        return open_grounder(method, checkpoint, device, threads)
 
 
 def _names(count: int) -> list[str]:

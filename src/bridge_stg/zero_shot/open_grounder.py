@@ -1,0 +1,50 @@
+"""The one place where the name of a method becomes a loaded grounder."""
+
+from __future__ import annotations
+
+from typing import Literal, cast, get_args
+
+from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.inference.door import Grounder
+
+MethodName = Literal["bridge-stg", "qwen3-vl"]
+
+
+def parse_method(name: str) -> MethodName:
+    """``name`` as a method; InputError naming the known ones otherwise."""
+    if name not in get_args(MethodName):
+        raise InputError(f"no method {name!r}; there is: {', '.join(get_args(MethodName))}")
+    return cast("MethodName", name)
+
+
+def open_grounder(
+    method: MethodName, checkpoint: str, device: str | None = None, threads: int | None = None
+) -> Grounder:
+    """Load the checkpoint that ``method`` answers with.
+
+    Raises:
+        CheckpointError: missing, truncated, or made for another method.
+        InputError: torch cannot use that device.
+    """
+    if method == "qwen3-vl":
+        from bridge_stg.zero_shot.grounder import ZeroShotGrounder
+
+        return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+
+    from bridge_stg.inference.grounder import VideoGrounder
+    from bridge_stg.weights.locate import checkpoint_folder
+    from bridge_stg.weights.qwen3_vl import MODEL_TYPE, model_type
+
+    try:
+        return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+    except CheckpointError as problem:
+        # Only a checkpoint that is refused is looked at again: is it one for the other method?
+        try:
+            kind = model_type(checkpoint_folder(checkpoint))
+        except CheckpointError:
+            kind = ""
+        if kind == MODEL_TYPE:
+            raise CheckpointError(
+                f"{checkpoint}: is a stock Qwen3-VL, not a Bridge-STG checkpoint; add --method qwen3-vl"
+            ) from problem
+        raise

@@ -1,0 +1,281 @@
+"""The page in a real Chromium: from an upload to boxes on the very frame that is shown.
+
+Run by `make page`. BRIDGE_STG_SCREENSHOTS names a folder for pictures of what is tested.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.service import RunningService
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium, or set CHROMIUM"),
+]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+# The bounding box, in pixels of the canvas, of the dots that have a colour, and the size of the canvas.
+DRAWN = """(colour) => {
+  const canvas = document.getElementById("overlay");
+  const { width, height } = canvas;
+  const dots = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+  let [left, top, right, bottom] = [width, height, -1, -1];
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+    const at = 4 * (y * width + x);
+    const near = [0, 1, 2].every((part) => Math.abs(dots[at + part] - colour[part]) < 12);
+    if (!near || dots[at + 3] < 200) continue;
+    left = Math.min(left, x); right = Math.max(right, x); top = Math.min(top, y); bottom = Math.max(bottom, y);
+  }
+  return { left, top, right, bottom, width, height, time: Number(canvas.dataset.time) };
+}"""
+AMBER = [255, 176, 0]
+LINE = 3  # how wide the box of the chosen sentence is drawn
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def wide_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A clip of the size that the shipped checkpoint knows best, with two questions about it."""
+    from bridge_stg.records.record import read_truth
+    from bridge_stg.shapes.world.writer import write_shapes
+
+    folder = tmp_path_factory.mktemp("page") / "data"
+    write_shapes(folder, 1, seed=15, split="test", workers=1)
+    records = [record for record in read_truth(folder / "truth.jsonl") if record.task == "stvg"]
+    return folder / records[0].video, [record.query for record in records]
+
+
+def open_page(browser: Any, service: RunningService, **options: Any) -> Any:
+    page = browser.new_page(**{"viewport": {"width": 1200, "height": 900}} | options)
+    page.problems = []
+    page.on("pageerror", lambda problem: page.problems.append(str(problem)))
+    page.on("console", lambda said: page.problems.append(said.text) if said.type == "error" else None)
+    page.goto(service.address)
+    page.wait_for_selector("#samples button")
+    return page
+
+
+def ask(page: Any, path: Path, queries: list[str]) -> list[dict[str, Any]]:
+    """Upload, ask, and return what tube.json says, as the page exports it."""
+    page.set_input_files("#file", str(path))
+    page.wait_for_selector("#find:not([disabled])")
+    page.fill("#queries", "\n".join(queries))
+    page.click("#find")
+    page.wait_for_selector(".card", timeout=120_000)
+    return exported(page)
+
+
+def exported(page: Any) -> list[dict[str, Any]]:
+    page.select_option("#format", "tube")
+    with page.expect_download() as download:
+        page.click("#export")
+    results: list[dict[str, Any]] = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    return results
+
+
+def show_frame(page: Any, frame: int, fps: float) -> float:
+    """Seek to the middle of a frame and wait until it has been drawn; returns its time."""
+    time = (frame + 0.5) / fps
+    page.evaluate("(time) => { document.getElementById('video').currentTime = time; }", time)
+    page.wait_for_function(
+        "([time, step]) => Math.abs(document.getElementById('overlay').dataset.time - time) <= step",
+        arg=[time, 0.6 / fps],
+    )
+    return frame / fps
+
+
+def picture(page: Any, name: str) -> None:
+    folder = os.environ.get("BRIDGE_STG_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / name), full_page=True)
+
+
+def box_in_tube(result: dict[str, Any], time: float) -> list[float]:
+    import numpy as np
+
+    times = [one["time"] for one in result["boxes"]]
+    return [float(np.interp(time, times, [one["box"][side] for one in result["boxes"]])) for side in range(4)]
+
+
+def test_the_drawn_box_is_the_one_of_tube_json(
+    browser: Any, service: RunningService, wide_clip: tuple[Path, list[str]]
+) -> None:
+    page = open_page(browser, service)
+    path, queries = wide_clip
+    result = ask(page, path, queries[:1])[0]
+    assert result["status"] == "ok"
+    info, window = result["video_info"], result["window"]
+    fps = float(info["fps"])
+    checked = 0
+    for time in (window["start"] + 0.1, (window["start"] + window["end"]) / 2, window["end"] - 0.1):
+        shown = show_frame(page, int(time * fps), fps)
+        drawn = page.evaluate(DRAWN, AMBER)
+        assert abs(drawn["time"] - shown) < 0.5 / fps
+        scale = drawn["width"] / info["width"]
+        x1, _, x2, y2 = box_in_tube(result, shown)
+        # The label stands on the upper edge: the other three tell.
+        assert abs(drawn["left"] + LINE / 2 - x1 * scale) <= 2
+        assert abs(drawn["bottom"] + 1 - LINE / 2 - y2 * scale) <= 2
+        assert abs(drawn["right"] + 1 - LINE / 2 - x2 * scale) <= 2
+        checked += 1
+    assert checked == 3
+
+    # Outside of the window nothing is drawn.
+    outside = window["end"] + 0.3 if window["end"] + 0.5 < info["duration"] else window["start"] - 0.5
+    show_frame(page, int(outside * fps), fps)
+    assert page.evaluate(DRAWN, AMBER)["right"] == -1
+    assert page.problems == []
+    page.close()
+
+
+def test_keys_and_the_timeline_move_the_video(
+    browser: Any, service: RunningService, wide_clip: tuple[Path, list[str]]
+) -> None:
+    page = open_page(browser, service)
+    path, queries = wide_clip
+    results = ask(page, path, queries[:2])
+    fps = float(results[0]["video_info"]["fps"])
+    show_frame(page, 10, fps)
+    page.focus("#video")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(time) => document.getElementById('overlay').dataset.time > time", arg=10.5 / fps)
+    assert round(float(page.get_attribute("#overlay", "data-time")) * fps) == 11
+
+    assert page.get_attribute(".card >> nth=0", "aria-current") == "true"
+    page.keyboard.press("j")
+    assert page.get_attribute(".card >> nth=1", "aria-current") == "true"
+    page.keyboard.press("k")
+    assert page.get_attribute(".card >> nth=0", "aria-current") == "true"
+
+    page.keyboard.press("Space")
+    page.wait_for_function("() => !document.getElementById('video').paused")
+    page.keyboard.press("Space")
+    assert page.evaluate("() => document.getElementById('video').paused")
+
+    bounds = page.locator(".track >> nth=1").bounding_box()
+    page.mouse.click(bounds["x"] + bounds["width"] / 4, bounds["y"] + 3)
+    page.wait_for_function(
+        "(time) => Math.abs(document.getElementById('video').currentTime - time) < 0.2",
+        arg=results[0]["video_info"]["duration"] / 4,
+    )
+    picture(page, "page-desktop.png")
+    assert page.problems == []
+    page.close()
+
+
+def test_a_window_and_a_box_are_corrected_by_dragging_and_exported(
+    browser: Any, service: RunningService, wide_clip: tuple[Path, list[str]]
+) -> None:
+    page = open_page(browser, service)
+    path, queries = wide_clip
+    before = ask(page, path, queries[:1])[0]
+    info, fps = before["video_info"], float(before["video_info"]["fps"])
+
+    track = page.locator(".track >> nth=0").bounding_box()
+    handle = page.locator(".handle.end").bounding_box()
+    middle = handle["y"] + handle["height"] / 2
+    wanted = before["window"]["end"] - 0.4
+    page.mouse.move(handle["x"] + handle["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(track["x"] + track["width"] * wanted / info["duration"], middle, steps=4)
+    page.mouse.up()
+    moved = exported(page)[0]
+    assert abs(moved["window"]["end"] - wanted) < 0.1
+    assert moved["window"]["start"] == before["window"]["start"]
+
+    time = show_frame(page, int((before["window"]["start"] + 0.3) * fps), fps)
+    canvas = page.locator("#overlay").bounding_box()
+    scale = canvas["width"] / info["width"]
+    x1, y1, x2, y2 = box_in_tube(moved, time)
+    start = (canvas["x"] + scale * (x1 + x2) / 2, canvas["y"] + scale * (y1 + y2) / 2)
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(start[0] - 30 * scale, start[1] - 10 * scale, steps=4)
+    page.mouse.up()
+    corrected = exported(page)[0]
+    there = next(one for one in corrected["boxes"] if one["frame"] == round(time * fps))
+    left, top = min(30, x1), min(10, y1)
+    wished = [x1 - left, y1 - top, x2 - left, y2 - top]
+    assert all(abs(a - b) < 2 for a, b in zip(there["box"], wished, strict=True))
+    assert "corrected by hand" in corrected["notes"]
+
+    for name, ending in (("cvat", ".xml"), ("mot", ".zip"), ("annotated", ".mp4")):
+        page.select_option("#format", name)
+        with page.expect_download(timeout=60_000) as download:
+            page.click("#export")
+        assert download.value.suggested_filename.endswith(ending)
+    assert page.problems == []
+    page.close()
+
+
+def test_not_found_is_an_answer_that_a_person_can_overrule(
+    browser: Any, service: RunningService, wide_clip: tuple[Path, list[str]]
+) -> None:
+    page = open_page(browser, service)
+    # Whatever the checkpoint answers, the page is asked about an answer without a window.
+    page.route("**/v1/jobs/*", lambda route: route.fulfill(json=without_window(route.fetch().json())))
+    results = ask(page, *wide_clip)
+    assert results[0]["status"] == "no_window"
+    assert page.locator(".card.absent").count() == len(results)
+    assert page.locator(".track .none").first.inner_text() == "not found"
+    picture(page, "page-not-found.png")
+    page.locator(".card.absent button").first.click()
+    added = exported(page)[0]
+    assert added["status"] == "ok"
+    assert len(added["boxes"]) == 1
+    page.close()
+
+
+def without_window(job: dict[str, Any]) -> dict[str, Any]:
+    for result in job["results"] or []:
+        result.update(status="no_window", window=None, boxes=[])
+    return job
+
+
+def test_a_phone_and_a_dark_page(browser: Any, service: RunningService) -> None:
+    page = open_page(browser, service, viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page.locator("#samples button").first.click()
+    page.wait_for_selector("#find:not([disabled])")
+    page.click("#find")
+    page.wait_for_selector(".card", timeout=120_000)
+    wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0
+    page.wait_for_function("() => document.getElementById('overlay').dataset.time > 0")
+    picture(page, "page-phone-dark.png")
+
+    # Everything that can be used has a name.
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, textarea, video")].filter((one) =>
+          !one.getAttribute("aria-label") && !one.textContent.trim() && !one.labels?.length).length"""
+    )
+    assert unnamed == 0
+    assert page.problems == []
+    page.close()
+
+
+def test_a_refused_file_is_said_in_one_line(browser: Any, service: RunningService, tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("no video", encoding="utf-8")
+    page = open_page(browser, service)
+    page.set_input_files("#file", str(text))
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "not a video" in page.inner_text("#problem")
+    page.close()
