@@ -160,16 +160,16 @@ def _best_box(records: Sequence[TruthRecord]) -> tuple[float, float, float, floa
             if x - w / 2 >= -1e-9 and x + w / 2 <= 1 + 1e-9 and y - h / 2 >= -1e-9 and y + h / 2 <= 1 + 1e-9
         ]
     )
-    best = grid[int(_box_iou(grid, truth).mean(axis=1).argmax())]
+    # Candidate by candidate: all at once are hundreds of megabytes, which costs more than the arithmetic.
+    best = grid[int(np.argmax([_box_iou(candidate, truth).mean() for candidate in grid]))]
     return float(best[0]), float(best[1]), float(best[2]), float(best[3])
 
 
-def _box_iou(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(A, 4) and (B, 4) xyxy -> (A, B)."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0.0, None).prod(-1)
-    area_first = (first[:, 2:] - first[:, :2]).prod(-1)
-    area_second = (second[:, 2:] - second[:, :2]).prod(-1)
-    iou: NDArray[np.float64] = shared / (area_first[:, None] + area_second[None] - shared)
+def _box_iou(one: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IoU of one box (4,) with each of (N, 4), of which none is empty: (N,)."""
+    width = np.maximum(np.minimum(one[2], boxes[:, 2]) - np.maximum(one[0], boxes[:, 0]), 0.0)
+    height = np.maximum(np.minimum(one[3], boxes[:, 3]) - np.maximum(one[1], boxes[:, 1]), 0.0)
+    shared = width * height
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    iou: NDArray[np.float64] = shared / ((one[2] - one[0]) * (one[3] - one[1]) + areas - shared)
     return iou

@@ -84,13 +84,14 @@ def average_precision(overlaps: NDArray[np.float64], threshold: float) -> float:
 
 def query_values(overlaps: NDArray[np.float64]) -> list[float]:
     """What one query adds to each of ``METRICS``, in [0, 1]."""
-    best = overlaps[0].max()
+    best = float(overlaps[0].max())
     if len(overlaps) == 1:  # nothing to rank: right or wrong at each threshold
-        precisions = [float(best >= threshold) / overlaps.shape[1] for threshold in PRECISION_THRESHOLDS]
+        precisions = [(best >= threshold) / overlaps.shape[1] for threshold in PRECISION_THRESHOLDS]
     else:
         precisions = [average_precision(overlaps, threshold) for threshold in PRECISION_THRESHOLDS]
     shown = [precisions[PRECISION_THRESHOLDS.index(threshold)] for threshold in SHOWN_THRESHOLDS]
-    return [*(float(best >= threshold) for threshold in RECALL_THRESHOLDS), *shown, float(np.mean(precisions))]
+    mean = sum(precisions) / len(precisions)
+    return [*(float(best >= threshold) for threshold in RECALL_THRESHOLDS), *shown, mean]
 
 
 def score_queries(
