@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from bridge_stg.evaluation.cost import RunCost
     from bridge_stg.evaluation.methods import Method
     from bridge_stg.evaluation.predict import Plan
+    from bridge_stg.inference.grounder import VideoGrounder
+    from bridge_stg.records.prediction import PredictionRecord
+    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -33,7 +36,10 @@ def predict(
     data: Annotated[Path, typer.Option(help="The benchmark's folder: truth.jsonl and its videos.")],
     out: Annotated[
         Path,
-        typer.Option(help="predictions.jsonl; a run goes on with what it has and asks what failed again."),
+        typer.Option(
+            help="predictions.jsonl, of several processes a folder; a run goes on with what it has and asks "
+            "what failed again."
+        ),
     ],
     benchmark: Annotated[
         str, typer.Option(help="shapes, vidstg, hcstvg-v2, charades-sta, ...; a wrong name lists them all.")
@@ -50,10 +56,24 @@ def predict(
         Path | None, typer.Option(help="truth.jsonl of a training split, which best-constant is fitted to.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many videos.")] = None,
-    box_fps: Annotated[float | None, typer.Option(help="Boxes per second inside the window.")] = None,
+    box_fps: Annotated[
+        float | None,
+        typer.Option(help="Boxes per second inside the window; default: the frames read, of vot all frames."),
+    ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(help="direct or scan: the style of the answer; default: the checkpoint's."),
+    ] = None,
+    subtitles: Annotated[
+        bool, typer.Option("--subtitles", help="Put the subtitles of a vqa record into its question.")
+    ] = False,
     oracle_window: Annotated[
         bool, typer.Option("--oracle-window", help="Locate inside the true window (the paper's Table 14).")
     ] = False,
+    submission: Annotated[
+        Path | None,
+        typer.Option(help="Of vot: also write the files of the GOT-10k test server into this folder."),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew instead of going on with --out.")
     ] = False,
@@ -61,88 +81,120 @@ def predict(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
     """Answer every question of a benchmark, with one process or those of accelerate's launcher."""
-    from bridge_stg.errors import BridgeSTGError, InputError
+    from bridge_stg.errors import InputError
     from bridge_stg.evaluation.benchmarks import benchmark_by_name
+    from bridge_stg.types import parse_answer_style
 
+    # What is wrong with the words of the command, before anything is loaded.
     chosen = benchmark_by_name(benchmark)
-    if chosen.name == "video-mme-subs":
-        raise InputError("subtitles cannot be put into a question yet; use --benchmark video-mme")
-    if not (data / "truth.jsonl").is_file():
-        if data.is_file():
-            raise InputError(f"{data}: is a file; give the folder with truth.jsonl")
-        cure = f"; write one with: bridge-stg data shapes --out {data} --videos 500 --split test"
-        raise InputError(f"{data}: no truth.jsonl{cure if chosen.name == 'shapes' else ''}")
+    truth = _truth_of(data, chosen)
     check_box_fps(box_fps)
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder; give the name of a file, such as {out / 'predictions.jsonl'}")
     check_writable(out.parent)
-    if checkpoint is None:
-        checkpoint = DEFAULT_CHECKPOINTS.get(method)
+    if submission is not None:
+        check_writable(submission)
 
     quiet_threads()
+    from bridge_stg.evaluation.methods import Settings
     from bridge_stg.evaluation.predict import plan_run
     from bridge_stg.evaluation.predict import predict as run
     from bridge_stg.evaluation.sharding import launched
 
-    truth = data / "truth.jsonl"
-    wanted: Any = chosen.task_for(task)
-    plan = plan_run(
-        checkpoint,
-        truth,
-        out,
-        box_fps,
-        oracle_window,
-        restart,
-        task=wanted,
+    settings = Settings(
         method=method,  # type: ignore[arg-type]
+        checkpoint=DEFAULT_CHECKPOINTS.get(method) if checkpoint is None else checkpoint,
         train_truth=train_truth,
+        box_fps=box_fps,
+        oracle_window=oracle_window,
+        answer=None if answer is None else parse_answer_style(answer),
+        subtitles=subtitles or chosen.name == "video-mme-subs",
     )
-    share = launched(device)
-    if share.is_main and (count := len(plan.kept.answered)):
-        print(f"going on with {out}: {count} question(s) have an answer there and are kept")
-    quiet_libraries(checkpoint if share.is_main else None)
-    answerer, cost = _load(plan, checkpoint, train_truth, share.device(device), threads)
-    if share.is_main:
+    plan = plan_run(settings, truth, out, task=chosen.task_for(task), restart=restart)
+    if submission is not None and plan.task != "vot":
+        raise InputError(f"--submission is for GOT-10k's task vot, not for {plan.task}; leave it out")
+
+    shard = launched(device)
+    if shard.is_main and plan.done:
+        print(f"going on with {out}: {len(plan.done)} question(s) have an answer there and are kept")
+    quiet_libraries(settings.checkpoint if shard.is_main else None)
+    answerer, cost = _load(plan, shard.device(device), threads)
+    if shard.is_main:
         _check_rate(answerer, chosen)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _Progress(share.is_main) as progress:
-        written = run(answerer, plan, data, limit, share, cost, on_clip=progress.update)
-    share.leave()
-    if written is None:
-        return
-    print(f"wrote {out}: {len(written.lines)} question(s), {len(written.failed)} failed")
-    if written.failed:
-        raise BridgeSTGError(
-            f"{len(written.failed)} question(s) failed; their lines in {out} say why, and the same command "
-            "asks them again"
-        )
+    with _Progress(shard.is_main) as progress:
+        written = run(answerer, plan, data, limit, shard, cost, on_clip=progress.update)
+    shard.leave()
+    if written is not None:
+        _finish(plan, written, submission)
 
 
-def _load(
-    plan: Plan, checkpoint: str | None, train_truth: Path | None, device: str | None, threads: int | None
-) -> tuple[Method, RunCost | None]:
+def _truth_of(data: Path, benchmark: Benchmark) -> Path:
+    """The truth of a benchmark's folder; InputError saying how to get one."""
+    from bridge_stg.errors import InputError
+
+    truth = data / "truth.jsonl"
+    if truth.is_file():
+        return truth
+    if data.is_file():
+        raise InputError(f"{data}: is a file; give the folder with truth.jsonl")
+    cure = f"; write one with: bridge-stg data shapes --out {data} --videos 500 --split test"
+    raise InputError(f"{data}: no truth.jsonl{cure if benchmark.name == 'shapes' else ''}")
+
+
+def _load(plan: Plan, device: str | None, threads: int | None) -> tuple[Method, RunCost | None]:
     """Who answers the questions of a plan, and an empty account of what it takes."""
     from bridge_stg.evaluation.constants import WHOLE_CLIP, best_constant
     from bridge_stg.evaluation.cost import new_run
     from bridge_stg.evaluation.methods import ConstantMethod, GrounderMethod
     from bridge_stg.records.record import read_truth
 
-    run = plan.run
-    if run.method == "whole-clip":
+    settings = plan.settings
+    if settings.method == "whole-clip":
         return ConstantMethod(WHOLE_CLIP), None
-    if run.method == "best-constant":
-        assert train_truth is not None  # plan_run has seen to it
-        return ConstantMethod(best_constant(read_truth(train_truth), plan.task)), None
-    assert checkpoint is not None
-    if run.method == "qwen3-vl":
+    if settings.method == "best-constant":
+        assert settings.train_truth is not None  # the settings were checked
+        return ConstantMethod(best_constant(read_truth(settings.train_truth), plan.task)), None
+
+    assert settings.checkpoint is not None
+    grounder = _grounder(settings.method, settings.checkpoint, device, threads)
+    return GrounderMethod(grounder, settings), new_run(grounder.model)
+
+
+def _grounder(
+    method: str, checkpoint: str, device: str | None, threads: int | None
+) -> VideoGrounder | ZeroShotGrounder:
+    if method == "qwen3-vl":
         from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
-        stock = ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
-        return GrounderMethod(stock, run.box_fps, run.oracle_window), new_run(stock.model)
+        return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
     from bridge_stg.inference.grounder import VideoGrounder
 
-    grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
-    return GrounderMethod(grounder, run.box_fps, run.oracle_window), new_run(grounder.model)
+    return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+
+
+def _finish(plan: Plan, written: dict[str, PredictionRecord], submission: Path | None) -> None:
+    """Say what lies at ``--out`` now, by the words of ``score``; an error if a question could not be asked."""
+    from bridge_stg.errors import BridgeSTGError
+    from bridge_stg.evaluation.cost import read_costs, summarize_cost
+    from bridge_stg.evaluation.failures import count_failures
+    from bridge_stg.evaluation.submission import write_submission
+
+    records = [record for clip in plan.clips for record in clip.records if record.id in written]
+    counts = count_failures((record, written[record.id]) for record in records)
+    print(f"wrote {plan.out}: {len(written)} question(s), {counts.words}")
+
+    if submission is not None:
+        runs = read_costs(plan.out)
+        mean_ms = summarize_cost(runs)["mean_per_query"]["total_ms"] if runs else None
+        made = write_submission(submission, records, written, None if mean_ms is None else mean_ms / 1000)
+        left = f"{len(made.left_out)} without an answer left out"
+        print(f"wrote {submission}: {made.written} sequence(s), {left}")
+
+    unasked = sum(answer.status == "failed" for answer in written.values())
+    if unasked:
+        raise BridgeSTGError(
+            f"{unasked} question(s) failed; their lines in {plan.out} say why, and the same command "
+            "asks them again"
+        )
 
 
 def _check_rate(method: Method, benchmark: Benchmark) -> None:

@@ -86,7 +86,7 @@ def peak_memory_mib() -> float:
 
 
 def cost_path(out: Path) -> Path:
-    """Where the cost of a predictions file, or of a part of one, lies."""
+    """Where the cost of a predictions file lies."""
     return out.with_name(out.name + ".cost.json")
 
 
@@ -107,13 +107,23 @@ def read_cost(path: Path) -> list[RunCost]:
     return runs
 
 
-def mean_answer_tokens(predictions: Path) -> float | None:
-    """Tokens per answer by the cost file beside predictions; None if there is none.
+def read_costs(predictions: Path) -> list[RunCost]:
+    """The entries that lie beside a predictions file, or beside each file of a folder.
 
     Raises:
         InputError: a cost file that is something else.
     """
-    runs = read_cost(cost_path(predictions))
+    files = sorted(predictions.glob("*.jsonl")) if predictions.is_dir() else [predictions]
+    return [entry for path in files for entry in read_cost(cost_path(path))]
+
+
+def mean_answer_tokens(predictions: Path) -> float | None:
+    """Tokens per answer by the cost files of predictions; None if there are none.
+
+    Raises:
+        InputError: a cost file that is something else.
+    """
+    runs = read_costs(predictions)
     queries = sum(run.queries for run in runs)
     return _mean(sum(run.totals.get("answer_tokens", 0.0) for run in runs), queries)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -14,13 +15,66 @@ from bridge_stg.metrics.choice import letter_of
 from bridge_stg.records.part import ClipQuestions, true_windows
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
-from bridge_stg.types import GroundingResult, TimeSpan
+from bridge_stg.types import AnswerStyle, GroundingResult, Task, TimeSpan
+from bridge_stg.video.sampling import MAX_FPS
 
 if TYPE_CHECKING:
     from bridge_stg.inference.door import Grounder
 
 MethodName = Literal["bridge-stg", "qwen3-vl", "whole-clip", "best-constant"]
+MODELS: tuple[MethodName, ...] = ("bridge-stg", "qwen3-vl")
 Answered = tuple[list[PredictionRecord], ClipCost | None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Who answers, and how.
+
+    ``checkpoint`` is as ``VideoGrounder.from_pretrained`` takes it, or a Qwen3-VL folder or hub id for that
+    method; None for a constant. ``train_truth`` is what "best-constant" is fitted to. ``box_fps`` is boxes per
+    second, None for the frames that the model reads and, in tracking, for those of the source.
+    ``oracle_window`` locates inside the true window (Table 14) instead of the predicted one. ``answer`` is the
+    style of the answer, None that of the checkpoint. ``subtitles`` puts what is said into a vqa question.
+    """
+
+    method: MethodName = "bridge-stg"
+    checkpoint: str | None = None
+    train_truth: Path | None = None
+    box_fps: float | None = None
+    oracle_window: bool = False
+    answer: AnswerStyle | None = None
+    subtitles: bool = False
+
+    def check(self, task: Task) -> None:
+        """InputError for what would mean nothing or be ignored for ``task``."""
+        method = self.method
+        if method not in get_args(MethodName):
+            raise InputError(f"no method {method!r}; there is: {', '.join(get_args(MethodName))}")
+        model = method in MODELS
+        if model and self.checkpoint is None:
+            raise InputError(f"--method {method} needs a --checkpoint")
+        if not model and self.checkpoint is not None:
+            raise InputError(f"--method {method} looks at no video and takes no --checkpoint; leave it out")
+
+        if method == "best-constant" and self.train_truth is None:
+            raise InputError(
+                "--method best-constant needs --train-truth FILE: the truth.jsonl of a training split"
+            )
+        if method != "best-constant" and self.train_truth is not None:
+            raise InputError(f"--train-truth is for --method best-constant, not for {method}; leave it out")
+
+        of = f"not for {task} by {method}"
+        if self.oracle_window and not (model and task == "stvg"):
+            raise InputError(f"--oracle-window is for models and stvg, {of}: there is no window to replace")
+        if self.box_fps is not None and not (model and task in ("stvg", "vot")):
+            raise InputError(f"--box-fps is for models and stvg or vot, {of}: there is no tube to sample")
+        if self.answer is not None and not (method == "bridge-stg" and task in ("stvg", "vtg")):
+            raise InputError(f"--answer is for bridge-stg and stvg or vtg, {of}: there is no other style")
+        if self.subtitles and not (method == "bridge-stg" and task == "vqa"):
+            raise InputError(f"--subtitles is for bridge-stg and vqa, {of}; leave it out")
+
+
+DEFAULT_SETTINGS = Settings()
 
 
 class Method(Protocol):
@@ -36,24 +90,25 @@ class Method(Protocol):
 
 
 class GrounderMethod:
-    """A grounder with the questions that it can be asked.
+    """A grounder with the questions that it can be asked; ``Settings`` says what the fields mean."""
 
-    Args:
-        box_fps: boxes per second; None for the frames that the model reads.
-        oracle_window: locate inside the true window (Table 14) instead of the predicted one.
-    """
-
-    def __init__(self, grounder: Grounder, box_fps: float | None = None, oracle_window: bool = False) -> None:
-        self.grounder, self.box_fps, self.oracle_window = grounder, box_fps, oracle_window
+    def __init__(self, grounder: Grounder, settings: Settings = DEFAULT_SETTINGS) -> None:
+        self.grounder, self.settings = grounder, settings
 
     def answer(self, videos: Path, clip: ClipQuestions) -> Answered:
         costs: list[ClipCost] = []
+        settings = self.settings
+        box_fps = settings.box_fps
+        if box_fps is None and clip.task == "vot":
+            # GOT-10k is annotated on every frame; boxes between sampled ones would be interpolated.
+            box_fps = min(clip.records[0].fps, MAX_FPS)
         results = self.grounder.ground_many(
             videos / clip.video,
             clip.queries,
             times=clip.times,
-            box_fps=self.box_fps,
-            window=[true_window(record) for record in clip.records] if self.oracle_window else None,
+            box_fps=box_fps,
+            answer=settings.answer,
+            window=[true_window(record) for record in clip.records] if settings.oracle_window else None,
             task=clip.task,
             clip=clip.span,
             on_cost=costs.append,
@@ -98,8 +153,10 @@ def failed(clip: ClipQuestions, reason: str) -> list[PredictionRecord]:
 
 
 def true_window(record: TruthRecord) -> TimeSpan:
-    """The window of the truth in seconds."""
-    return true_windows(record)[0]  # every stvg record has one
+    """The window of the truth in seconds, the first of several; InputError for an event that is absent."""
+    if record.absent:
+        raise InputError(f"record {record.id!r}: its event is absent, so there is no true window to locate in")
+    return true_windows(record)[0]
 
 
 def to_prediction(record: TruthRecord, result: GroundingResult) -> PredictionRecord:

@@ -1,29 +1,31 @@
-"""Going on with a predictions file: what it holds already, and whether this run may add to it.
+"""Going on with predictions: what lies there already, and whether this run may add to it.
 
-Beside ``predictions.jsonl`` lies ``predictions.jsonl.run.json``, which says how its answers were made. Answers
-of two checkpoints, truths or settings in one file would be a score of nothing. Part files of several processes
-that were stopped count as what the file holds.
+One process writes one file. Several write a folder, one file a rank, and nothing is joined afterwards: whoever
+reads predictions reads a file or a folder. Beside it lies ``<out>.run.json``, which says how the answers were
+made: answers of two checkpoints, truths or settings in one place would be a score of nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import bridge_stg
 from bridge_stg.errors import CheckpointError, DataError, InputError
-from bridge_stg.evaluation.methods import MethodName
-from bridge_stg.files.one_writer import parts_of
+from bridge_stg.evaluation.cost import cost_path
+from bridge_stg.evaluation.methods import Settings
+from bridge_stg.files.json_lines import read_whole_lines
 from bridge_stg.files.output_files import write_whole
-from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.prediction import parse_prediction
 from bridge_stg.types import Task
 from bridge_stg.weights.locate import checkpoint_folder
 
 # How every line of ``PredictionRecord.to_json`` begins; a last line cut off in writing begins so too.
 _OPENING = b'{"id":"'
+_RANK_FILES = "rank-*.jsonl"
 
 
 @dataclass(frozen=True)
@@ -31,62 +33,63 @@ class RunRecord:
     """What decides the answers of a run.
 
     ``checkpoint`` (None for a constant), ``truth`` and ``train_truth`` (what a constant was fitted to) are
-    hashes; a hub id is its name.
+    hashes; a hub id is its name. Fields with a default came later: a file without them has the default.
     """
 
     checkpoint: str | None
     truth: str
     task: Task
-    method: MethodName
+    method: str
     train_truth: str | None
     box_fps: float | None
     oracle_window: bool
     version: str
+    answer: str | None = None
+    subtitles: bool = False
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The lines of a predictions file by id, as they stand, each with its line end.
+    """What lies at a place for predictions.
 
-    ``failed`` are the ids without an answer; ``clean`` is False when the file is not these lines in this order,
-    because it ends in the middle of one or because some are in the part files ``parts``.
+    ``files`` maps each file to its whole lines by id, ``failed`` are the ids without an answer, ``cut`` the
+    files that end in the middle of a line.
     """
 
-    lines: dict[str, bytes]
+    files: dict[Path, dict[str, bytes]] = field(default_factory=dict)
     failed: frozenset[str] = frozenset()
-    clean: bool = True
-    parts: tuple[Path, ...] = ()
+    cut: frozenset[Path] = frozenset()
 
     @property
-    def answered(self) -> dict[str, bytes]:
-        """The lines that hold an answer; the others are asked again."""
-        return {name: line for name, line in self.lines.items() if name not in self.failed}
+    def ids(self) -> list[str]:
+        """Every id that has a line."""
+        return [name for lines in self.files.values() for name in lines]
+
+    @property
+    def answered(self) -> frozenset[str]:
+        """The ids that have an answer; the others are asked again."""
+        return frozenset(self.ids) - self.failed
 
 
-def run_record(
-    method: MethodName,
-    checkpoint: str | None,
-    truth: Path,
-    train_truth: Path | None,
-    task: Task,
-    box_fps: float | None,
-    oracle_window: bool,
-) -> RunRecord:
+def run_record(settings: Settings, truth: Path, task: Task) -> RunRecord:
     """The record of a run about to be made.
 
     Raises:
         CheckpointError: no such checkpoint, or its folder holds no weights.
         InputError: a truth that cannot be read.
     """
+    checkpoint, train_truth = settings.checkpoint, settings.train_truth
     return RunRecord(
-        method=method,
+        method=settings.method,
         checkpoint=None if checkpoint is None else _hash_of_weights(checkpoint),
         truth=_hash([truth]),
         train_truth=None if train_truth is None else _hash([train_truth]),
         task=task,
-        box_fps=box_fps,
-        oracle_window=oracle_window,
+        box_fps=settings.box_fps,
+        oracle_window=settings.oracle_window,
         version=bridge_stg.__version__,
+        answer=settings.answer,
+        subtitles=settings.subtitles,
     )
 
 
@@ -95,93 +98,99 @@ def record_path(out: Path) -> Path:
     return out.with_name(out.name + ".run.json")
 
 
-def read_all(out: Path) -> Kept:
-    """What a predictions file and the part files beside it hold; changes nothing.
-
-    Raises:
-        InputError: one of them is something else.
-    """
-    parts = parts_of(out)
-    whole = read_kept(out)
-    lines, failed = dict(whole.lines), set(whole.failed)
-    for part in parts:
-        found = read_kept(part)
-        for name, line in found.lines.items():
-            # A run can be stopped between writing the file and removing its parts; an answer is kept.
-            if name not in lines or name in failed:
-                lines[name] = line
-                failed.discard(name)
-                failed |= found.failed & {name}
-    return Kept(lines, frozenset(failed), whole.clean and not parts, tuple(parts))
+def rank_file(out: Path, rank: int, processes: int) -> Path:
+    """Where a process writes: the file itself if it is alone and there is no folder of that name."""
+    alone = processes == 1 and not out.is_dir()
+    return out if alone else out / f"rank-{rank:05d}.jsonl"
 
 
 def read_kept(out: Path) -> Kept:
-    """What one predictions file holds; changes nothing.
+    """What a predictions file, or a folder of such files, holds; changes nothing.
 
     A last line without its end is left out if it is the beginning of one of ours; whole lines must all be
     predictions.
 
     Raises:
-        InputError: the file is something else, or holds an id twice.
+        InputError: something else lies there, or an id is there twice.
     """
-    if not out.exists():
-        return Kept({})
+    files: dict[Path, dict[str, bytes]] = {}
+    known: set[str] = set()
+    failed, cut = set(), set()
+    for path in _files_at(out):
+        lines: dict[str, bytes] = {}
+        for number, line, tail in _numbered(path):
+            if tail:
+                cut.add(path)
+                continue
+            try:
+                record = parse_prediction(line)
+            except DataError as problem:
+                raise InputError(
+                    f"{path}: is not a predictions file (line {number}: {problem}); give another --out"
+                ) from problem
+            if record.id in known:
+                raise InputError(
+                    f"{path}: is not a predictions file (line {number}: {record.id!r} is there twice)"
+                )
+            known.add(record.id)
+            lines[record.id] = line
+            if record.status == "failed":
+                failed.add(record.id)
+        files[path] = lines
+    return Kept(files, frozenset(failed), frozenset(cut))
+
+
+def _files_at(out: Path) -> list[Path]:
+    """The files of predictions at a place, which may be empty."""
+    if not out.is_dir():
+        return [out] if out.exists() else []
+    found = sorted(out.glob(_RANK_FILES))
+    if strangers := sorted(set(out.glob("*.jsonl")) - set(found)):
+        raise InputError(f"{out}: is a folder that holds {strangers[0].name}; give --out a new folder or file")
+    return found
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """(line number, line, whether it is the beginning of a line that was cut) of one file."""
     try:
-        *whole, tail = out.read_bytes().split(b"\n")
-    except OSError as problem:
-        raise InputError(f"{out}: cannot be read ({problem.strerror}); give another --out") from problem
-    if tail and _is_json(tail):
-        whole.append(tail)  # only its line end is missing
-    elif tail and not (tail.startswith(_OPENING) or _OPENING.startswith(tail)):
-        raise InputError(f"{out}: is not a predictions file; give another --out")
-    lines: dict[str, bytes] = {}
-    failed = set()
-    for number, line in enumerate(whole, start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line.decode("utf-8"))
-            if not isinstance(value, dict):
-                raise DataError(f"expected a JSON object, got {type(value).__name__}")
-            record = PredictionRecord.from_json(value)
-        except (ValueError, RecursionError) as problem:
-            raise InputError(
-                f"{out}: is not a predictions file (line {number}: {problem}); give another --out"
-            ) from problem
-        if record.id in lines:
-            raise InputError(f"{out}: is not a predictions file (line {number}: {record.id!r} is there twice)")
-        lines[record.id] = line + b"\n"
-        if record.status == "failed":
-            failed.add(record.id)
-    return Kept(lines, frozenset(failed), clean=not tail)
+        lines, tail = read_whole_lines(path)
+    except DataError as problem:
+        raise InputError(f"{problem}; give another --out") from problem
+    if tail and not (tail.startswith(_OPENING) or _OPENING.startswith(tail)):
+        raise InputError(f"{path}: is not a predictions file; give another --out")
+    yield from ((number, line, False) for number, line in enumerate(lines, start=1))
+    if tail:
+        yield len(lines) + 1, tail, True
 
 
 def check_replaceable(out: Path) -> None:
-    """See that what lies at ``out`` is a predictions file, whole or damaged, before it is begun anew.
+    """See that what lies at ``out`` are predictions, whole or damaged, before they are begun anew.
 
     Raises:
         InputError: it is something else, such as the truth or a video.
     """
-    if record_path(out).exists() or not out.exists():
+    files = _files_at(out)
+    if record_path(out).exists():
         return
-    try:
-        with out.open("rb") as handle:
-            first = handle.readline()
-        if first:
-            PredictionRecord.from_json(json.loads(first.decode("utf-8")))
-    except OSError as problem:
-        raise InputError(f"{out}: cannot be read ({problem.strerror}); give another --out") from problem
-    except (ValueError, AttributeError, TypeError, RecursionError) as problem:
-        raise InputError(f"{out}: is not a predictions file; give another --out") from problem
+    for path in files:
+        try:
+            with path.open("rb") as handle:
+                first = handle.readline()
+            if first:
+                parse_prediction(first)
+        except OSError as problem:
+            raise InputError(f"{path}: cannot be read ({problem.strerror}); give another --out") from problem
+        except DataError as problem:
+            raise InputError(f"{path}: is not a predictions file; give another --out") from problem
 
 
-def check_same_run(out: Path, kept: Kept, run: RunRecord, ids: set[str]) -> None:
+def check_same_run(out: Path, kept: Kept, run: RunRecord, asked: set[str]) -> None:
     """See that ``kept`` was made as ``run`` makes answers, to questions of the same truth.
 
     Raises:
         InputError: it was not, or nothing says how it was made.
     """
-    if not kept.lines and kept.clean:
+    if not kept.ids and not kept.cut:
         return
     cure = "give another --out, or begin anew with --restart"
     path = record_path(out)
@@ -191,53 +200,35 @@ def check_same_run(out: Path, kept: Kept, run: RunRecord, ids: set[str]) -> None
         raise InputError(f"{out}: nothing says how it was made ({path.name} is missing); {cure}") from None
     except (OSError, ValueError, RecursionError) as problem:
         raise InputError(f"{path}: cannot be read ({problem}); {cure}") from problem
-    values = asdict(run)
+
     known = before if isinstance(before, dict) else {}
-    if other := [name for name in values if name not in known or known[name] != values[name]]:
+    known = {one.name: one.default for one in fields(run)} | known
+    if other := [name for name, value in asdict(run).items() if known[name] != value]:
         raise InputError(f"{out}: was made with another {', '.join(other)}; {cure}")
-    if strangers := [name for name in kept.lines if name not in ids]:
+    if strangers := [name for name in kept.ids if name not in asked]:
         raise InputError(
             f"{out}: answers {strangers[0]!r}, which the truth does not ask ({len(strangers)} such); {cure}"
         )
 
 
 def begin(out: Path, kept: Kept, run: RunRecord) -> None:
-    """Make ``out`` ready to be added to: its record, and no line but those that hold an answer.
+    """Make a place ready to be added to: its record, and no line but those that hold an answer.
 
     Raises:
         InputError: a file cannot be written.
     """
     write_whole(record_path(out), (json.dumps(asdict(run), indent=2) + "\n").encode())
-    if kept.failed or not kept.clean or not kept.lines:
-        write_whole(out, b"".join(kept.answered.values()))
-    remove(kept.parts)
+    for path, lines in kept.files.items():
+        answers = [line for name, line in lines.items() if name not in kept.failed]
+        if len(answers) < len(lines) or path in kept.cut or not path.read_bytes().endswith(b"\n"):
+            write_whole(path, b"".join(answers))
 
 
-def put_in_order(out: Path, ids: Sequence[str]) -> Kept:
-    """Join the finished file with its parts, in the order of ``ids``: the file of a run that was never stopped
-    and had one process.
-    """
-    kept = read_all(out)
-    place = {name: number for number, name in enumerate(ids)}
-    names = sorted(kept.lines, key=lambda name: place[name])
-    if kept.parts or names != list(kept.lines):
-        write_whole(out, b"".join(kept.lines[name] for name in names))
-    remove(kept.parts)
-    return kept
-
-
-def remove(paths: Sequence[Path]) -> None:
-    """Remove files that may be gone already."""
-    for path in paths:
-        path.unlink(missing_ok=True)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return False
-    return True
+def remove(out: Path) -> None:
+    """Remove the predictions at a place, and what they took."""
+    for path in _files_at(out):
+        path.unlink()
+        cost_path(path).unlink(missing_ok=True)
 
 
 def _hash_of_weights(checkpoint: str) -> str:

@@ -1,8 +1,7 @@
-"""One predictions file written by several processes: who asks what, and how the parts come together.
+"""Which of several processes this is, and which videos are its own.
 
-The processes are those of accelerate's or torch's launcher. Each appends to a part file of its own beside the
-predictions file; the main one joins them at the end. Parts that a stopped run left are answers like any others,
-so a run can go on with another number of processes.
+The processes are those of accelerate's or torch's launcher. Each is a rank and writes a file of its own; a run
+can go on with another number of processes.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from bridge_stg.errors import BridgeSTGError
@@ -21,8 +19,8 @@ PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which of the processes this is; alone unless a launcher started several."""
+class Shard:
+    """The part of one process: ``rank`` of ``processes``; alone unless a launcher started several."""
 
     rank: int = 0
     processes: int = 1
@@ -33,29 +31,29 @@ class Share:
         return self.rank == 0
 
     def of(self, videos: Sequence[str]) -> list[str]:
-        """The videos of this process: every so-manieth, so that neighbours of a kind are spread evenly."""
+        """The videos of this rank, dealt out with a stride, so that neighbours of a kind are spread evenly."""
         return list(videos[self.rank :: self.processes])
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Until all ranks are here."""
         if self.state is not None:
             self.state.wait_for_everyone()
 
     def device(self, wanted: str | None) -> str | None:
-        """The device of this process: its own GPU where no particular one is wanted."""
+        """The device of this rank: its own GPU where no particular one is wanted."""
         if self.state is None or wanted not in (None, "cuda"):
             return wanted
         # "cpu:0" would be no CPU to those who compare names.
         return "cpu" if self.state.device.type == "cpu" else str(self.state.device)
 
     def leave(self) -> None:
-        """Say goodbye to the others."""
+        """End the process group."""
         if self.state is not None:
             self.state.destroy_process_group()
 
 
-def launched(device: str | None) -> Share:
-    """The share that a launcher gave this process; reads the environment, and loads accelerate only if needed.
+def launched(device: str | None) -> Shard:
+    """The shard that a launcher gave this process; reads the environment, and loads accelerate only if needed.
 
     Args:
         device: as the caller wants it; "cpu" keeps the processes off the GPUs.
@@ -65,7 +63,7 @@ def launched(device: str | None) -> Share:
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes < 2 or "RANK" not in os.environ:
-        return Share()
+        return Shard()
     import torch
     from accelerate import PartialState
 
@@ -77,9 +75,4 @@ def launched(device: str | None) -> Share:
             f"the launcher started {processes} processes, but accelerate joined {state.num_processes}; "
             "start them with torchrun, or with accelerate launch --multi_gpu"
         )
-    return Share(state.process_index, processes, state)
-
-
-def part_path(out: Path, share: Share) -> Path:
-    """Where a process writes: the file itself if it is alone."""
-    return out if share.processes == 1 else out.with_name(f"{out.name}.part-{share.rank:05d}")
+    return Shard(state.process_index, processes, state)

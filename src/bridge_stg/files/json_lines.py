@@ -76,3 +76,28 @@ def parse_object(text: bytes) -> dict[str, Any]:
 def to_line(value: dict[str, Any]) -> str:
     """An object as one line, with its line end."""
     return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def read_whole_lines(path: Path) -> tuple[list[bytes], bytes]:
+    """The lines of a file that a kill may have cut, with their ends, and the beginning of a last one.
+
+    A last line that only lacks its end is whole. A file that is not there has no lines.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        *lines, tail = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], b""
+    except OSError as problem:
+        raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+
+    if tail:
+        try:
+            parse_object(tail)
+        except ValueError:
+            pass
+        else:
+            lines, tail = [*lines, tail], b""
+    return [line + b"\n" for line in lines if line.strip()], tail

@@ -15,7 +15,7 @@ import bridge_stg
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.benchmarks import benchmark_by_name
 from bridge_stg.evaluation.constants import no_skill_answers
-from bridge_stg.evaluation.cost import cost_path, read_cost
+from bridge_stg.evaluation.cost import read_costs
 from bridge_stg.evaluation.report import details, standing
 from bridge_stg.evaluation.report.document import Block, Document, Heading, Paragraph
 from bridge_stg.evaluation.report.judged import judge
@@ -183,7 +183,7 @@ def _run_scores(
         scored(answers, run.predictions),
         scored(read_predictions(run.oracle), run.oracle) if run.oracle is not None else None,
         read_made_by(run.predictions),
-        tuple(read_cost(cost_path(run.predictions))),
+        tuple(read_costs(run.predictions)),
     )
 
 
