@@ -118,7 +118,7 @@ def test_score_json_prints_nothing_but_json(files: tuple[Path, Path]) -> None:
     [
         (["score", "--truth", "{missing}", "--predictions", "{predictions}"], "missing.jsonl: cannot be read"),
         (["score", "--truth", "{predictions}", "--predictions", "{predictions}"], "unknown fields ['windows']"),
-        (["score", "--truth", "{truth}", "--predictions", "{truth}"], "prediction 'q1': unknown fields"),
+        (["score", "--truth", "{truth}", "--predictions", "{truth}"], "prediction 'q1': unknown field"),
         (
             ["score", "--truth", "{truth}", "--predictions", "{predictions}", "--protocol", "x"],
             "unknown protocol 'x'",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -341,9 +342,8 @@ def benchmark(shapes_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("benchmark")
     records = read_truth(shapes_data / "truth.jsonl")
     located = next(record for record in records if record.task == "stvg")
-    fields = vars(located)
-    records.append(type(located)(**fields | {"id": "broken", "video": "videos/999999.mp4"}))
-    records.append(type(located)(**fields | {"id": "long", "query": "word " * 10_000}))
+    records.append(replace(located, id="broken", video="videos/999999.mp4"))
+    records.append(replace(located, id="long", query="word " * 10_000))
     (folder / "videos").symlink_to(shapes_data / "videos")
     (folder / "truth.jsonl").touch()
     write_truth(folder / "truth.jsonl", records)
@@ -355,7 +355,8 @@ def predicted(benchmark: Path, taught_checkpoint: Path, tmp_path_factory: pytest
     out = tmp_path_factory.mktemp("predictions") / "new" / "predictions.jsonl"
     done = run("predict", "--data", benchmark, "--checkpoint", taught_checkpoint, "--out", out)
     assert done.exit_code == 1
-    assert f"wrote {out}: {len(read_predictions(out))} question(s), 2 failed" in done.stdout.replace("\n", "")
+    assert f"wrote {out}: {len(read_predictions(out))} question(s), " in done.stdout.replace("\n", "")
+    assert ", 2 failed, " in done.stdout
     assert done.stderr.startswith("error: 2 question(s) failed")
     assert done.stderr.count("\n") == 1
     return out
@@ -387,7 +388,8 @@ def test_predict_goes_on_where_it_was(
     done = run("predict", "--data", benchmark, "--checkpoint", taught_checkpoint, "--out", out)
     assert done.exit_code == 1
     assert done.stderr.startswith("error: 2 question(s) failed")
-    assert out.read_bytes() == whole
+    # What failed is asked again, after what is kept.
+    assert sorted(out.read_bytes().splitlines()) == sorted(whole.splitlines())
     assert (f"{kept} question(s) have an answer" in done.stdout) == bool(kept)
 
 
@@ -404,7 +406,7 @@ def test_predict_asks_again_what_failed(
     record_path(out).write_bytes(record_path(predicted).read_bytes())
     done = run("predict", "--data", benchmark, "--checkpoint", taught_checkpoint, "--out", out)
     assert f"{len(lines) - 3} question(s) have an answer" in done.stdout
-    assert out.read_bytes() == predicted.read_bytes()
+    assert sorted(out.read_bytes().splitlines()) == sorted(predicted.read_bytes().splitlines())
 
 
 def test_predict_does_not_mix_runs(
@@ -485,7 +487,9 @@ def test_predict_refuses(benchmark: Path, tmp_path: Path) -> None:
     refused(run("predict", "--data", benchmark / "truth.jsonl", "--out", out), "is a file; give the folder")
     refused(run("predict", "--data", benchmark, "--out", out, "--box-fps", 5000), "up to 1000, got 5000")
     refused(run("predict", "--data", benchmark, "--out", out, "--benchmark", "vidstgg"), "mean vidstg?")
-    refused(run("predict", "--data", benchmark, "--out", tmp_path), "is a folder")
+    (tmp_path / "truth.jsonl").touch()
+    refused(run("predict", "--data", benchmark, "--out", tmp_path), "is a folder that holds truth.jsonl")
+    (tmp_path / "truth.jsonl").unlink()
     refused(run("predict", "--data", benchmark, "--out", out, "--limit", 0), "--limit")
     refused(run("predict", "--data", benchmark, "--out", out, "--checkpoint", "/none"), "no such folder")
     refused(run("predict", "--data", benchmark, "--out", out, "--threads", 0), "--threads")

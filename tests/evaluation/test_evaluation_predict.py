@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from click.testing import Result
 from support.taught import TAUGHT, ZERO_SHOT_ANSWERS
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from bridge_stg.cli import main
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.cost import cost_path
-from bridge_stg.evaluation.methods import Answered, GrounderMethod, ask
+from bridge_stg.evaluation.methods import Answered, GrounderMethod, Settings, ask
 from bridge_stg.evaluation.predict import plan_run
 from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
@@ -170,9 +171,15 @@ def test_a_task_through_the_command(task: str, data: Path, taught_checkpoint: Pa
     if task == "vtg":
         assert all(line["boxes"] == [] for line in found.values())
     if task == "vot":
-        # 0.5 s apart on the clock of the file, from where the part begins (frame 30).
+        # One on every frame, on the clock of the file, from where the part begins (frame 30).
         rate = truth["vot"].fps
-        assert [box["time"] for box in found["vot"]["boxes"]][:3] == pytest.approx(
+        assert [box["time"] for box in found["vot"]["boxes"]] == pytest.approx(
+            (np.arange(truth["vot"].frame_count) / rate).tolist(), abs=1e-5
+        )
+        coarse = tmp_path / "coarse.jsonl"
+        words = ("--data", data, "--checkpoint", taught_checkpoint, "--out", coarse, "--task", task)
+        assert run(*words, "--box-fps", 2).exit_code == 0
+        assert [box["time"] for box in lines_of(coarse)["vot"]["boxes"]][:3] == pytest.approx(
             [0.0, 0.5, 1.0], abs=1 / rate
         )
         assert found["vot-part"]["boxes"][0]["time"] == pytest.approx(30 / rate)
@@ -209,7 +216,7 @@ def test_sentences_share_the_pass_and_the_choices_are_asked(data: Path, taught_c
 def test_true_windows_share_the_pass(data: Path, taught_checkpoint: Path) -> None:
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
     (clip,) = group_questions(read_truth(data / "truth.jsonl"), "stvg")
-    answers, costs = ask(GrounderMethod(grounder, oracle_window=True), data, clip)
+    answers, costs = ask(GrounderMethod(grounder, Settings(oracle_window=True)), data, clip)
     rate = clip.records[0].fps
     assert [answer.best_window for answer in answers] == [TimeSpan(25 / rate, 75 / rate)] * 4
     assert (len(costs), costs[0].queries) == (1, 4)
@@ -350,7 +357,10 @@ def test_constants_of_the_other_tasks(task: str, data: Path, tmp_path: Path) -> 
         (("--task", "vqa", "--oracle-window"), "not for vqa by bridge-stg"),
         (("--task", "tracking"), "no task 'tracking'"),
         (("--benchmark", "charades-sta", "--task", "stvg"), "is about vtg, not stvg"),
-        (("--benchmark", "video-mme-subs"), "subtitles cannot be put into a question yet"),
+        (("--benchmark", "video-mme-subs", "--method", "whole-clip"), "--subtitles is for bridge-stg and vqa"),
+        (("--answer", "sung"), "sung"),
+        (("--task", "rec", "--answer", "scan"), "--answer is for bridge-stg and stvg or vtg"),
+        (("--submission", "files"), "--submission is for GOT-10k's task vot, not for stvg"),
         (("--benchmark", "imagenet"), "no benchmark 'imagenet'; there is: shapes, vidstg"),
         (("--method", "qwen3-vl", "--checkpoint", "shapes"), "is a Bridge-STG checkpoint"),
     ],
@@ -419,7 +429,9 @@ def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path:
     assert answer.times.tolist() == pytest.approx([start + 0.5], abs=1 / known.fps)
     assert answer.boxes.tolist() == [[0.0, 0.0, 48.0, 72.0]]
     assert costs[0].frames == round(50 / known.fps * 2 + 0.499)
-    with_window, _ = ask(GrounderMethod(grounder, oracle_window=True), data, group_questions([part], "stvg")[0])
+    with_window, _ = ask(
+        GrounderMethod(grounder, Settings(oracle_window=True)), data, group_questions([part], "stvg")[0]
+    )
     assert with_window[0].best_window is not None
     assert with_window[0].best_window.start == pytest.approx(start)  # frame 25 is before the part
     assert with_window[0].best_window.end == pytest.approx(75 / known.fps)
@@ -431,28 +443,29 @@ def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path:
 
 
 def test_plain_runs_do_not_load_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bridge_stg.evaluation.sharding import Share, launched
+    from bridge_stg.evaluation.sharding import Shard, launched
 
     monkeypatch.setitem(sys.modules, "accelerate", None)  # importing it would raise
     for name in ("WORLD_SIZE", "RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert launched(None) == Share()
+    assert launched(None) == Shard()
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
-    assert launched(None) == Share()
-    assert [Share(rank, 3).of(["a", "b", "c", "d"]) for rank in range(3)] == [["a", "d"], ["b"], ["c"]]
+    assert launched(None) == Shard()
+    assert [Shard(rank, 3).of(["a", "b", "c", "d"]) for rank in range(3)] == [["a", "d"], ["b"], ["c"]]
 
 
 def test_the_plan_of_all_is_the_plan_of_one(data: Path, taught_checkpoint: Path, tmp_path: Path) -> None:
     """The function without the command: what a validation inside training calls."""
     out = tmp_path / "p.jsonl"
-    plan = plan_run(str(taught_checkpoint), data / "truth.jsonl", out)
+    settings = Settings(checkpoint=str(taught_checkpoint))
+    plan = plan_run(settings, data / "truth.jsonl", out)
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
     seen: list[tuple[int, int]] = []
-    kept = run_plan(
+    written = run_plan(
         GrounderMethod(grounder), plan, data, on_clip=lambda done, total: seen.append((done, total))
     )
-    assert kept is not None
-    assert list(kept.lines) == plan.ids == [f"stvg-{number}" for number in range(4)]
+    assert written is not None
+    assert list(written) == plan.ids == [f"stvg-{number}" for number in range(4)]
     assert seen == [(1, 1)]
-    assert plan_run(str(taught_checkpoint), data / "truth.jsonl", out).pending() == []
+    assert plan_run(settings, data / "truth.jsonl", out).pending() == []

@@ -1,11 +1,11 @@
-"""Two real processes of the launcher write the file that one process writes."""
+"""Real processes of the launcher, and real kills: the answers are those of one process that nobody stopped."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
-from bridge_stg.evaluation.cost import cost_path
+from bridge_stg.errors import InputError
+from bridge_stg.evaluation.constants import WHOLE_CLIP
+from bridge_stg.evaluation.cost import cost_path, read_costs
+from bridge_stg.evaluation.methods import ConstantMethod, Settings
+from bridge_stg.evaluation.predict import plan_run
+from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
-from bridge_stg.files.one_writer import parts_of
+from bridge_stg.evaluation.sharding import Shard
+from bridge_stg.records.prediction import prediction_files, read_predictions
 from bridge_stg.records.record import read_truth, write_truth
 
 
@@ -49,62 +55,89 @@ def predict(data: Path, checkpoint: Path, out: Path) -> tuple[int, str]:
     return done.exit_code, done.stderr[:27]
 
 
-def test_two_processes_go_on_and_end_in_the_file_of_one(
+def in_processes(data: Path, checkpoint: Path, out: Path, count: int) -> subprocess.CompletedProcess[str]:
+    """The command in ``count`` processes of torch's launcher."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+    command += ["-m", "bridge_stg.cli.main", "predict", "--data", str(data), "--checkpoint"]
+    command += [str(checkpoint), "--out", str(out), "--threads", "1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def lines_at(out: Path) -> list[bytes]:
+    """All lines of a file or folder, whatever their order."""
+    return sorted(line for file in prediction_files(out) for line in file.read_bytes().splitlines())
+
+
+def test_two_processes_go_on_where_three_were_stopped(
     data: Path, alone: Path, small_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """They begin with what a stopped run of several left: a part of the file, and a part file cut in a line."""
-    lines = alone.read_bytes().splitlines(keepends=True)
-    out = tmp_path / "p.jsonl"
-    out.write_bytes(lines[-2])
-    (tmp_path / "p.jsonl.part-00004").write_bytes(lines[1] + lines[0][:30])
+    """They find what a stopped run of three left: one answer, half an answer, and nothing of the third."""
+    lines = [line for line in alone.read_bytes().splitlines(keepends=True) if b'"failed"' not in line]
+    out = tmp_path / "predictions"
+    out.mkdir()
+    (out / "rank-00000.jsonl").write_bytes(lines[-1])
+    (out / "rank-00002.jsonl").write_bytes(lines[0] + lines[1][:30])
     record_path(out).write_bytes(record_path(alone).read_bytes())
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "bridge_stg.cli.main", "predict", "--data", str(data), "--checkpoint"]
-    command += [str(small_checkpoint), "--out", str(out), "--threads", "1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    done = in_processes(data, small_checkpoint, out, 2)
     assert "error: 1 question(s) failed" in done.stderr, done.stderr
-    assert "going on with" in done.stdout
     assert "2 question(s) have an answer there and are kept" in " ".join(done.stdout.split())
     assert done.stdout.count("wrote ") == 1
-    assert out.read_bytes() == alone.read_bytes()
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
-        [out.name, record_path(out).name, cost_path(out).name]
-    )
-    # Both worked, and what they took is added up: every clip that had a question without an answer.
-    cost = json.loads(cost_path(out).read_text())
-    assert len(cost["runs"]) == 2
-    assert all(entry["clips"] > 0 for entry in cost["runs"])
-    whole = json.loads(cost_path(alone).read_text())
-    assert cost["clips"] <= whole["clips"] == 4
+    assert lines_at(out) == lines_at(alone)
+    assert read_predictions(out).keys() == read_predictions(alone).keys()
+    assert [file.name for file in prediction_files(out)] == [f"rank-0000{rank}.jsonl" for rank in range(3)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["predictions", "predictions.run.json"]
+    # Both worked, and what they took lies beside their files.
+    assert len(read_costs(out)) == 2
+    assert all(entry.clips > 0 for entry in read_costs(out))
+    (whole,) = read_costs(alone)
+    assert sum(entry.clips for entry in read_costs(out)) <= whole.clips == 4
 
 
-@pytest.mark.parametrize("kept", [0, 2])
 def test_one_process_goes_on_where_several_were_stopped(
-    data: Path, alone: Path, small_checkpoint: Path, tmp_path: Path, kept: int
+    data: Path, alone: Path, small_checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Killed before the parts were joined, or while they were: the file is there, its parts are as well."""
     lines = alone.read_bytes().splitlines(keepends=True)
-    out = tmp_path / "p.jsonl"
-    out.write_bytes(b"".join(lines[:kept]))
+    out = tmp_path / "predictions"
+    out.mkdir()
+    (out / "rank-00000.jsonl").write_bytes(b"".join(lines[0::2]))
+    (out / "rank-00001.jsonl").write_bytes(b"".join(lines[1::2])[:-5])
     record_path(out).write_bytes(record_path(alone).read_bytes())
-    (tmp_path / "p.jsonl.part-00000").write_bytes(b"".join(lines[0::2]))
-    (tmp_path / "p.jsonl.part-00001").write_bytes(b"".join(lines[1::2])[:-5])
-    whole = json.loads(cost_path(alone).read_text())
-    cost_path(tmp_path / "p.jsonl.part-00001").write_bytes(cost_path(alone).read_bytes())
+    cost_path(out / "rank-00001.jsonl").write_bytes(cost_path(alone).read_bytes())
     assert predict(data, small_checkpoint, out) == (1, "error: 1 question(s) failed")
-    assert out.read_bytes() == alone.read_bytes()
-    assert parts_of(out) == []
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
-        [out.name, record_path(out).name, cost_path(out).name]
-    )
+    assert lines_at(out) == lines_at(alone)
     # The cost of the stopped processes is not lost.
-    assert json.loads(cost_path(out).read_text())["clips"] >= whole["clips"]
+    assert sum(entry.clips for entry in read_costs(out)) >= read_costs(alone)[0].clips
 
 
-def test_only_numbered_files_are_parts(tmp_path: Path) -> None:
-    part = "p.jsonl.part-00001"
-    for name in (part, f"{part}.cost.json", "p.jsonl.part-old", "q.jsonl.part-00001"):
-        (tmp_path / name).touch()
-    assert [path.name for path in parts_of(tmp_path / "p.jsonl")] == [part]
-    assert parts_of(tmp_path / "none" / "p.jsonl") == []
+def test_the_kind_of_place_is_kept(data: Path, alone: Path, small_checkpoint: Path, tmp_path: Path) -> None:
+    """Several processes do not turn a file into a folder, and a folder of other files is not written into."""
+    out = tmp_path / "p.jsonl"
+    out.write_bytes(alone.read_bytes())
+    record_path(out).write_bytes(record_path(alone).read_bytes())
+    settings = Settings(checkpoint=str(small_checkpoint))
+    plan = plan_run(settings, data / "truth.jsonl", out, task="stvg")
+    with pytest.raises(InputError, match="is a file, and 2 processes write a folder"):
+        run_plan(ConstantMethod(WHOLE_CLIP), plan, data, shard=Shard(0, 2))
+
+    (tmp_path / "truth.jsonl").write_text("{}\n")
+    for restart in (False, True):
+        with pytest.raises(InputError, match="is a folder that holds"):
+            plan_run(settings, data / "truth.jsonl", tmp_path, task="stvg", restart=restart)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_answers(
+    data: Path, alone: Path, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    """A real process, killed once it has answered a clip."""
+    out = tmp_path / "p.jsonl"
+    words = ["predict", "--data", data, "--checkpoint", small_checkpoint, "--out", out, "--threads", 1]
+    command = [sys.executable, "-m", "bridge_stg.cli.main", *(str(word) for word in words)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (out.exists() and out.read_bytes()):
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert 0 < len(out.read_bytes().splitlines()) <= len(alone.read_bytes().splitlines())
+    assert predict(data, small_checkpoint, out) == (1, "error: 1 question(s) failed")
+    assert lines_at(out) == lines_at(alone)

@@ -11,23 +11,22 @@ import pytest
 
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.constants import WHOLE_CLIP
-from bridge_stg.evaluation.methods import ConstantMethod
+from bridge_stg.evaluation.methods import ConstantMethod, Settings
 from bridge_stg.evaluation.predict import Plan, plan_run, predict
-from bridge_stg.files.one_writer import fingerprint, only_writer
+from bridge_stg.files.one_writer import only_writer
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from bridge_stg.files.one_writer import fingerprint, only_writer
-out = Path(sys.argv[1])
-with only_writer(out, fingerprint(out)):
+from bridge_stg.files.one_writer import only_writer
+with only_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
 
 
 def plan(data: Path, out: Path, restart: bool = False) -> Plan:
-    return plan_run(None, data / "truth.jsonl", out, task="stvg", method="whole-clip", restart=restart)
+    return plan_run(Settings("whole-clip"), data / "truth.jsonl", out, task="stvg", restart=restart)
 
 
 def answer(planned: Plan, data: Path) -> None:
@@ -40,7 +39,7 @@ def test_a_second_run_is_refused_until_the_first_is_dead(shapes_data: Path, tmp_
     try:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="another run is writing this file"):
+        with pytest.raises(InputError, match="another run is writing it"):
             answer(plan(shapes_data, out), shapes_data)
         assert not out.exists()
     finally:
@@ -64,10 +63,10 @@ def test_a_file_that_changed_after_the_plan_is_not_added_to(shapes_data: Path, t
 
 def test_the_lock_is_gone_after_an_error(tmp_path: Path) -> None:
     out = tmp_path / "p.jsonl"
-    with pytest.raises(ZeroDivisionError), only_writer(out, fingerprint(out)):
+    with pytest.raises(ZeroDivisionError), only_writer(out):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-    with only_writer(out, fingerprint(out)):
+    with only_writer(out):
         pass
 
 
@@ -96,4 +95,4 @@ def test_a_train_truth_that_cannot_be_read(shapes_data: Path, tmp_path: Path) ->
     truth = shapes_data / "truth.jsonl"
     for bad in (tmp_path / "missing", tmp_path):
         with pytest.raises(InputError, match=f"{bad}: cannot be read"):
-            plan_run(None, truth, tmp_path / "p", method="best-constant", train_truth=bad)
+            plan_run(Settings("best-constant", train_truth=bad), truth, tmp_path / "p")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,14 @@ def test_one_window_and_several_are_the_same_field(tmp_path: Path) -> None:
         "seconds": None,
     }
     one, two = read_truth(write(tmp_path / "truth.jsonl", LINE, several | {"id": "q2"}))
-    assert (one.window, one.windows) == ((20, 22), ((20, 22),))
-    assert (two.window, two.windows) == ((20, 22), ((20, 22), (40, 50)))
+    assert (one.window, one.all_windows) == ((20, 22), ((20, 22),))
+    assert (two.window, two.all_windows) == ((20, 22), ((20, 22), (40, 50)))
+
+    # A copy with another window is not the old one in disguise.
+    assert replace(one, window=(30, 40)).all_windows == ((30, 40),)
+    assert replace(one, task="vot", window=None).all_windows == ()
+    with pytest.raises(DataError, match="windows"):
+        replace(two, window=(30, 40))
 
     # What is written is read again: one window in the old form, several in the new.
     assert "windows" not in one.to_json()

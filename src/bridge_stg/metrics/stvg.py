@@ -85,10 +85,10 @@ def query_overlap(
     Raises:
         DataError: the true record has no window or no boxes inside it, so nothing can be scored.
     """
-    if not truth.windows:
+    if not truth.all_windows:
         raise DataError(f"record {truth.id!r}: has no window; only stvg records can be scored here")
-    true_tubes = [truth.boxes_within(window) for window in truth.windows]
-    for window, (frames, _) in zip(truth.windows, true_tubes, strict=True):
+    true_tubes = [truth.boxes_within(window) for window in truth.all_windows]
+    for window, (frames, _) in zip(truth.all_windows, true_tubes, strict=True):
         if not len(frames):
             raise DataError(
                 f"record {truth.id!r}: has no box inside its window {list(window)}; add boxes or drop it"
@@ -97,12 +97,12 @@ def query_overlap(
         return FAILED
 
     predicted = truth.clock.frames_in(prediction.best_window)
-    tious = [interval_iou(window, predicted) for window in truth.windows]
+    tious = [interval_iou(window, predicted) for window in truth.all_windows]
     nearest = tious.index(max(tious))
     frames, corners = true_tubes[nearest]
     overlaps = box_iou(boxes_on_frames(prediction, truth, frames), corners) if len(prediction.times) else None
     return _RULES[protocol](
-        TubePair(truth.clip, truth.clock, truth.windows[nearest], predicted, frames, overlaps)
+        TubePair(truth.clip, truth.clock, truth.all_windows[nearest], predicted, frames, overlaps)
     )
 
 

@@ -67,7 +67,7 @@ def true_windows(record: TruthRecord) -> tuple[TimeSpan, ...]:
     """The true windows in seconds: as annotated in seconds, or else those of its frames."""
     if record.seconds is not None:
         return (TimeSpan(*record.seconds),)
-    return tuple(record.clock.span(*window) for window in record.windows)
+    return tuple(record.clock.span(*window) for window in record.all_windows)
 
 
 def picture_times(record: TruthRecord) -> list[float] | None:

@@ -54,8 +54,9 @@ class TruthRecord:
     vqa ``choices`` and ``choice`` (a letter), or ``choices`` and ``labels`` (one per choice, when any number of
     them can be right), or ``answer`` (free text).
 
-    An event that happens several times has all its ``windows``, in order of time; ``window`` is the first of
-    them. Give either. ``absent`` says that the event does not happen: then there is no window and no box.
+    An event that happens several times has all its ``windows``, in order of time, and ``window`` is the first
+    of them; ``all_windows`` is the same for one and for several. ``absent`` says that the event does not
+    happen: then there is no window and no box.
 
     ``media`` says what ``video`` is: a video file, a folder whose pictures in the order of their names are the
     frames, or one picture. ``seconds`` is the window as annotated, for data annotated in seconds: it can end
@@ -95,11 +96,11 @@ class TruthRecord:
     frame_times: FrameTimes | None = None
 
     def __post_init__(self) -> None:
-        # One window and several are two ways to write the same field; both are there afterwards.
-        if self.window is None and self.windows:
+        # One window and several are two ways to say the same: ``windows`` is left to those that have several.
+        if self.windows and self.window is None:
             object.__setattr__(self, "window", self.windows[0])
-        elif self.window is not None and not self.windows:
-            object.__setattr__(self, "windows", (self.window,))
+        if len(self.windows) == 1 and self.window == self.windows[0]:
+            object.__setattr__(self, "windows", ())
         self._check_video()
         self._check_windows()
         self._check_boxes()
@@ -114,6 +115,13 @@ class TruthRecord:
     def letters(self) -> str:
         """The letters of the choices, "ABC" for three."""
         return string.ascii_uppercase[: len(self.choices)]
+
+    @property
+    def all_windows(self) -> tuple[FrameSpan, ...]:
+        """Every time the event happens, in order; none for an absent event and for tasks without windows."""
+        if self.windows:
+            return self.windows
+        return () if self.window is None else (self.window,)
 
     @cached_property
     def box_frames(self) -> NDArray[np.int64]:
@@ -165,7 +173,7 @@ class TruthRecord:
         )
 
     def _check_windows(self) -> None:
-        for window in self.windows:
+        for window in self.all_windows:
             self._check_span("window", window)
         for earlier, later in zip(self.windows, self.windows[1:], strict=False):
             self._require(
@@ -173,13 +181,13 @@ class TruthRecord:
                 f"windows {list(earlier)} and {list(later)} must be apart and in order of time",
             )
         self._require(
-            self.window is None or self.window == self.windows[0],
+            not self.windows or self.window == self.windows[0],
             f"window {self.window} is not the first of windows {self.windows}; give one of the two fields",
         )
 
         if self.absent:
             self._require(
-                not (self.windows or self.boxes or self.seconds),
+                not (self.window or self.boxes or self.seconds),
                 "says that the event is absent, and has a window or boxes; give one of them",
             )
         elif self.task in ("stvg", "vtg"):
@@ -190,7 +198,7 @@ class TruthRecord:
             self._require(
                 0 <= start < end <= LARGEST, f"seconds must be a start before an end, got {self.seconds}"
             )
-            self._require(len(self.windows) < 2, "seconds is the time of one window, but there are several")
+            self._require(not self.windows, "seconds is the time of one window, but there are several")
 
     def _check_boxes(self) -> None:
         """Whether all boxes lie on frames of the video, are finite, and have no negative size."""
@@ -251,7 +259,7 @@ class TruthRecord:
             "query": self.query,
             "qtype": self.qtype,
         }
-        if len(self.windows) > 1:
+        if self.windows:
             line["windows"] = [list(window) for window in self.windows]
         elif self.window is not None:
             line["window"] = list(self.window)
