@@ -191,9 +191,7 @@ def straightforward_loss(model: BridgeSTGForVideoGrounding, batch: Inputs) -> Te
     hidden = model.read(
         batch["input_ids"],
         batch["position_ids"],
-        None,
-        batch["pixel_values_videos"],
-        batch["video_grid_thw"],
+        model.encode_video(batch["pixel_values_videos"], batch["video_grid_thw"]),
         batch["slot_mask"],
     )
     logits: Any = model.mllm.lm_head(hidden)

@@ -56,14 +56,12 @@ def taught_checkpoint(small_checkpoint: Path, clip: Path) -> Path:
     import torch
 
     from bridge_stg.inference.grounder import VideoGrounder
+    from bridge_stg.model.tree_attention import TreePattern
 
     torch.manual_seed(0)
     grounder = VideoGrounder.from_pretrained(str(small_checkpoint), device="cpu")
     batch = grounder.processor(grounder.sample(clip), list(TAUGHT), list(TAUGHT.values()))
-    inputs = {
-        name: batch[name]
-        for name in ("input_ids", "position_ids", "attention_mask", "labels", "slot_mask", "bridge_mask")
-    }
+    inputs = {name: batch[name] for name in ("input_ids", "position_ids", "labels", "slot_mask", "bridge_mask")}
     model = grounder.model.train()
     with torch.no_grad():
         vision = model.encode_video(batch["pixel_values_videos"], batch["video_grid_thw"])
@@ -74,9 +72,9 @@ def taught_checkpoint(small_checkpoint: Path, clip: Path) -> Path:
         hidden = model.read(
             inputs["input_ids"],
             inputs["position_ids"],
-            inputs["attention_mask"],
-            slot_mask=inputs["slot_mask"],
-            vision=vision,
+            vision,
+            inputs["slot_mask"],
+            TreePattern(batch["tree"]),
         )
         logits = model.mllm.lm_head(hidden[labelled])
         loss = torch.nn.functional.cross_entropy(logits, inputs["labels"][labelled])

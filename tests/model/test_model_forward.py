@@ -174,7 +174,7 @@ def test_wrong_inputs_are_refused(model: BridgeSTGForVideoGrounding, processor: 
     with pytest.raises(ValueError, match=r"position_ids must be \(4, B, L\)"):
         model(**inputs | {"position_ids": inputs["position_ids"][1:]})
     patches, grid = inputs["pixel_values_videos"].repeat(2, 1), inputs["video_grid_thw"].repeat(2, 1)
-    with pytest.raises(ValueError, match="6 video tokens but 12 encoded: "):
+    with pytest.raises(ValueError, match=r"6 places .* 12 encoded"):
         model(**inputs | {"pixel_values_videos": patches, "video_grid_thw": grid})
     slots = inputs["slot_mask"].clone()
     slots[0, -1] = False

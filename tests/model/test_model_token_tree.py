@@ -13,7 +13,8 @@ from transformers import DynamicCache
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import ClipLayout, text_positions
-from bridge_stg.model.token_tree import CLIP, IGNORE, Branch, TokenTree, build_tree, collate_trees
+from bridge_stg.model.token_tree import CLIP, IGNORE, Branch, TokenTree, build_tree, collate_trees, tree_mask
+from bridge_stg.model.tree_attention import TreePattern
 from bridge_stg.types import SampledVideo
 
 QUERIES = ["the red circle that moves left", "red", "where does the blue thing and then some go?"]
@@ -38,10 +39,9 @@ def hidden_states(
         return model.read(
             batch.input_ids,
             batch.position_ids,
-            batch.attention_mask(),
-            torch.cat(list(patches)),
-            torch.tensor(list(grids)),
+            model.encode_video(torch.cat(list(patches)), torch.tensor(list(grids))),
             batch.slot_mask,
+            TreePattern(batch.tree),
         )
 
 
@@ -75,9 +75,7 @@ def test_each_branch_equals_the_branch_alone_in_a_mixed_batch(
                 expected = model.read(
                     alone.input_ids[None],
                     alone.position_ids[:, None],
-                    None,
-                    patches,
-                    torch.tensor([grid]),
+                    model.encode_video(patches, torch.tensor([grid])),
                     alone.slot_mask[None],
                 )[0]
             in_tree = trees[number].branch == index
@@ -110,7 +108,8 @@ def test_a_caption_in_mid_clip_sees_nothing_later(
     positions = torch.cat([torch.arange(len(ids))[None], rows])
     shorter, short_grid = processor.patches(video.frames[:4])
     with torch.no_grad():
-        expected = model.read(ids[None], positions[:, None], None, shorter, torch.tensor([short_grid]))[0]
+        vision = model.encode_video(shorter, torch.tensor([short_grid]))
+        expected = model.read(ids[None], positions[:, None], vision)[0]
     close(states[tree.branch == 0], expected[end:])
     # A test that can fail: after another pair the caption's states differ.
     other = build_tree(
@@ -129,7 +128,7 @@ def test_the_mask_against_a_slow_reading() -> None:
     tree = build_tree(clip_ids, text_positions(0, 4), 4, branches)
     longer = build_tree(torch.arange(9), text_positions(0, 9), 9, branches[:1])
     batch = collate_trees([tree, longer], pad_id=0)
-    mask = batch.attention_mask()
+    mask = tree_mask(batch.tree)
     assert mask.shape == (2, 1, 11, 11)
     for number, (clip_length, owners) in enumerate([(4, [0, 0, 1, 1, 1]), (9, [0, 0])]):
         length = clip_length + len(owners)
@@ -181,18 +180,17 @@ def test_the_chunk_of_queries_equals_feeding_them_one_by_one(
     assert int(tree.slot_mask.sum()) == count
 
     with torch.no_grad():
-        whole = model.read(ids, positions, None, patches, torch.tensor([grid]), tree.slot_mask[None])[
-            :, before:
-        ]
+        vision = model.encode_video(patches, torch.tensor([grid]))
+        whole = model.read(ids, positions, vision, tree.slot_mask[None])[:, before:]
 
         cache = DynamicCache()
-        model.read(ids[:, :before], positions[..., :before], None, patches, torch.tensor([grid]), cache=cache)
+        model.read(ids[:, :before], positions[..., :before], vision, cache=cache)
         chunk = model.read(
             ids[:, before:], positions[..., before:], slot_mask=tree.slot_mask[None, before:], cache=cache
         )
 
         cache = DynamicCache()
-        model.read(ids[:, :before], positions[..., :before], None, patches, torch.tensor([grid]), cache=cache)
+        model.read(ids[:, :before], positions[..., :before], vision, cache=cache)
         steps = []
         for index in range(count):
             steps.append(
@@ -207,6 +205,6 @@ def test_the_chunk_of_queries_equals_feeding_them_one_by_one(
     close(chunk, whole)
     # The queries differ from one another and from the placeholder's own embedding.
     with torch.no_grad():
-        placeholder = model.read(ids, positions, None, patches, torch.tensor([grid]))[:, before:]
+        placeholder = model.read(ids, positions, vision)[:, before:]
     assert float((placeholder - whole).abs().max()) > 1e-3
     assert float((whole[0, 0] - whole[0, 1]).abs().max()) > 1e-3

@@ -49,6 +49,24 @@ class Answers:
     lengths: Tensor
 
 
+@dataclass(frozen=True)
+class _Padded:
+    """Every sentence sees its own copy of the clip and its own earlier tokens, never padding.
+
+    ``real`` (S, K): which keys are no padding; the last of them are those of the queries.
+    """
+
+    real: Tensor
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        queries, keys = query.shape[2], key.shape[2]
+        causal = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+        mask = causal & self.real.bool()[:, None, None, :]
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
+        )
+
+
 def read_clip(model: BridgeSTGForVideoGrounding, clip: ClipLayout, vision: EncodedVideo) -> ReadClip:
     """Prefill the opening of the turn and the clip."""
     device = model.device
@@ -88,7 +106,7 @@ def answer(
     real = torch.arange(longest, device=device)[None] < lengths[:, None]
     mask = torch.cat([torch.ones(count, clip.length, dtype=torch.long, device=device), real.long()], dim=1)
     steps = torch.arange(longest, device=device).expand(count, -1)
-    hidden = model.read(ids, _positions(clip, steps), mask, cache=cache)
+    hidden = model.read(ids, _positions(clip, steps), pattern=_Padded(mask), cache=cache)
     last = hidden[torch.arange(count, device=device), lengths - 1]
 
     generated: list[list[int]] = [[] for _ in questions]
@@ -112,7 +130,9 @@ def answer(
             break
         # Finished rows run along, but what they write is never attended to, and their position stands still.
         mask = torch.cat([mask, alive.long()[:, None]], dim=1)
-        hidden = model.read(token[:, None], _positions(clip, lengths[:, None]), mask, cache=cache)
+        hidden = model.read(
+            token[:, None], _positions(clip, lengths[:, None]), pattern=_Padded(mask), cache=cache
+        )
         last = hidden[:, 0]
         lengths = lengths + alive.long()
     return Answers(generated, log_probs, asks_where, cache, mask, lengths)
@@ -132,7 +152,9 @@ def bridge_answers(model: BridgeSTGForVideoGrounding, clip: ReadClip, answers: A
     slots[:, 0] = False
     steps = answers.lengths[:, None] + torch.arange(chunk, device=device)
     mask = torch.cat([answers.attention_mask, torch.ones_like(ids)], dim=1)
-    hidden = model.read(ids, _positions(clip, steps), mask, slot_mask=slots, cache=answers.cache)
+    hidden = model.read(
+        ids, _positions(clip, steps), slot_mask=slots, pattern=_Padded(mask), cache=answers.cache
+    )
     bridge: Tensor = model.bridge(hidden[:, chunk - model.bridge.tokens_per_sentence :])
     return bridge
 

@@ -16,7 +16,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel, Qwen3VLForConditionalGeneration
-from transformers.cache_utils import Cache
 from transformers.utils import ModelOutput
 
 from bridge_stg.errors import CheckpointError, one_line
@@ -26,7 +25,9 @@ from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.spatial.localizer import SpatialLocalizer
 from bridge_stg.model.token_tree import IGNORE
+from bridge_stg.model.tree_attention import Pattern, TreePattern, use_tree_attention
 from bridge_stg.model.vision_attention import batch_equal_pairs
+from bridge_stg.model.visual_places import check_places
 
 
 @dataclass
@@ -50,10 +51,14 @@ class BridgeSTGOutput(ModelOutput):
 
 @dataclass(frozen=True)
 class EncodedVideo:
-    """Visual tokens (N, D) of all clips in a row, and the DeepStack features (N, D) of each level."""
+    """Visual tokens (N, D) of all clips in a row, and the DeepStack features (N, D) of each level.
+
+    ``grids`` has for each clip its frame pairs, and the rows and columns of visual tokens of one pair.
+    """
 
     tokens: Tensor
     deepstack: tuple[Tensor, ...]
+    grids: tuple[tuple[int, int, int], ...]
 
 
 class BridgeSTGForVideoGrounding(PreTrainedModel):
@@ -72,6 +77,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         self.bridge = bridge_of(config)
         self.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
         batch_equal_pairs(self.mllm.model.visual)
+        use_tree_attention(self.mllm.model.language_model)
         self.post_init()
         self.bridge.reset_parameters(config.initializer_range)
 
@@ -79,7 +85,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         self,
         input_ids: Tensor,
         position_ids: Tensor,
-        attention_mask: Tensor | None = None,
+        tree: Tensor | None = None,
         labels: Tensor | None = None,
         pixel_values_videos: Tensor | None = None,
         video_grid_thw: Tensor | None = None,
@@ -101,7 +107,8 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
 
         Args:
             input_ids: (B, L); ``position_ids`` (4, B, L), row 0 the text index, rows 1-3 t, h, w (ETA, Eq. 1).
-            attention_mask: (B, L), or boolean (B, 1, L, L) for token trees; None is causal.
+            tree: (2, B, L) the branch of each token and how many tokens of the clip it sees (TreeBatch);
+                without it every token sees all before it. Padding stands on the right.
             labels: (B, L), ``labels[b, i]`` is what token i predicts, -100 where nothing is learned.
             pixel_values_videos, video_grid_thw: patches of the frame pairs, and (T, H, W) per clip.
             slot_mask, bridge_mask: (B, L) tokens that are learned queries, and whose hidden states are
@@ -116,9 +123,11 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
                 train together wait for one another's gradients of every parameter.
         """
         # Section 3.2: the language model reads the clip, the timestamps and the query.
-        hidden = self.read(
-            input_ids, position_ids, attention_mask, pixel_values_videos, video_grid_thw, slot_mask
-        )  # (B, L, D)
+        vision = None
+        if pixel_values_videos is not None and video_grid_thw is not None:
+            vision = self.encode_video(pixel_values_videos, video_grid_thw)
+        pattern = None if tree is None else TreePattern(tree)
+        hidden = self.read(input_ids, position_ids, vision, slot_mask, pattern)  # (B, L, D)
 
         # L_token: cross-entropy on the labelled tokens only; full-sequence logits are never made.
         token_loss, logits = None, None
@@ -182,50 +191,56 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         self,
         input_ids: Tensor,
         position_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        pixel_values_videos: Tensor | None = None,
-        video_grid_thw: Tensor | None = None,
-        slot_mask: Tensor | None = None,
         vision: EncodedVideo | None = None,
-        cache: Cache | None = None,
+        slot_mask: Tensor | None = None,
+        pattern: Pattern | None = None,
+        cache: Any = None,
     ) -> Tensor:
         """Last-layer hidden states (B, L, D) of the language model.
 
         Qwen3-VL is composed, not forked: it is given positions in the 4-row form, which bypasses its own.
-        ``vision`` hands over encoded frames; ``cache`` is extended in place.
+
+        Args:
+            vision: what stands at the video tokens of ``input_ids``, clip by clip.
+            slot_mask: (B, L) places of learned queries.
+            pattern: who sees whom; without it every token sees all before it.
+            cache: transformers' ``Cache`` or anything with its ``update``; it is extended in place.
+
+        Raises:
+            ValueError: positions of another shape, or a clip that is not the one its row has places for.
         """
         if position_ids.ndim != 3 or position_ids.shape[0] != 4:
             raise ValueError(f"position_ids must be (4, B, L), got {tuple(position_ids.shape)}")
-        if vision is None and pixel_values_videos is not None and video_grid_thw is not None:
-            vision = self.encode_video(pixel_values_videos, video_grid_thw)
+
         embeds = self.mllm.get_input_embeddings()(input_ids)
         if slot_mask is not None:
             embeds = self.bridge.insert_queries(embeds, slot_mask)
+
         visual_mask, deepstack = None, None
         if vision is not None:
             visual_mask = input_ids == self.config.mllm.video_token_id
-            if int(visual_mask.sum()) != len(vision.tokens):
-                raise ValueError(
-                    f"{int(visual_mask.sum())} video tokens but {len(vision.tokens)} encoded: "
-                    "input_ids and video_grid_thw must come from the same call of the processor"
-                )
+            check_places(visual_mask, position_ids, vision.grids)
             embeds = embeds.masked_scatter(visual_mask[..., None], vision.tokens.to(embeds.dtype))
             deepstack = list(vision.deepstack)
+
         return self.mllm.model.language_model(
             inputs_embeds=embeds,
             position_ids=position_ids,
-            attention_mask=attention_mask,
             past_key_values=cache,
             use_cache=cache is not None,
             visual_pos_masks=visual_mask,
             deepstack_visual_embeds=deepstack,
+            pattern=pattern,
         ).last_hidden_state
 
     def encode_video(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> EncodedVideo:
         """The vision tower on frame pairs: merged tokens and DeepStack features."""
         output = self.mllm.model.get_video_features(pixel_values_videos, video_grid_thw)
+        merge = int(self.config.mllm.vision_config.spatial_merge_size)
+        grids = tuple((t, h // merge, w // merge) for t, h, w in video_grid_thw.tolist())
         # Some releases of transformers split features by clip and some do not.
-        return EncodedVideo(_joined(output.pooler_output), tuple(map(_joined, output.deepstack_features)))
+        deepstack = tuple(map(_joined, output.deepstack_features))
+        return EncodedVideo(_joined(output.pooler_output), deepstack, grids)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: Qwen3-VL, the bridge and the localizer initialise themselves when they are built."""

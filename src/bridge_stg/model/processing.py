@@ -263,11 +263,12 @@ class BridgeSTGProcessor:
         features = {
             "input_ids": batch.input_ids,
             "position_ids": batch.position_ids,
-            "attention_mask": batch.attention_mask(),
             "pixel_values_videos": patches,
             "video_grid_thw": torch.tensor([grid]),
             "spatial_pixel_values": self.spatial_frames(frames),
         }
+        if not trees[0].is_sequence:
+            features["tree"] = batch.tree
         if answers is not None:
             features["labels"] = batch.labels
             if locates:

@@ -63,6 +63,11 @@ class TokenTree:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it is a clip with one sentence after it: then every token sees all tokens before it."""
+        return torch.equal(self.position_ids[0], torch.arange(len(self)))
+
 
 def build_tree(
     clip_ids: Tensor, clip_positions: Tensor, next_position: int, branches: Sequence[Branch]
@@ -118,13 +123,20 @@ class TreeBatch:
     bridge_mask: Tensor
     slot_mask: Tensor
 
-    def attention_mask(self) -> Tensor:
-        """Boolean (B, 1, L, L): True where a query token (row) may attend to a key token (column)."""
-        index = torch.arange(self.input_ids.shape[1], device=self.input_ids.device)
-        causal = index[:, None] >= index[None, :]
-        same_branch = self.branch[:, :, None] == self.branch[:, None, :]
-        clip_key = (self.branch == CLIP)[:, None, :] & (index[None, None, :] < self.attach[:, :, None])
-        return (causal & (same_branch | clip_key))[:, None]
+    @property
+    def tree(self) -> Tensor:
+        """(2, B, L): the branch of each token, and how many tokens of the clip it sees."""
+        return torch.stack([self.branch, self.attach])
+
+
+def tree_mask(tree: Tensor) -> Tensor:
+    """Boolean (B, 1, L, L) of ``TreeBatch.tree``: True where a token (row) sees another (column)."""
+    branch_BL, attach_BL = tree
+    index_L = torch.arange(tree.shape[-1], device=tree.device)
+    causal_LL = index_L[:, None] >= index_L[None, :]
+    same_branch_BLL = branch_BL[:, :, None] == branch_BL[:, None, :]
+    clip_key_BLL = (branch_BL == CLIP)[:, None, :] & (index_L[None, None, :] < attach_BL[:, :, None])
+    return (causal_LL & (same_branch_BLL | clip_key_BLL))[:, None]
 
 
 def collate_trees(trees: Sequence[TokenTree], pad_id: int) -> TreeBatch:

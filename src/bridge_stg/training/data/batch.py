@@ -91,7 +91,7 @@ class ClipBatch(Batch):
     """Clips with the sentences about them.
 
     trees: the token tree of each clip, padded to one length.
-    plain: whether every tree is one ordinary sequence, which needs no mask.
+    plain: whether every tree is one ordinary sequence, in which every token sees all before it.
     frames: (F, H, W, 3) uint8 for each clip, at the size the language model reads.
     located: None where no sentence asks for a box.
     """
@@ -120,7 +120,7 @@ class ClipBatch(Batch):
             "video_grid_thw": torch.tensor(grids, device=trees.input_ids.device),
         }
         if not self.plain:
-            found["attention_mask"] = trees.attention_mask()
+            found["tree"] = trees.tree
         if self.located is None:
             return found
 

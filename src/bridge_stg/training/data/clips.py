@@ -59,15 +59,10 @@ def collate_clips(clips: list[TrainingClip], pad_id: int) -> ClipBatch:
         # More frames than one are a video.
         kind="video" if any(len(clip.frames) > 1 for clip in clips) else "image",
         trees=collate_trees([clip.tree for clip in clips], pad_id),
-        plain=all(_is_sequence(clip.tree) for clip in clips),
+        plain=all(clip.tree.is_sequence for clip in clips),
         frames=tuple(clip.frames for clip in clips),
         located=_joined_rows(located),
     )
-
-
-def _is_sequence(tree: TokenTree) -> bool:
-    """Whether a tree is a clip with one sentence after it: then every token sees all tokens before it."""
-    return torch.equal(tree.position_ids[0], torch.arange(len(tree)))
 
 
 def _joined_rows(clips: list[tuple[Rows, Tensor]]) -> LocatedRows | None:
