@@ -40,7 +40,7 @@ def joined(clips: list[EncodedVideo]) -> EncodedVideo:
     ("first", "second", "words"),
     [
         # Equal totals: 2 pairs of 2x3 against 1 pair of 3x4; 2x3 against 3x2.
-        (make_video(4), make_video(2, 32, 24), "row 0 .* whole clips"),
+        (make_video(4), make_video(2, 32, 24), "row 0 .* another size"),
         (make_video(2, 24, 16), make_video(2, 16, 24), "row 0 .* another size"),
         # One row has twice the places of the other.
         (make_video(2), make_video(4), "row 0 .* whole clips"),

@@ -23,6 +23,7 @@ from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.cpu_linear import use_onednn_products
 from bridge_stg.model.spatial.localizer import SpatialLocalizer
 from bridge_stg.model.token_tree import IGNORE
 from bridge_stg.model.tree_attention import Pattern, TreePattern, use_tree_attention
@@ -78,6 +79,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         self.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
         batch_equal_pairs(self.mllm.model.visual)
         use_tree_attention(self.mllm.model.language_model)
+        use_onednn_products(self)
         self.post_init()
         self.bridge.reset_parameters(config.initializer_range)
 
