@@ -23,7 +23,7 @@ def use_onednn_products(model: nn.Module) -> None:
         return
     for module in model.modules():
         if type(module) is nn.Linear:
-            module.forward = types.MethodType(_linear, module)
+            module.forward = types.MethodType(_linear, module)  # type: ignore[method-assign]
 
 
 def _linear(self: nn.Linear, input: Tensor) -> Tensor:

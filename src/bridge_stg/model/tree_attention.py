@@ -45,7 +45,7 @@ def use_tree_attention(language_model: nn.Module) -> None:
 
 
 def _attend(
-    module: nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -56,7 +56,7 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """The contract of transformers' attention functions; without a pattern every earlier token is seen."""
     if pattern is not None:
-        return pattern.attend(int(module.layer_idx), query, key, value, scaling).transpose(1, 2), None
+        return pattern.attend(module.layer_idx, query, key, value, scaling).transpose(1, 2), None
     queries, keys = query.shape[2], key.shape[2]
     # After a cache the last query sees all keys, the one before it one fewer.
     mask = None
@@ -182,7 +182,7 @@ class _TreeAttention(torch.autograd.Function):
 
         # The clip sees itself.
         for row, clip in enumerate(pattern.clip_lengths):
-            at = (slice(row, row + 1), slice(None), slice(0, clip))
+            at, _ = _places(Span(row, 0, clip, clip))
             out_BHLC[at], lse_BHL[at] = attend_part(query[at], key[at], value[at], scale, causal=True)
 
         # Branches see the clip up to where they hang ...
@@ -193,8 +193,8 @@ class _TreeAttention(torch.autograd.Function):
         # ... and themselves.
         flat_out, flat_lse = out_BLHC.flatten(0, 1), lse_BLH.flatten(0, 1)
         for branches in pattern.branches:
-            own = [_gather(part, branches.place) for part in (query, key, value)]
-            out_SHNC, lse_SHN = attend_part(*own, scale, causal=True)
+            own_query, own_key, own_value = (_gather(part, branches.place) for part in (query, key, value))
+            out_SHNC, lse_SHN = attend_part(own_query, own_key, own_value, scale, causal=True)
             flat_out[branches.place_real], flat_lse[branches.place_real] = join_parts(
                 flat_out[branches.place_real],
                 flat_lse[branches.place_real],
@@ -216,7 +216,7 @@ class _TreeAttention(torch.autograd.Function):
         found = [part.transpose(1, 2) for part in found_BLHC]
 
         for row, clip in enumerate(pattern.clip_lengths):
-            at = (slice(row, row + 1), slice(None), slice(0, clip))
+            at, _ = _places(Span(row, 0, clip, clip))
             parts = attend_part_backward(
                 grad[at], (query[at], key[at], value[at]), out[at], lse[at], scale, causal=True
             )
