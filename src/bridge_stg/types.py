@@ -220,9 +220,9 @@ class SampledVideo:
         return len(self.frames)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tube:
-    """Where: one box per located frame.
+    """Where: one box per located frame. Two tubes are equal when all their numbers are.
 
     Shapes: ``times`` (F,) seconds, ``frames`` (F,) source indices, ``boxes`` (F, 4) xyxy source pixels,
     ``scores`` (F,) objectness in [0, 1].
@@ -247,10 +247,62 @@ class Tube:
     def __len__(self) -> int:
         return len(self.times)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tube):
+            return NotImplemented
+        return self._bytes() == other._bytes()
+
+    def __hash__(self) -> int:
+        return hash(self._bytes())
+
+    def _bytes(self) -> tuple[bytes, ...]:
+        # Adding 0 makes one of the two zeros, which are equal and have different bytes.
+        return (
+            (self.times + 0.0).tobytes(),
+            self.frames.tobytes(),
+            (self.boxes + 0.0).tobytes(),
+            (self.scores + 0.0).tobytes(),
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """``boxes`` of ``tube.json``."""
+        return [
+            {
+                "time": round(float(time), 6),
+                "frame": int(frame),
+                "box": [round(float(value), 3) for value in box],
+                "score": round(float(score), 6),
+            }
+            for time, frame, box, score in zip(self.times, self.frames, self.boxes, self.scores, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class ScoredSpan:
+    """A window and how probable it is that it is right, in [0, 1]; None where the model does not say."""
+
+    span: TimeSpan
+    score: float | None = None
+
+    def to_json(self) -> dict[str, float | None]:
+        score = None if self.score is None else round(self.score, 6)
+        return {"start": round(self.span.start, 6), "end": round(self.span.end, 6), "score": score}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ScoredSpan:
+        """The window that ``to_json`` wrote."""
+        return cls(TimeSpan(float(data["start"]), float(data["end"])), data["score"])
+
 
 @dataclass(frozen=True)
 class GroundingResult:
-    """When and where one sentence happens; ``window`` and ``tube`` are None unless ``status`` is ok."""
+    """When and where one sentence happens.
+
+    ``windows`` are all windows of the event, best first; ``window`` is the best one, None unless ``status`` is
+    ok. ``tube`` holds the boxes of all windows in order of time. ``confidence`` in [0, 1] is that of the best
+    window, or of the answer where it has none; None where nothing could be read. ``answer`` comes to the point,
+    ``reasoning`` is what the model said before. ``answer_style`` is None where the task knows no styles.
+    """
 
     video: str
     query: str
@@ -261,8 +313,17 @@ class GroundingResult:
     checkpoint: str
     window: TimeSpan | None = None
     tube: Tube | None = None
-    timing_ms: dict[str, float] = field(default_factory=dict)
+    timing_ms: dict[str, float] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    windows: tuple[ScoredSpan, ...] = ()
+    confidence: float | None = None
+    answer_style: AnswerStyle | None = None
+    reasoning: str = ""
+
+    @property
+    def text(self) -> str:
+        """All that the model said, in its order."""
+        return f"{self.reasoning} {self.answer}".strip()
 
     @property
     def mean_score(self) -> float | None:
@@ -271,19 +332,6 @@ class GroundingResult:
 
     def to_json(self) -> dict[str, Any]:
         """One object of ``tube.json`` (schema ``bridge-stg/tube/1``)."""
-        boxes = []
-        if self.tube is not None:
-            for time, frame, box, score in zip(
-                self.tube.times, self.tube.frames, self.tube.boxes, self.tube.scores, strict=True
-            ):
-                boxes.append(
-                    {
-                        "time": round(float(time), 6),
-                        "frame": int(frame),
-                        "box": [round(float(value), 3) for value in box],
-                        "score": round(float(score), 6),
-                    }
-                )
         window = None
         if self.window is not None:
             window = {"start": round(self.window.start, 6), "end": round(self.window.end, 6)}
@@ -293,10 +341,14 @@ class GroundingResult:
             "query": self.query,
             "status": self.status,
             "answer": self.answer,
+            "answer_style": self.answer_style,
+            "reasoning": self.reasoning,
             "video_info": self.info.to_json(),
             "window": window,
+            "windows": [one.to_json() for one in self.windows],
+            "confidence": None if self.confidence is None else round(self.confidence, 6),
             "sampled_fps": self.sampled_fps,
-            "boxes": boxes,
+            "boxes": [] if self.tube is None else self.tube.to_json(),
             "checkpoint": self.checkpoint,
             "timing_ms": {stage: round(value, 3) for stage, value in self.timing_ms.items()},
             "notes": list(self.notes),
@@ -342,4 +394,8 @@ class GroundingResult:
             tube=tube,
             timing_ms=dict(data.get("timing_ms", {})),
             notes=tuple(data.get("notes", ())),
+            windows=tuple(ScoredSpan.from_json(one) for one in data.get("windows", ())),
+            confidence=data.get("confidence"),
+            answer_style=data.get("answer_style"),
+            reasoning=data.get("reasoning", ""),
         )

@@ -416,7 +416,7 @@ def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path:
         """Says what a good model could say; the random one says nothing that can be read."""
 
         def generate(self, *given: Any) -> StockAnswer:
-            return StockAnswer(said, tokens=40, cut=False)
+            return StockAnswer(said, tokens=40, cut=False, probability=0.5)
 
     grounder = Talking.from_pretrained(str(tiny_qwen3_vl), device="cpu")
     known = read_truth(data / "truth.jsonl")[0]

@@ -166,10 +166,12 @@ def to_prediction(record: TruthRecord, result: GroundingResult) -> PredictionRec
     return PredictionRecord(
         record.id,
         status=result.status,
-        text=result.answer,
-        windows=((result.window, 1.0),) if result.window is not None else (),
+        text=result.text,
+        # A window that was given, and so has no score, is as sure as can be.
+        windows=tuple((one.span, 1.0 if one.score is None else one.score) for one in result.windows),
         times=tube.times if tube is not None else np.zeros(0),
         boxes=tube.boxes if tube is not None else np.zeros((0, 4)),
         scores=tube.scores if tube is not None else np.zeros(0),
         choice=letter_of(result.answer, record.letters) if lettered else None,
+        confidence=result.confidence,
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import overload
 
 from bridge_stg.inference.cost import ClipCost
 from bridge_stg.inference.options import GroundOptions, Span, as_span, as_times, as_windows
 from bridge_stg.types import AnswerStyle, GroundingResult, Task
+from bridge_stg.video.source import VideoInput
 
 Progress = Callable[[str], None]
 OnCost = Callable[[ClipCost], None]
@@ -24,7 +24,7 @@ class Grounder(ABC):
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first one wins
         self,
-        video: str | Path,
+        video: VideoInput,
         query: str,
         *,
         task: Task | None = None,
@@ -43,7 +43,7 @@ class Grounder(ABC):
     @overload
     def ground(
         self,
-        video: str | Path,
+        video: VideoInput,
         query: Sequence[str],
         *,
         task: Task | None = None,
@@ -61,7 +61,7 @@ class Grounder(ABC):
     ) -> list[GroundingResult]: ...
     def ground(
         self,
-        video: str | Path,
+        video: VideoInput,
         query: str | Sequence[str],
         *,
         task: Task | None = None,
@@ -82,8 +82,8 @@ class Grounder(ABC):
         Several sentences share one decoding of the video and one pass of the vision tower.
 
         Args:
-            video: a file, a folder of images, or an image. A single image has no time: the sentence is looked
-                for in it as a referring expression, and the window is all of it.
+            video: a file, a folder of images, or frames in memory with their ``times``. A single image has no
+                time: the sentence is looked for in it as a referring expression, and the window is all of it.
             query: one sentence, or several.
             task, ..., timing: the fields of :class:`GroundOptions`; a window may also be two seconds.
             progress: called with the name of each stage.
@@ -113,7 +113,7 @@ class Grounder(ABC):
 
     def ground_many(
         self,
-        video: str | Path,
+        video: VideoInput,
         queries: Sequence[str],
         *,
         task: Task | None = None,
@@ -147,7 +147,7 @@ class Grounder(ABC):
     @abstractmethod
     def ground_with(
         self,
-        video: str | Path,
+        video: VideoInput,
         queries: Sequence[str],
         options: GroundOptions = DEFAULT_OPTIONS,
         *,

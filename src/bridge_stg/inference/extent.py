@@ -6,13 +6,10 @@ from bridge_stg.errors import InputError
 from bridge_stg.types import Task, TimeSpan, VideoInfo
 
 
-def span_to_sample(task: Task, clip: TimeSpan | None) -> TimeSpan | None:
+def span_to_sample(task: Task, extent: TimeSpan) -> TimeSpan:
     """The part of the video to sample; of a referring expression the frame shown when the clip begins."""
-    if task != "rec":
-        return clip
     # A span without length holds that frame and nothing else.
-    begin = 0.0 if clip is None else clip.start
-    return TimeSpan(begin, begin)
+    return TimeSpan(extent.start, extent.start) if task == "rec" else extent
 
 
 def clip_extent(info: VideoInfo, clip: TimeSpan | None) -> TimeSpan:

@@ -9,21 +9,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge_stg.errors import InputError
 from bridge_stg.geometry.clock import shown_for
 from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.inference.answering import MAX_ANSWER_TOKENS, ReadClip, answer, bridge_answers, read_clip
+from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
 from bridge_stg.inference.locating import locate_frames
+from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
+from bridge_stg.inference.notes import is_far_longer, length_note
 from bridge_stg.inference.options import GroundOptions
-from bridge_stg.inference.outcome import Outcome, cut_note, read_outcome
+from bridge_stg.inference.outcome import Outcome, read_outcome
+from bridge_stg.inference.results import Question, ResultBuilder, Said
+from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.prompting.templates import check_queries
+from bridge_stg.prompting.templates import DIRECT_OPENING, WINDOW_TASKS, check_queries
 from bridge_stg.types import (
     LOCATED_TASKS,
     WHOLE_CLIP_TASKS,
@@ -32,9 +39,10 @@ from bridge_stg.types import (
     Task,
     TimeSpan,
     Tube,
+    parse_answer_style,
 )
-from bridge_stg.video.images import is_still_image
 from bridge_stg.video.sampling import sample_video
+from bridge_stg.video.source import VideoInput, VideoSource, open_video
 from bridge_stg.weights.locate import checkpoint_folder
 
 # What bounds memory: every sentence of a chunk holds a copy of the clip's cache.
@@ -46,17 +54,9 @@ class _Clip:
     """A clip that the language model has read. ``grid`` (P, H, W) is in merged visual tokens."""
 
     extent: TimeSpan
+    sampled: SampledVideo
     grid: tuple[int, int, int]
     read: ReadClip
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """What was said about S sentences; ``bridge`` (S, M, D) is None where no boxes are wanted."""
-
-    texts: list[str]
-    tokens: list[int]
-    bridge: Tensor | None
 
 
 class VideoGrounder(Grounder):
@@ -104,73 +104,86 @@ class VideoGrounder(Grounder):
     @torch.inference_mode()
     def ground_with(
         self,
-        video: str | Path,
+        video: VideoInput,
         queries: Sequence[str],
         options: GroundOptions = DEFAULT_OPTIONS,
         *,
         progress: Progress | None = None,
         on_cost: OnCost | None = None,
     ) -> list[GroundingResult]:
-        # Ask: what cannot be asked is refused before anything is decoded.
+        # What cannot be asked is refused before anything is decoded.
         check_queries(queries)
-        still = is_still_image(Path(video))
-        task: Task = options.task or ("rec" if still else "stvg")
-        questions = [self.processor.question_ids(task, text) for text in queries]
-        windows = options.windows_for(len(queries))
-        limit = options.max_answer_tokens or MAX_ANSWER_TOKENS
-        clock = StageClock(progress)
+        source = open_video(video, options.times)
+        question = self._ask(queries, options, source.still)
+        extent = clip_extent(source.info, options.clip)
 
+        # A video that the checkpoint knows nothing like is read in pieces that it knows.
+        seconds = options.chunk
+        if seconds is None and is_far_longer(extent.length, self.processor.config):
+            seconds = self.processor.config.longest_clip
+        pieces = [extent]
+        if seconds is not None and question.task in WINDOW_TASKS and question.windows is None:
+            pieces = pieces_of(extent, seconds)
+        if len(pieces) == 1:
+            found = self._ground_clip(source, question, extent, options, StageClock(progress), on_cost)
+            return [drop_unsure(result, options.min_confidence) for result in found]
+
+        def in_piece(piece: TimeSpan, tell: Progress | None, count: OnCost) -> list[GroundingResult]:
+            return self._ground_clip(source, question, piece, options, StageClock(tell), count)
+
+        notes = length_note(extent.length, self.processor.config)
+        found = ground_in_pieces(pieces, in_piece, notes, progress, on_cost)
+        return [drop_unsure(result, options.min_confidence) for result in found]
+
+    def _ground_clip(
+        self,
+        source: VideoSource,
+        question: Question,
+        extent: TimeSpan,
+        options: GroundOptions,
+        clock: StageClock,
+        on_cost: OnCost | None,
+    ) -> list[GroundingResult]:
+        """All sentences in one part of the video."""
         # Read: one decoding, one pass of the vision tower, one prefill for all sentences.
-        with clock.stage("decode"):
-            sampled = self.sample(video, span=span_to_sample(task, options.clip), times=options.times)
-        extent = clip_extent(sampled.info, options.clip)
-        given = None if windows is None else [given_window(window, extent) for window in windows]
-        clip = self._read(sampled, extent, timed=not still and task != "rec", clock=clock)
+        given = question.windows
+        if given is not None:
+            given = [given_window(window, extent) for window in given]
+        clip = self._read(source, question.task, extent, clock)
 
         # Answer: in words, then with the bridging queries where boxes are wanted.
-        said = self._answer(clip, questions, task in LOCATED_TASKS, limit, clock)
+        said, bridge = self._answer(clip, question, clock)
 
-        # Which window counts: the whole clip where the task says so, the caller's, or the one of the answer.
-        if task == "vqa":
-            outcomes = [Outcome("ok") for _ in said.texts]
-        elif task in WHOLE_CLIP_TASKS:
-            outcomes = [Outcome("ok", extent) for _ in said.texts]
+        # Which windows count: the whole clip where the task says so, the caller's, or those of the answer.
+        if question.task == "vqa":
+            outcomes = [Outcome("ok") for _ in said]
+        elif question.task in WHOLE_CLIP_TASKS:
+            outcomes = [Outcome("ok", (extent,)) for _ in said]
         elif given is not None:
-            outcomes = [Outcome("ok", span) for span in given]
+            outcomes = [Outcome("ok", (window,)) for window in given]
         else:
-            outcomes = [read_outcome(text, extent) for text in said.texts]
+            outcomes = [read_outcome(one.text, extent) for one in said]
 
-        # Locate: the spatial decoder on the frames of each window.
-        tubes: list[Tube | None] = [None] * len(queries)
-        if said.bridge is not None:
+        # Locate: the spatial decoder on the frames of each window. Where nobody asked where, the model decides.
+        tubes: list[Tube | None] = [None] * len(said)
+        forced = options.task is not None or source.still or given is not None
+        if bridge is not None:
+            silent = [not (forced or one.asks_where or one.is_cut) for one in said]
+            spans = [() if quiet else found.windows for quiet, found in zip(silent, outcomes, strict=True)]
             with clock.stage("spatial"):
-                spans = [outcome.window for outcome in outcomes]
-                rate = None if task == "rec" else options.box_fps
-                tubes = self.locate(video, sampled, spans, said.bridge, rate, options.times)
+                rate = None if question.task == "rec" else options.box_fps
+                tubes = self.locate(source, clip.sampled, spans, bridge, rate)
 
         # Results, in the order of the sentences.
         if on_cost is not None:
-            on_cost(_cost(sampled, clip, questions, said, tubes, clock))
-        return [
-            GroundingResult(
-                video=str(video),
-                query=queries[index],
-                status=outcome.status,
-                answer=said.texts[index],
-                info=sampled.info,
-                sampled_fps=sampled.sampled_fps,
-                checkpoint=self.name,
-                window=outcome.window,
-                tube=tubes[index],
-                timing_ms=dict(clock.milliseconds) if options.timing else {},
-                notes=(*sampled.notes, *cut_note(said.tokens[index] >= limit, limit)),
-            )
-            for index, outcome in enumerate(outcomes)
-        ]
+            on_cost(_cost(clip, question, said, tubes, clock))
+        build = ResultBuilder(self.processor, self.name, source.name, question, clip.sampled, extent)
+        stages = dict(clock.milliseconds) if options.timing else {}
+        return [build(*row, stages) for row in zip(question.queries, said, outcomes, tubes, strict=True)]
 
     def sample(
         self,
-        video: str | Path,
+        video: VideoInput | VideoSource,
         fps: float | None = None,
         span: TimeSpan | None = None,
         times: Sequence[float] | None = None,
@@ -181,46 +194,70 @@ class VideoGrounder(Grounder):
 
     def locate(
         self,
-        video: str | Path,
+        source: VideoSource,
         sampled: SampledVideo,
-        spans: Sequence[TimeSpan | None],
+        spans: Sequence[Sequence[TimeSpan]],
         bridge: Tensor,
         box_fps: float | None,
-        times: Sequence[float] | None,
     ) -> list[Tube | None]:
-        """QGSL on the frames inside each sentence's window; None where there is no window.
+        """QGSL on the frames inside each sentence's windows; None where there is no window.
 
         The sampled frames are shared by all sentences and decoded in chunks, so that memory does not grow with
         the length of the window.
 
         Args:
             sampled: the frames the language model read; they get the boxes unless ``box_fps`` asks for others.
-            spans: S windows. bridge: (S, M, D) their bridging queries.
+            spans: the windows of S sentences. bridge: (S, M, D) their bridging queries.
         """
-        located = {index: span for index, span in enumerate(spans) if span is not None}
+        located = {index: windows for index, windows in enumerate(spans) if windows}
 
         # On the frames that were read.
         if box_fps is None:
-            shown = shown_for(sampled)
-            wanted = {index: sampled_in_span(sampled.times, span, shown) for index, span in located.items()}
-            tubes = locate_frames(self.model, self.processor, sampled, wanted, bridge)
-            return [tubes.get(index) for index in range(len(spans))]
+            wanted = {index: _frames_of(sampled, windows) for index, windows in located.items()}
+            found = locate_frames(self.model, self.processor, sampled, wanted, bridge)
+            return [found.get(index) for index in range(len(spans))]
 
         # On others, decoded window by window.
-        tubes = {}
-        for index, span in located.items():
-            dense = self.sample(video, fps=box_fps, span=span, times=times)
-            # The frame on screen when the window opens may have appeared before it.
-            frames = {index: sampled_in_span(dense.times, span, shown_for(dense))}
-            tubes |= locate_frames(self.model, self.processor, dense, frames, bridge)
-        return [tubes.get(index) for index in range(len(spans))]
+        tubes: list[Tube | None] = [None] * len(spans)
+        for index, windows in located.items():
+            parts = []
+            for window in windows:
+                # The frame on screen when the window opens may have appeared before it.
+                dense = self.sample(source, fps=box_fps, span=window)
+                frames = {index: _frames_of(dense, [window])}
+                parts.append(locate_frames(self.model, self.processor, dense, frames, bridge)[index])
+            tubes[index] = join_tubes(parts)
+        return tubes
 
-    def _read(self, sampled: SampledVideo, extent: TimeSpan, timed: bool, clock: StageClock) -> _Clip:
-        """One pass of the vision tower and one prefill; ``timed`` writes a timestamp beside each frame pair."""
+    def _ask(self, queries: Sequence[str], options: GroundOptions, still: bool) -> Question:
+        """The questions in tokens; a style that the checkpoint was not trained for is begun for it."""
+        task: Task = options.task or ("rec" if still else "stvg")
+        known = self.processor.config.answer_styles
+        style = (options.answer or parse_answer_style(known[0])) if task in WINDOW_TASKS else None
+        opening = ""
+        if style is not None and style not in known:
+            if style != "direct":
+                raise InputError(
+                    f"{self.name}: was not trained to answer by {style}; it knows {', '.join(known)}"
+                )
+            opening = DIRECT_OPENING
+        asked = style if style in known else None
+        ids = [self.processor.question_ids(task, query, asked) for query in queries]
+        if opening:
+            begun = self.processor.plain_ids(opening)
+            ids = [(*question, *begun) for question in ids]
+        limit = options.max_answer_tokens or MAX_ANSWER_TOKENS
+        return Question(queries, task, style, ids, opening, options.windows_for(len(queries)), limit)
+
+    def _read(self, source: VideoSource, task: Task, extent: TimeSpan, clock: StageClock) -> _Clip:
+        """Decode, one pass of the vision tower and one prefill."""
+        with clock.stage("decode"):
+            sampled = self.sample(source, span=span_to_sample(task, extent))
+
         with clock.stage("preprocess"):
             patches, grid = self.processor.patches(sampled.frames)
-            # The model's clock begins with the clip.
-            seconds = np.maximum(sampled.times - extent.start, 0.0) if timed else None
+            # The model's clock begins with the clip; an image has none.
+            seconds = None if source.still or task == "rec" else np.maximum(sampled.times - extent.start, 0.0)
             layout = self.processor.clip(grid, seconds)
 
         device = self.model.device
@@ -228,44 +265,56 @@ class VideoGrounder(Grounder):
             vision = self.model.encode_video(patches.to(device), torch.tensor([grid], device=device))
         with clock.stage("prefill"):
             read = read_clip(self.model, layout, vision)
-        return _Clip(extent, self.processor.merged_grid(grid), read)
+        return _Clip(extent, sampled, self.processor.merged_grid(grid), read)
 
-    def _answer(
-        self, clip: _Clip, questions: Sequence[Sequence[int]], located: bool, limit: int, clock: StageClock
-    ) -> _Answers:
-        """The answers of all sentences, some at a time, since each holds a copy of the clip's cache."""
-        texts: list[str] = []
-        tokens: list[int] = []
+    def _answer(self, clip: _Clip, question: Question, clock: StageClock) -> tuple[list[Said], Tensor | None]:
+        """The answers of all sentences, some at a time, since each holds a copy of the clip's cache.
+
+        Returns:
+            The answers, and their bridging queries (S, M, D) if the task has boxes.
+        """
+        said: list[Said] = []
         bridges: list[Tensor] = []
-        for first in range(0, len(questions), SENTENCES_PER_CHUNK):
-            chunk = questions[first : first + SENTENCES_PER_CHUNK]
+        decode = self.processor.tokenizer.decode
+        for first in range(0, len(question.ids), SENTENCES_PER_CHUNK):
+            chunk = question.ids[first : first + SENTENCES_PER_CHUNK]
             with clock.stage("answer"):
-                answers = answer(self.model, clip.read, chunk, self.processor.turn_end, limit)
-            if located:
+                answers = answer(self.model, clip.read, chunk, self.processor.turn_end, question.limit)
+            if question.task in LOCATED_TASKS:
                 with clock.stage("bridge"):
                     bridges.append(bridge_answers(self.model, clip.read, answers))
-            texts += [self.processor.tokenizer.decode(ids).strip() for ids in answers.ids]
-            tokens += [len(ids) for ids in answers.ids]
-        return _Answers(texts, tokens, torch.cat(bridges) if bridges else None)
+            for ids, log_probs, asks in zip(answers.ids, answers.log_probs, answers.asks_where, strict=True):
+                pieces = [decode([token]) for token in ids]
+                # An answer that ended by itself has fewer tokens than the limit: the last one is its end.
+                is_cut = len(ids) >= question.limit
+                text = (question.opening + decode(ids)).strip()
+                said.append(Said(text, pieces, log_probs, asks, is_cut))
+        return said, torch.cat(bridges) if bridges else None
+
+
+def _frames_of(sampled: SampledVideo, windows: Sequence[TimeSpan]) -> NDArray[np.int64]:
+    """Indices of the sampled frames in any of the windows; a window without one has the nearest."""
+    shown = shown_for(sampled)
+    return np.unique(np.concatenate([sampled_in_span(sampled.times, window, shown) for window in windows]))
 
 
 def _cost(
-    sampled: SampledVideo,
     clip: _Clip,
-    questions: Sequence[Sequence[int]],
-    said: _Answers,
+    question: Question,
+    said: Sequence[Said],
     tubes: Sequence[Tube | None],
     clock: StageClock,
 ) -> ClipCost:
     pairs, height, width = clip.grid
+    sampled = clip.sampled
     return ClipCost(
         frames=len(sampled),
         frame_width=sampled.frames.shape[2],
         frame_height=sampled.frames.shape[1],
         source_fps=float(sampled.info.fps),
         visual_tokens=pairs * height * width,
-        prompt_tokens=tuple(clip.read.length + len(question) for question in questions),
-        answer_tokens=tuple(said.tokens),
+        prompt_tokens=tuple(clip.read.length + len(ids) for ids in question.ids),
+        answer_tokens=tuple(len(one.pieces) for one in said),
         located_frames=tuple(0 if tube is None else len(tube) for tube in tubes),
         milliseconds=dict(clock.milliseconds),
     )

@@ -1,47 +1,54 @@
-"""What follows from an answer: a status, and the window that counts."""
+"""What follows from an answer: a status, and the windows that count."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bridge_stg.prompting.parsing import parse_window
+from bridge_stg.prompting.parsing import parse_windows, says_absent, split_reasoning
 from bridge_stg.types import Status, TimeSpan
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A status, and the window on the clock of the file where there is one."""
+    """A status, and the windows on the clock of the file in the order of the answer; none unless it is ok.
+
+    ``spoken`` are the same windows as the answer names them.
+    """
 
     status: Status
-    window: TimeSpan | None = None
+    windows: tuple[TimeSpan, ...] = ()
+    spoken: tuple[tuple[float, float], ...] = ()
 
 
 def read_outcome(text: str, extent: TimeSpan) -> Outcome:
-    """The window an answer names, cut to the clip; a reason instead where there is none.
+    """The windows an answer names, cut to the clip; a reason instead where there is none.
 
     Args:
         text: its seconds count from the beginning of the clip.
         extent: the clip, on the clock of the file.
     """
-    numbers = parse_window(text)
-    if numbers is None:
-        return Outcome("no_window")
-    return cut_outcome(numbers[0], numbers[1], extent)
+    spoken = parse_windows(text)
+    if spoken:
+        return cut_outcome(spoken, extent)
+    return Outcome("absent" if says_absent(split_reasoning(text)[1]) else "no_window")
 
 
-def cut_outcome(start: float, end: float, extent: TimeSpan) -> Outcome:
-    """A window as a model named it, in seconds of the clip; "empty_window" if nothing of it is in the clip."""
+def cut_outcome(spoken: Sequence[tuple[float, float]], extent: TimeSpan) -> Outcome:
+    """Windows as a model named them, in seconds of the clip; "empty_window" if none holds a time of it."""
+    inside = [(cut_window(start, end, extent), (start, end)) for start, end in spoken]
+    kept = [(window, pair) for window, pair in inside if window is not None]
+    if not kept:
+        return Outcome("empty_window")
+    windows, pairs = zip(*kept, strict=True)
+    return Outcome("ok", windows, pairs)
+
+
+def cut_window(start: float, end: float, extent: TimeSpan) -> TimeSpan | None:
+    """A window in seconds of the clip on the clock of the file; None if nothing of it is in the clip."""
     # Cut as numbers: what a model writes need not be finite.
     start, end = max(start, 0.0), min(end, extent.length)
     if end <= start:
-        return Outcome("empty_window")
+        return None
     window = TimeSpan(start, end)
-    if extent.start == 0:
-        return Outcome("ok", window)
-    moved = window.shifted(extent.start).cut_to(extent)
-    return Outcome("empty_window") if moved is None else Outcome("ok", moved)
-
-
-def cut_note(cut: bool, limit: int) -> tuple[str, ...]:
-    """What is said of an answer that did not end by itself."""
-    return (f"the answer was cut at {limit} tokens",) if cut else ()
+    return window if extent.start == 0 else window.shifted(extent.start).cut_to(extent)

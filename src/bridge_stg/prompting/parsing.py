@@ -29,6 +29,7 @@ _BARE = re.compile(
 )
 
 
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # "This does not happen.", "The event never happens.", "It doesn't happen": nothing before it but who is meant.
 _REFUSAL = re.compile(
     r"\W*(?:no\W+)?(?:this|that|it|the event|such an event)\W+"
@@ -75,6 +76,22 @@ def parse_window(answer: str) -> tuple[float, float] | None:
     """
     windows = parse_windows(answer)
     return windows[0] if len(windows) == 1 else None
+
+
+def split_reasoning(answer: str) -> tuple[str, str]:
+    """What an answer says before it comes to the point, and the point: its window or that there is none.
+
+    An answer without either is all point.
+
+    >>> split_reasoning("It moves: 0 before 1 left 2 after. It starts at 1.0 seconds and ends at 2.0 seconds.")
+    ('It moves: 0 before 1 left 2 after.', 'It starts at 1.0 seconds and ends at 2.0 seconds.')
+    """
+    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(answer))]
+    for start, end in zip(starts, [*starts[1:], len(answer)], strict=True):
+        sentence = answer[start:end]
+        if _times(sentence) or says_absent(sentence):
+            return answer[:start].strip(), answer[start:].strip()
+    return "", answer
 
 
 def _times(answer: str) -> list[float]:

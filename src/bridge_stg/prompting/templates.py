@@ -42,6 +42,8 @@ WINDOW_WORDINGS_WITH_FRAMES: tuple[str, ...] = (
     "The event begins just after {start:.1f} seconds and finishes before {end:.1f} seconds. "
     "The start and end frames are: [{first}, {last}].",
 )
+# How the paper's answer begins: given to a checkpoint that was not trained to answer so.
+DIRECT_OPENING = "The event starts at"
 LOCATED = "Here it is."
 ABSENT = "This does not happen."
 

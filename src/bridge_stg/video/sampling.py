@@ -7,16 +7,15 @@ decoded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
-from bridge_stg.video.decode import Source, open_source
-from bridge_stg.video.memory import FramesInMemory
+from bridge_stg.video.decode import Source
 from bridge_stg.video.resize import resize_frame
+from bridge_stg.video.source import VideoInput, VideoSource, open_video
 
 # Seconds that decide a tie: far below any container's unit, far above float64 noise on hours of video.
 TIE = 1e-6
@@ -87,7 +86,7 @@ def frames_to_sample(
 
 
 def sample_video(
-    source: str | Path | FramesInMemory,
+    source: VideoInput | VideoSource,
     fps: float = 2.0,
     frame_size: Callable[[int, int], tuple[int, int]] | None = None,
     span: TimeSpan | None = None,
@@ -96,7 +95,7 @@ def sample_video(
     """Frames of a video file (mp4, mkv, webm, mov, gif), a folder of images, a single image, or of memory.
 
     Args:
-        source: path of the file or folder, or what :func:`bridge_stg.video.memory.frames_in_memory` makes.
+        source: path of the file or folder, frames in memory, or any of them opened already.
         fps: frames wanted per second.
         frame_size: maps (width, height) of the source as shown to the (width, height) kept; None keeps it.
         span: only this window, in seconds since the first frame; None samples everything.
@@ -109,7 +108,7 @@ def sample_video(
         VideoError: the source cannot be read.
         InputError: a rate that is not positive or over MAX_FPS, or a window outside the video.
     """
-    video = open_source(source, times)
+    video = source.video if isinstance(source, VideoSource) else open_video(source, times).video
     info = video.info
     start, end = (0.0, info.duration) if span is None else (max(span.start, 0.0), min(span.end, info.duration))
     if start >= info.duration or end < 0:

@@ -16,24 +16,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+    Qwen3VLForConditionalGeneration,
+)
 
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.geometry.clock import clock_of
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
+from bridge_stg.inference.confidence import EDGE, drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
+from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
+from bridge_stg.inference.notes import cut_note
 from bridge_stg.inference.options import GroundOptions
-from bridge_stg.inference.outcome import Outcome, cut_note, cut_outcome
+from bridge_stg.inference.outcome import Outcome, cut_outcome
 from bridge_stg.model.frames import fit_frame_size, patchify
 from bridge_stg.model.vision_attention import batch_equal_pairs
 from bridge_stg.prompting.templates import check_queries
-from bridge_stg.types import GroundingResult, SampledVideo, Status, Task, TimeSpan, Tube
-from bridge_stg.video.decode import open_source
-from bridge_stg.video.images import is_still_image
+from bridge_stg.types import GroundingResult, SampledVideo, ScoredSpan, Status, Task, TimeSpan, Tube, VideoInfo
 from bridge_stg.video.sampling import frames_to_sample, sample_video
+from bridge_stg.video.source import VideoInput, VideoSource, open_video
 from bridge_stg.weights.locate import SHIPPED, checkpoint_folder
 from bridge_stg.weights.qwen3_vl import WHAT_TO_GIVE, load_stock_model
 from bridge_stg.zero_shot.answers import (
@@ -62,11 +70,29 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class StockAnswer:
-    """An answer, its tokens, and whether it was cut at their limit."""
+    """An answer, its tokens, whether it was cut at their limit, and the mean probability of a token of it."""
 
     text: str
     tokens: int
     cut: bool
+    probability: float
+
+
+class _TokenProbabilities(LogitsProcessor):  # type: ignore[misc]
+    """Notes how probable each greedy token is, and changes nothing."""
+
+    def __init__(self) -> None:
+        self.log_probs: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.log_probs.append(scores[0].float().log_softmax(-1).amax())
+        return scores
+
+    @property
+    def mean(self) -> float:
+        """The geometric mean, inside of (0, 1)."""
+        probability = float(torch.stack(self.log_probs).mean().exp()) if self.log_probs else 0.5
+        return min(max(probability, EDGE), 1 - EDGE)
 
 
 class ZeroShotGrounder(Grounder):
@@ -148,7 +174,7 @@ class ZeroShotGrounder(Grounder):
     @torch.inference_mode()
     def ground_with(
         self,
-        video: str | Path,
+        video: VideoInput,
         queries: Sequence[str],
         options: GroundOptions = DEFAULT_OPTIONS,
         *,
@@ -158,37 +184,60 @@ class ZeroShotGrounder(Grounder):
         """As ``VideoGrounder.ground_with``; each sentence is asked by itself, as in a chat of its own.
 
         Boxes are on the sampled frames inside the window, or at ``box_fps``: linear between the boxes of the
-        answer, the nearest one before and after them. Scores are 1, since the answer has none. A given window
-        replaces the answer's and leaves its boxes.
+        answer, the nearest one before and after them. A given window replaces the answer's and leaves its
+        boxes. Confidence and scores are the mean probability of a token of the answer, since it names none.
 
         Returns:
             ``ok`` with a window; without a tube if the answer names no box. The answer's window, else the time
             from its first to its last box (each stands for one sampled frame); ``no_window`` if it has neither.
         """
-        # Ask: what cannot be asked is refused before anything is decoded.
+        # What cannot be asked is refused before anything is decoded.
         check_queries(queries)
         for text in queries:
             self.chat.check_query(text)
         if options.task not in (None, *TASKS):
             raise InputError(f"a stock Qwen3-VL is asked {', '.join(TASKS)}, not {options.task}")
-        image = is_still_image(Path(video)) or options.task == "rec"
-        windows = options.windows_for(len(queries))
-        limit = options.max_answer_tokens or MAX_ANSWER_TOKENS
-        clock = StageClock(progress)
+        if options.answer == "scan":
+            raise InputError("a stock Qwen3-VL answers directly; leave the style of the answer out")
+        source = open_video(video, options.times)
+        options.windows_for(len(queries))
+        extent = clip_extent(source.info, options.clip)
 
+        # A long video is read in pieces if the caller wants it.
+        pieces = [extent]
+        if options.chunk is not None and options.window is None and not source.still and options.task != "rec":
+            pieces = pieces_of(extent, options.chunk)
+        if len(pieces) == 1:
+            found = self._ground_clip(source, queries, extent, options, StageClock(progress), on_cost)
+            return [drop_unsure(result, options.min_confidence) for result in found]
+
+        def in_piece(piece: TimeSpan, tell: Progress | None, count: OnCost) -> list[GroundingResult]:
+            return self._ground_clip(source, queries, piece, options, StageClock(tell), count)
+
+        found = ground_in_pieces(pieces, in_piece, (), progress, on_cost)
+        return [drop_unsure(result, options.min_confidence) for result in found]
+
+    def _ground_clip(
+        self,
+        source: VideoSource,
+        queries: Sequence[str],
+        extent: TimeSpan,
+        options: GroundOptions,
+        clock: StageClock,
+        on_cost: OnCost | None,
+    ) -> list[GroundingResult]:
+        """All sentences in one part of the video."""
         # Read: one decoding for all sentences.
-        with clock.stage("decode"):
-            span = span_to_sample("rec" if image else "stvg", options.clip)
-            sampled = self.sample(video, span=span, times=options.times)
-        extent = clip_extent(sampled.info, options.clip)
-        if image:
-            windows = [extent] * len(queries)
+        image = source.still or options.task == "rec"
+        windows = [extent] * len(queries) if image else options.windows_for(len(queries))
         given = None if windows is None else [given_window(window, extent) for window in windows]
-        moments = None if options.box_fps is None or image else _dense_frames(video, options, extent)
+        with clock.stage("decode"):
+            sampled = self.sample(source, span=span_to_sample("rec" if image else "stvg", extent))
         with clock.stage("preprocess"):
             inputs, merged = self._vision_inputs(sampled, image)
 
         # Answer: one sentence at a time.
+        limit = options.max_answer_tokens or MAX_ANSWER_TOKENS
         seconds = None if image else np.maximum(sampled.times - extent.start, 0.0)
         prompts = [self.chat.ids(zero_shot_question(text, image), merged, seconds) for text in queries]
         said: list[StockAnswer] = []
@@ -197,6 +246,8 @@ class ZeroShotGrounder(Grounder):
                 said.append(self.generate(ids, inputs, limit))
 
         # Which window counts, and where: both are in the words of the answer.
+        rate = None if image else options.box_fps
+        moments = _moments(source, sampled, rate, extent)
         results = []
         for index, answer in enumerate(said):
             # A template can open the thought itself; the answer then begins in the middle of it.
@@ -205,30 +256,35 @@ class ZeroShotGrounder(Grounder):
             outcome = zero_shot_outcome(
                 read, given[index] if given else None, image, extent, 1 / sampled.sampled_fps
             )
-            tube = _tube(read, outcome.window, sampled, moments, extent.start)
-            notes = _notes(read, answer.cut, limit, outcome.status, tube)
+            window = outcome.windows[0] if outcome.windows else None
+            tube = _tube(read, window, sampled.info, moments, extent.start, answer.probability)
             results.append(
                 GroundingResult(
-                    video=str(video),
+                    video=source.name,
                     query=queries[index],
                     status=outcome.status,
                     answer=answer.text,
                     info=sampled.info,
                     sampled_fps=sampled.sampled_fps,
                     checkpoint=self.name,
-                    window=outcome.window,
+                    window=window,
                     tube=tube,
                     timing_ms=dict(clock.milliseconds) if options.timing else {},
-                    notes=(*sampled.notes, *notes),
+                    notes=(*sampled.notes, *_notes(read, answer.cut, limit, outcome.status, tube)),
+                    windows=tuple(ScoredSpan(one, answer.probability) for one in outcome.windows),
+                    confidence=answer.probability if outcome.windows else None,
+                    answer_style=None if image else "direct",
                 )
             )
+
+        # What it took.
         if on_cost is not None:
             on_cost(_cost(sampled, merged, prompts, said, clock))
         return results
 
     def sample(
         self,
-        video: str | Path,
+        video: VideoInput | VideoSource,
         fps: float | None = None,
         span: TimeSpan | None = None,
         times: Sequence[float] | None = None,
@@ -265,8 +321,10 @@ class ZeroShotGrounder(Grounder):
         # Which tokens are of an image (1) or a video (2). Without it the library falls back to the positions of
         # plain text and says nothing.
         kinds = (row == config.image_token_id).int() + 2 * (row == config.video_token_id).int()
+        seen = _TokenProbabilities()
         output = self.model.generate(
             input_ids=row,
+            logits_processor=LogitsProcessorList([seen]),
             attention_mask=torch.ones_like(row),
             mm_token_type_ids=kinds,
             max_new_tokens=limit,
@@ -276,7 +334,7 @@ class ZeroShotGrounder(Grounder):
         generated = output[0, len(ids) :].tolist()
         cut = not generated or generated[-1] not in self._ends
         text = self.tokenizer.decode(generated, skip_special_tokens=True).strip()
-        return StockAnswer(text, len(generated), cut)
+        return StockAnswer(text, len(generated), cut, seen.mean)
 
 
 def zero_shot_outcome(
@@ -285,43 +343,47 @@ def zero_shot_outcome(
     """The window, cut to the clip, or the reason why there is none; ``step``: seconds between frames."""
     if given is not None:
         # An image has only its box to tell; a given window stands whatever was answered.
-        return Outcome("no_window") if image and not len(read.boxes) else Outcome("ok", given)
+        return Outcome("no_window") if image and not len(read.boxes) else Outcome("ok", (given,))
     if read.window is not None:
-        return cut_outcome(*read.window, extent)
+        return cut_outcome([read.window], extent)
     if len(read.times):
-        return cut_outcome(float(read.times[0]), float(read.times[-1]) + step, extent)
+        return cut_outcome([(float(read.times[0]), float(read.times[-1]) + step)], extent)
     return Outcome("no_window")
 
 
-def _dense_frames(
-    video: str | Path, options: GroundOptions, extent: TimeSpan
+def _moments(
+    source: VideoSource, sampled: SampledVideo, fps: float | None, extent: TimeSpan
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Times and source indices of the frames at ``box_fps``, as sampling would choose them; nothing is
-    decoded.
+    """Times and source indices of the frames that get boxes: the sampled ones, or those at ``fps``.
+
+    These are chosen as sampling would choose them; nothing is decoded.
     """
-    source = open_source(video, options.times)
-    frames = frames_to_sample(source, options.box_fps or SAMPLE_FPS, extent.start, extent.end)
-    return source.times[frames], frames
+    if fps is None:
+        return sampled.times, sampled.source_frames
+    frames = frames_to_sample(source.video, fps, extent.start, extent.end)
+    return source.video.times[frames], frames
 
 
 def _tube(
     read: ZeroShotAnswer,
     span: TimeSpan | None,
-    sampled: SampledVideo,
-    moments: tuple[NDArray[np.float64], NDArray[np.int64]] | None,
+    info: VideoInfo,
+    moments: tuple[NDArray[np.float64], NDArray[np.int64]],
     offset: float,
+    probability: float,
 ) -> Tube | None:
     """The answer's boxes on the frames of the window, in source pixels; its clock begins at ``offset``."""
     if span is None or not len(read.boxes):
         return None
-    times, frames = (sampled.times, sampled.source_frames) if moments is None else moments
-    inside = sampled_in_span(times, span, clock_of(sampled.info).shown(frames))
-    scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
+    times, frames = moments
+    inside = sampled_in_span(times, span, clock_of(info).shown(frames))
+    scale = np.array([info.width, info.height] * 2, dtype=np.float64)
     return Tube(
         times=times[inside],
         frames=frames[inside],
         boxes=boxes_at(read.times + offset, read.boxes, times[inside]) * scale,
-        scores=np.ones(len(inside)),
+        # The answer has no score for a box; how sure its tokens are speaks for all.
+        scores=np.full(len(inside), probability),
     )
 
 

@@ -1,0 +1,136 @@
+"""Long videos in pieces that a checkpoint knows: where they lie, and one answer out of theirs.
+
+Neighbouring pieces overlap by half, so that an event of up to half a piece lies whole in one of them. A window
+that ends where its piece ends is cut there, and the neighbour sees the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.door import OnCost, Progress
+from bridge_stg.inference.tubes import join_tubes, part_of
+from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
+
+OVERLAP = 0.5
+# A window that ends this near to an inner end of its piece is cut there (seconds).
+NEAR_END = 0.25
+# Of the confidence of the best window: less sure ones are what a checkpoint says of pieces without the event.
+KEPT_SHARE = 0.5
+
+
+def pieces_of(extent: TimeSpan, seconds: float) -> list[TimeSpan]:
+    """Overlapping pieces of at most ``seconds`` that cover the clip.
+
+    >>> pieces_of(TimeSpan(0.0, 20.0), 10.0)
+    [TimeSpan(start=0.0, end=10.0), TimeSpan(start=5.0, end=15.0), TimeSpan(start=10.0, end=20.0)]
+    >>> pieces_of(TimeSpan(0.0, 9.0), 10.0)
+    [TimeSpan(start=0.0, end=9.0)]
+    """
+    if extent.length <= seconds:
+        return [extent]
+    step = seconds * (1 - OVERLAP)
+    count = 1 + int(np.ceil((extent.length - seconds) / step - 1e-9))
+    # The last piece is moved back instead of cut: a short rest would be a clip of another kind.
+    starts = [extent.start + min(number * step, extent.length - seconds) for number in range(count)]
+    return [TimeSpan(start, min(start + seconds, extent.end)) for start in starts]
+
+
+def ground_in_pieces(
+    pieces: Sequence[TimeSpan],
+    ground: Callable[[TimeSpan, Progress | None, OnCost], list[GroundingResult]],
+    notes: Sequence[str],
+    progress: Progress | None,
+    on_cost: OnCost | None,
+) -> list[GroundingResult]:
+    """One answer per sentence from all pieces; one piece at a time is in memory.
+
+    Args:
+        ground: answers all sentences about one piece, and tells its stages and its cost.
+        notes: of the whole video.
+    """
+    found: list[list[GroundingResult]] = []
+    costs: list[ClipCost] = []
+    for number, piece in enumerate(pieces, start=1):
+        tell = None if progress is None else _in_piece(progress, number, len(pieces))
+        found.append(ground(piece, tell, costs.append))
+    if on_cost is not None:
+        on_cost(merge_costs(costs))
+    read = f"read in {len(pieces)} overlapping pieces of {pieces[0].length:g} s"
+    return [merge_results(pieces, row, (*notes, read)) for row in map(list, zip(*found, strict=True))]
+
+
+def _in_piece(progress: Progress, number: int, count: int) -> Progress:
+    """What tells the stages of one of several pieces."""
+    return lambda stage: progress(f"piece {number} of {count}: {stage}")
+
+
+def merge_results(
+    pieces: Sequence[TimeSpan], found: Sequence[GroundingResult], notes: Sequence[str] = ()
+) -> GroundingResult:
+    """One answer to a sentence out of its answers about the pieces, in order of time.
+
+    Of windows that overlap the surest one stands; one that is cut at an end of its piece gives way to any
+    other. Windows that are far less sure than the best one are left out.
+
+    Args:
+        notes: of the whole video; those of the pieces follow.
+    """
+    candidates = [
+        (_is_cut(one.span, piece, pieces), one, index)
+        for index, (piece, result) in enumerate(zip(pieces, found, strict=True))
+        for one in result.windows
+    ]
+    candidates.sort(key=lambda item: (item[0], -(item[1].score or 0.0), item[1].span.start))
+    kept: list[tuple[ScoredSpan, int]] = []
+    for _, one, index in candidates:
+        if all(one.span.cut_to(other.span) is None for other, _ in kept):
+            kept.append((one, index))
+    kept.sort(key=lambda item: -(item[0].score or 0.0))
+    kept = [(one, index) for one, index in kept if (one.score or 0.0) >= KEPT_SHARE * (kept[0][0].score or 0.0)]
+
+    notes = tuple(dict.fromkeys([*notes, *(note for result in found for note in result.notes)]))
+    if not kept:
+        # Nowhere: the piece that is surest of it speaks for all.
+        absent = [result for result in found if result.status == "absent"]
+        chosen = min(absent or found, key=lambda result: -(result.confidence or 0.0))
+        return replace(chosen, notes=notes)
+    best = found[kept[0][1]]
+    boxes = [(one, found[index].tube) for one, index in kept]
+    return replace(
+        best,
+        window=kept[0][0].span,
+        windows=tuple(one for one, _ in kept),
+        confidence=kept[0][0].score,
+        tube=join_tubes([part_of(tube, one.span) for one, tube in boxes if tube is not None]),
+        notes=notes,
+    )
+
+
+def merge_costs(costs: Sequence[ClipCost]) -> ClipCost:
+    """What all pieces took together."""
+
+    def totals(rows: list[tuple[int, ...]]) -> tuple[int, ...]:
+        return tuple(map(sum, zip(*rows, strict=True)))
+
+    stages = dict.fromkeys(stage for cost in costs for stage in cost.milliseconds)
+    return replace(
+        costs[0],
+        frames=sum(cost.frames for cost in costs),
+        visual_tokens=sum(cost.visual_tokens for cost in costs),
+        prompt_tokens=totals([cost.prompt_tokens for cost in costs]),
+        answer_tokens=totals([cost.answer_tokens for cost in costs]),
+        located_frames=totals([cost.located_frames for cost in costs]),
+        milliseconds={stage: sum(cost.milliseconds.get(stage, 0.0) for cost in costs) for stage in stages},
+    )
+
+
+def _is_cut(window: TimeSpan, piece: TimeSpan, pieces: Sequence[TimeSpan]) -> bool:
+    """Whether a window touches an end of its piece at which the video goes on."""
+    at_start = window.start <= piece.start + NEAR_END and piece.start > pieces[0].start
+    at_end = window.end >= piece.end - NEAR_END and piece.end < pieces[-1].end
+    return at_start or at_end

@@ -1,0 +1,136 @@
+"""What was said and found about a sentence, as the result that callers get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge_stg.inference.confidence import answer_probability, calibrate, window_probabilities
+from bridge_stg.inference.notes import cut_note, domain_note, length_note, scan_note, words_note
+from bridge_stg.inference.outcome import Outcome
+from bridge_stg.inference.tubes import part_of
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.prompting.parsing import split_reasoning
+from bridge_stg.prompting.templates import scan_text, seen_text, windows_text
+from bridge_stg.types import (
+    LOCATED_TASKS,
+    AnswerStyle,
+    GroundingResult,
+    SampledVideo,
+    ScoredSpan,
+    Task,
+    TimeSpan,
+    Tube,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a video: S sentences and their tokens.
+
+    ``style`` is None where the task knows no styles. ``opening`` is the beginning of the answer where it is
+    given, ``windows`` those of the caller, ``limit`` the most tokens of an answer.
+    """
+
+    queries: Sequence[str]
+    task: Task
+    style: AnswerStyle | None
+    ids: list[tuple[int, ...]]
+    opening: str
+    windows: list[TimeSpan] | None
+    limit: int
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer, its tokens and their log probabilities; ``is_cut``: it did not end by itself."""
+
+    text: str
+    pieces: list[str]
+    log_probs: list[float]
+    asks_where: bool
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class ResultBuilder:
+    """Results about one clip, ``extent`` on the clock of the file."""
+
+    processor: BridgeSTGProcessor
+    checkpoint: str
+    video: str
+    question: Question
+    sampled: SampledVideo
+    extent: TimeSpan
+
+    def __call__(
+        self, query: str, said: Said, outcome: Outcome, tube: Tube | None, timing_ms: dict[str, float]
+    ) -> GroundingResult:
+        """The result for one sentence, its surest window first."""
+        reasoning, point = split_reasoning(said.text) if self.question.style else ("", said.text)
+        windows = self._scored(said, reasoning, outcome, tube)
+
+        confidence = windows[0].score if windows else None
+        if outcome.status == "absent" or self.question.task == "vqa":
+            confidence = calibrate(answer_probability(said.log_probs), self.processor.config.calibration)
+
+        return GroundingResult(
+            video=self.video,
+            query=query,
+            status=outcome.status,
+            answer=point,
+            info=self.sampled.info,
+            sampled_fps=self.sampled.sampled_fps,
+            checkpoint=self.checkpoint,
+            window=windows[0].span if windows else None,
+            tube=tube,
+            timing_ms=timing_ms,
+            notes=self._notes(query, said, outcome, tube),
+            windows=windows,
+            confidence=confidence,
+            answer_style=self.question.style,
+            reasoning=reasoning,
+        )
+
+    def _scored(
+        self, said: Said, reasoning: str, outcome: Outcome, tube: Tube | None
+    ) -> tuple[ScoredSpan, ...]:
+        """The windows with their confidences, best first; of equals in the order of the answer."""
+        likely: Sequence[float] = [1.0] * len(outcome.windows)  # a window that is given is not the model's
+        if outcome.spoken:
+            pieces = [self.question.opening, *said.pieces]
+            likely = window_probabilities(pieces, [0.0, *said.log_probs], reasoning, outcome.spoken)
+
+        found = []
+        for window, probability in zip(outcome.windows, likely, strict=True):
+            if tube is not None:
+                probability *= float(part_of(tube, window).scores.mean())
+            score = None
+            if outcome.spoken or tube is not None:
+                score = calibrate(probability, self.processor.config.calibration)
+            found.append(ScoredSpan(window, score))
+        return tuple(sorted(found, key=lambda one: -(one.score or 0.0)))
+
+    def _notes(self, query: str, said: Said, outcome: Outcome, tube: Tube | None) -> tuple[str, ...]:
+        """What a person should know: of the video, of the checkpoint, of the answer itself."""
+        config, question, seconds = self.processor.config, self.question, self.extent.length
+        notes = [*self.sampled.notes, *domain_note(config), *words_note(query, config)]
+        notes += length_note(seconds, config)
+
+        if question.opening:
+            notes.append(f"the checkpoint was not trained to answer in the style {question.style}")
+        if question.style == "scan":
+            notes += scan_note(seconds, longest_scan(self.processor, question.limit), question.limit)
+        notes += cut_note(said.is_cut, question.limit)
+        if outcome.windows and tube is None and question.task in LOCATED_TASKS:
+            notes.append("the model ended its answer without asking where, so there are no boxes")
+        return tuple(notes)
+
+
+def longest_scan(processor: BridgeSTGProcessor, limit: int) -> float:
+    """Seconds of the longest clip, about, that can be told second by second in ``limit`` tokens."""
+    around = f"{scan_text('red triangle', 'moves left', [])} {seen_text(88, 88)} "
+    around += windows_text([TimeSpan(88.8, 88.9)])
+    left = limit - len(processor.plain_ids(around))
+    # A scan has a word for each pair of frames.
+    return max(left, 0) / len(processor.plain_ids(" 88 before")) * 2 / processor.config.sample_fps

@@ -1,0 +1,111 @@
+"""Confidences worked by hand, and what becomes of windows that are not sure enough."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bridge_stg.inference.confidence import answer_probability, calibrate, drop_unsure, window_probabilities
+from bridge_stg.inference.outcome import read_outcome
+from bridge_stg.inference.tubes import join_tubes, part_of
+from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube, VideoInfo
+
+PIECES = ["It", " moves", ".", " From", " ", "1", ".", "5", " to", " ", "3", ".2", " seconds", "."]
+
+
+def test_a_window_is_as_probable_as_the_way_to_it_and_its_whole_seconds() -> None:
+    log_probs = [math.log(value) for value in (0.9, 0.8, 1, 0.1, 1, 0.5, 0.1, 0.1, 0.1, 1, 0.25, 0.1, 0.1, 0.1)]
+    (found,) = window_probabilities(PIECES, log_probs, "It moves.", [(1.5, 3.2)])
+    assert found == pytest.approx(0.9 * 0.8 * 0.5 * 0.25)
+    (found,) = window_probabilities(PIECES, log_probs, "", [(1.5, 3.2)])
+    assert found == pytest.approx(0.5 * 0.25)
+
+
+def test_each_of_several_windows_has_its_own_digits() -> None:
+    text = "From 1 to 2 s. The frames are [3]. From 3 to 14 s."
+    pieces = list(text)
+    log_probs = [0.0] * len(text)
+    for place, value in ((text.index("1"), 0.5), (text.index("14"), 0.25), (text.index("4 s"), 0.5)):
+        log_probs[place] = math.log(value)
+    found = window_probabilities(pieces, log_probs, "", [(1.0, 2.0), (3.0, 14.0)])
+    assert found == pytest.approx([0.5, 0.125])
+
+
+def test_calibration_is_a_line_in_log_odds() -> None:
+    for probability in (0.0, 0.2, 0.5, 1.0):
+        assert 0 < calibrate(probability, None) < 1
+        assert 0 < calibrate(probability, (100.0, -3.0)) < 1
+    assert calibrate(0.2, None) == calibrate(0.2, (1.0, 0.0)) == pytest.approx(0.2)
+    assert calibrate(0.2, (2.0, 1.0)) == pytest.approx(1 / (1 + math.exp(-(2 * math.log(0.25) + 1))))
+    assert answer_probability([math.log(0.5), math.log(0.5)]) == pytest.approx(0.25)
+
+
+def tube(times: list[float], score: float) -> Tube:
+    count = len(times)
+    frames = np.array([round(2 * time) for time in times], dtype=np.int64)
+    return Tube(np.array(times), frames, np.tile([0.0, 0.0, 5.0, 5.0], (count, 1)), np.full(count, score))
+
+
+def result(*windows: tuple[float, float, float]) -> GroundingResult:
+    spans = tuple(ScoredSpan(TimeSpan(start, end), score) for start, end, score in windows)
+    return GroundingResult(
+        video="a.mp4",
+        query="q",
+        status="ok",
+        answer="",
+        info=VideoInfo("a.mp4", 10, 10, Fraction(2), 20.0, 40),
+        sampled_fps=2.0,
+        checkpoint="c",
+        window=spans[0].span,
+        tube=join_tubes([tube([start, start + 0.5], score) for start, _, score in windows]),
+        windows=spans,
+        confidence=spans[0].score,
+    )
+
+
+def test_windows_below_the_least_confidence_go_with_their_boxes() -> None:
+    both = result((5.0, 6.0, 0.8), (1.0, 2.0, 0.3))
+    assert both.tube is not None
+    assert both.tube.times.tolist() == [1.0, 1.5, 5.0, 5.5]
+    assert drop_unsure(both, 0.3) == both
+    kept = drop_unsure(both, 0.5)
+    assert (kept.status, kept.window, len(kept.windows)) == ("ok", TimeSpan(5.0, 6.0), 1)
+    assert kept.tube is not None
+    assert kept.tube.times.tolist() == [5.0, 5.5]
+    none = drop_unsure(both, 0.9)
+    assert (none.status, none.window, none.windows, none.tube) == ("no_window", None, (), None)
+    assert len(none.notes) == 1
+
+
+def test_a_short_window_keeps_the_nearest_box() -> None:
+    part = part_of(tube([0.0, 1.0, 2.0], 0.5), TimeSpan(1.2, 1.4))
+    assert part.times.tolist() == [1.0]
+
+
+def test_tubes_and_results_compare_and_hash() -> None:
+    one, same, other = (tube([0.0, 1.0], score) for score in (0.5, 0.5, 0.6))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert result((5.0, 6.0, 0.8)) == result((5.0, 6.0, 0.8))
+    assert len({result((5.0, 6.0, 0.8)), result((5.0, 6.0, 0.8)), result((5.0, 6.0, 0.7))}) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "windows"),
+    [
+        ("It starts at 1.0 seconds and ends at 2.0 seconds. It starts at 4.0 s and ends at 9.0 s.", "ok", 2),
+        ("It starts at 1.0 seconds and ends at 2.0 seconds. It starts at 9.0 s and ends at 9.5 s.", "ok", 1),
+        ("The red star spins: 0 before 1 before. This does not happen.", "absent", 0),
+        ("This does not happen.", "absent", 0),
+        ("It starts at 1.0 seconds.", "no_window", 0),
+        ("It starts at 9.0 seconds and ends at 9.5 seconds.", "empty_window", 0),
+    ],
+)
+def test_outcomes_in_a_clip_of_eight_seconds(text: str, status: str, windows: int) -> None:
+    found = read_outcome(text, TimeSpan(10.0, 18.0))
+    assert (found.status, len(found.windows), len(found.spoken)) == (status, windows, windows)
+    assert all(10.0 <= span.start < span.end <= 18.0 for span in found.windows)

@@ -1,0 +1,100 @@
+"""Long videos in pieces: the pieces cover the video, and the surest whole window stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.long_videos import merge_results, pieces_of
+from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, VideoInfo
+
+INFO = VideoInfo("a.mp4", 10, 10, Fraction(2), 20.0, 40)
+
+
+@given(start=st.floats(0, 100), length=st.floats(0.1, 5000), seconds=st.floats(1, 100), where=st.floats(0, 1))
+def test_every_event_of_half_a_piece_lies_in_one(
+    start: float, length: float, seconds: float, where: float
+) -> None:
+    extent = TimeSpan(start, start + length)
+    pieces = pieces_of(extent, seconds)
+    assert pieces[0].start == extent.start
+    assert pieces[-1].end == pytest.approx(extent.end)
+    assert all(piece.length == pytest.approx(min(seconds, length)) for piece in pieces)
+    assert len(pieces) <= 2 * length / seconds + 1
+    begin = start + where * max(length - seconds / 2, 0)
+    event = TimeSpan(begin, begin + min(seconds / 2, length))
+    near = 1e-6
+    assert any(piece.start <= event.start + near and event.end <= piece.end + near for piece in pieces)
+
+
+def said(status: str, *windows: tuple[float, float, float], confidence: float | None = None) -> GroundingResult:
+    spans = tuple(ScoredSpan(TimeSpan(start, end), score) for start, end, score in windows)
+    return GroundingResult(
+        video="a.mp4",
+        query="q",
+        status=status,  # type: ignore[arg-type]
+        answer=status,
+        info=INFO,
+        sampled_fps=2.0,
+        checkpoint="c",
+        window=spans[0].span if spans else None,
+        windows=spans,
+        confidence=spans[0].score if spans else confidence,
+    )
+
+
+PIECES = pieces_of(TimeSpan(0.0, 20.0), 10.0)
+
+
+def test_a_cut_window_gives_way_to_a_whole_one() -> None:
+    found = [said("ok", (7.0, 10.0, 0.9)), said("ok", (7.0, 11.0, 0.6)), said("absent", confidence=0.9)]
+    merged = merge_results(PIECES, found, ["long"])
+    assert (merged.status, merged.window, merged.confidence) == ("ok", TimeSpan(7.0, 11.0), 0.6)
+    assert merged.notes == ("long",)
+    assert len(merged.windows) == 1
+
+
+def test_apart_windows_stay_and_unsure_ones_go() -> None:
+    found = [said("ok", (1.0, 3.0, 0.5)), said("ok", (6.0, 8.0, 0.1)), said("ok", (16.0, 18.0, 0.8))]
+    merged = merge_results(PIECES, found)
+    assert [one.span.start for one in merged.windows] == [16.0, 1.0]
+    assert merged.answer == "ok"
+
+
+def test_nowhere_is_absent() -> None:
+    found = [said("no_window"), said("absent", confidence=0.4), said("absent", confidence=0.7)]
+    merged = merge_results(PIECES, found)
+    assert (merged.status, merged.confidence, merged.window) == ("absent", 0.7, None)
+
+
+def test_pieces_equal_parts_of_the_video(taught_checkpoint: Path, clip: Path) -> None:
+    """What is merged is what each piece alone gives, on the clock of the file."""
+    grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    told: list[str] = []
+    result = grounder.ground(clip, "the first thing", chunk=2.0, progress=told.append)
+    pieces = pieces_of(TimeSpan(0.0, result.info.duration), 2.0)
+    assert told.count("piece 2 of " + f"{len(pieces)}: answer") == 1
+    alone = [grounder.ground(clip, "the first thing", clip=piece) for piece in pieces]
+    expected = merge_results(pieces, alone)
+    assert (result.status, result.window) == (expected.status, expected.window)
+    if result.tube is not None and expected.tube is not None:
+        np.testing.assert_allclose(result.tube.boxes, expected.tube.boxes)
+
+
+def test_what_is_far_longer_than_the_checkpoint_knows_is_read_in_pieces(
+    taught_checkpoint: Path, clip: Path
+) -> None:
+    grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    grounder.processor.config.longest_clip = 2.0
+    result = grounder.ground(clip, "the first thing")
+    assert len(result.notes) >= 2
+    grounder.processor.config.longest_clip = 100.0
+    assert replace(grounder.ground(clip, "the first thing"), notes=()).status == "ok"
+    assert grounder.ground(clip, "the first thing").notes == ()
