@@ -18,7 +18,7 @@ from support.video_files import write_file
 from bridge_stg.curation.doctor.examine import Diagnosis, examine
 from bridge_stg.curation.doctor.findings import KINDS
 from bridge_stg.curation.doctor.record_checks import check_record
-from bridge_stg.curation.doctor.videos import Look
+from bridge_stg.curation.doctor.videos import OpenedFile
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.files.worker_pool import Died, run_each
 from bridge_stg.records.record import TruthRecord
@@ -66,7 +66,7 @@ def test_sound_data_has_no_findings(folder: Path) -> None:
         lines(folder, record("q1"), record("q2", window=(5, 6), boxes={5: (0, 0, 1, 1)})), folder
     )
     assert (diagnosis.kinds, diagnosis.healthy) == ({}, True)
-    assert (diagnosis.annotations.records, len(diagnosis.looks.by_path)) == (2, 1)
+    assert (diagnosis.annotations.records, len(diagnosis.files.by_path)) == (2, 1)
 
 
 # What is changed in a sound record, and what is to be said of it.
@@ -139,7 +139,7 @@ def test_files_that_cannot_be_used(folder: Path) -> None:
         "frame count differs": 1,
         "duration differs": 1,
     }
-    assert (len(found.looks.by_path), len(found.looks.missing)) == (3, 1)
+    assert (len(found.files.by_path), len(found.files.missing)) == (3, 1)
     said = next(finding for finding in found.findings if finding.kind == "missing video")
     assert (said.video, said.detail) == ("gone.mp4", "2 record(s) ask about it")
 
@@ -246,7 +246,7 @@ def test_a_second_run_goes_on(folder: Path) -> None:
     (folder / "out" / "videos.jsonl").write_text(one + "\n" + other[:40])
     told: list[tuple[int, int]] = []
     second = examine(place, folder / "out", progress=lambda done, total: told.append((done, total)))
-    assert (first.looks.kept, second.looks.kept) == (0, 1)
+    assert (first.files.kept, second.files.kept) == (0, 1)
     assert told == [(1, 2), (2, 2)]
     assert second.findings == first.findings
     assert sorted((folder / "out" / "videos.jsonl").read_text().splitlines()) == sorted([one, other])
@@ -254,7 +254,7 @@ def test_a_second_run_goes_on(folder: Path) -> None:
     (folder / "b.mp4").write_text("no video")
     write_file(folder / "gone.mp4", stamps=(0, 3, 4, 9), size=(64, 48))
     third = examine(place, folder / "out")
-    assert third.looks.kept == 1
+    assert third.files.kept == 1
     assert third.kinds["unreadable video"] == 1
     assert "missing video" not in third.kinds
 
@@ -292,9 +292,9 @@ def test_processes_find_what_one_finds(folder: Path) -> None:
 
 
 def test_a_look_is_what_its_line_says() -> None:
-    look = Look("a.mp4", "video", 5, 7, "ab", None, 64, 48, "30", 20, 1.0, "", ("x",), (3,))
+    look = OpenedFile("a.mp4", "video", 5, 7, "ab", None, 64, 48, "30", 20, 1.0, "", ("x",), (3,))
     line = json.loads(json.dumps(look.__dict__))
-    assert Look.from_json(line) == look
+    assert OpenedFile.from_json(line) == look
 
 
 def test_samples_show_findings_first_and_every_video(folder: Path) -> None:

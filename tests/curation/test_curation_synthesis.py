@@ -298,7 +298,7 @@ def test_revos_as_downloaded(tmp_path: Path) -> None:
     [
         ([], "give either --revos or --records"),
         (["--revos", "nowhere"], "no such folder"),
-        (["--records", "nowhere"], "no store.json"),
+        (["--records", "nowhere"], "neither store.json"),
         (["--revos", "x", "--split", "test"], "no split 'test'"),
         (["--revos", "x", "--fps", "0"], "--fps must be a positive number"),
         (["--records", "nowhere", "--split", "valid"], "--split and --fps are for --revos"),

@@ -112,6 +112,11 @@ def of_refcoco(root: Path) -> str:
     return "refcoco/*"
 
 
+def of_refcoco_parquet(root: Path) -> str:
+    refcoco.mirror(root, "train-0.parquet")
+    return "data/*.parquet"
+
+
 def of_revos(root: Path) -> str:
     revos.folder(root, {revos.VIDEO: revos.META})
     return "*.json"
@@ -141,6 +146,7 @@ READERS: dict[str, tuple[str, str | None, Callable[[Path], str]]] = {
     "hcstvg-v1": ("hcstvg-v1", None, of_hcstvg),
     "nextqa": ("nextqa", None, of_nextqa),
     "refcoco": ("refcoco", None, of_refcoco),
+    "refcoco-parquet": ("refcoco", None, of_refcoco_parquet),
     "revos": ("revos", None, of_revos),
     "video-mme": ("video-mme", None, of_video_mme),
     "vidstg": ("vidstg", None, of_vidstg),

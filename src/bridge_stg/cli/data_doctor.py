@@ -88,8 +88,8 @@ def _print(diagnosis: Diagnosis, out: Path) -> None:
             cells = (severity, kind, f"{count:,}", subject + one.detail)
             table.add_row(*(Text(" ".join(cell.split())) for cell in cells), style=STYLES[severity])
         console.print(table)
-    notes, looks = diagnosis.annotations, diagnosis.looks
-    kept = f" ({looks.kept:,} of them before)" if looks.kept else ""
+    notes, files = diagnosis.annotations, diagnosis.files
+    kept = f" ({files.kept:,} of them before)" if files.kept else ""
     for other in diagnosis.against:
         gone = f", {other.missing:,} of them missing" if other.missing else ""
         bad = f", {other.unusable:,} lines that are no records" if other.unusable else ""
@@ -97,7 +97,7 @@ def _print(diagnosis: Diagnosis, out: Path) -> None:
         console.print(said, highlight=False, soft_wrap=True, markup=False)
     for line in (
         f"{notes.records:,} records, {notes.unusable:,} lines that are none",
-        f"{len(notes.videos):,} videos: {len(looks.by_path):,} opened{kept}, {len(looks.missing):,} missing",
+        f"{len(notes.videos):,} videos: {len(files.by_path):,} opened{kept}, {len(files.missing):,} missing",
         ", ".join(f"{diagnosis.count(severity):,} {severity}s" for severity in STYLES),
         f"wrote {out / 'doctor.html'} and {out / 'doctor.json'}",
     ):

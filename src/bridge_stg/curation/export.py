@@ -62,10 +62,13 @@ def _write(videos: list[DrawnVideo], name: Format, out: Path, report: ExportRepo
     suffix = SUFFIXES[name]
     if suffix is not None and out.suffix != suffix:
         raise InputError(f"{out}: {name} is one file; give a name that ends in {suffix}")
+
     try:
         report.files = _WRITERS[name](videos, out)
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+
+    # Label Studio places boxes by their seconds.
     if name != "labelstudio":
         report.notes.update(_time_note(video, name) for video in videos if video.frame_times is not None)
     report.videos, report.tubes = len(videos), sum(len(video.tubes) for video in videos)
@@ -92,6 +95,8 @@ def _by_video(records: Iterable[TruthRecord], report: ExportReport) -> Iterator[
         if not record.boxes:
             report.left_out[f"{record.task} record without boxes"] += 1
             continue
+
+        # Records of one video must agree about it.
         known = first.setdefault(record.video, record)
         facts = ("fps", "frame_count", "width", "height", "frame_times")
         odd = next((fact for fact in facts if getattr(known, fact) != getattr(record, fact)), None)
@@ -99,11 +104,13 @@ def _by_video(records: Iterable[TruthRecord], report: ExportReport) -> Iterator[
             raise DataError(
                 f"records {known.id!r} and {record.id!r} give {record.video} another {odd}; build again"
             )
+
         seen = sorted(record.boxes)
         if record.window is not None and record.window != (seen[0], seen[-1] + 1):
             # The files say when only by the boxes that they hold.
             report.notes["first or last frame of the window has no box: the window comes back narrower"] += 1
         tubes.setdefault(record.video, []).append(DrawnTube(record.query, record.boxes))
+
     for video, record in first.items():
         yield DrawnVideo(
             video=video,

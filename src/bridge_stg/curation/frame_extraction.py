@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from bridge_stg.curation.doctor.annotations import BadLine, RecordFolder
 from bridge_stg.errors import DataError, InputError
+from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.files.worker_pool import Died, run_each
 from bridge_stg.geometry.clock import VideoClock
@@ -108,6 +109,7 @@ def clips_of(folder: RecordFolder) -> tuple[list[Clip], int]:
         if isinstance(record, BadLine):
             bad += 1
             continue
+
         part = asked_span(record)
         pictures = record.clock if record.media == "frames" else None
         path = folder.path(record)
@@ -146,26 +148,31 @@ def extract_frames(
     if not clips:
         raise DataError(f"{place}: holds no records")
     _begin(out, settings, clips)
+
+    # What an earlier run finished is kept.
     shards = [clips[first : first + CLIPS_PER_SHARD] for first in range(0, len(clips), CLIPS_PER_SHARD)]
     finished = {number for number, shard in enumerate(shards) if _is_finished(_shard_path(out, number), shard)}
     done = kept = sum(len(shards[number]) for number in finished)
     if progress is not None:
         progress(done, len(clips))
+
     failed: list[tuple[str, str]] = []
     jobs = [(number, shard) for number, shard in enumerate(shards) if number not in finished]
     for (_, shard), result in run_each(partial(_write_shard, out, settings), jobs, workers):
         if isinstance(result, Died):
             # Which of them it was is not known; none of them is in the cache.
-            failed += [(clip.name, "the process that read its shard was ended") for clip in shard]
+            failed += [(clip.name, "the process that read its shard died") for clip in shard]
         else:
             failed += result
         done += len(shard)
         if progress is not None:
             progress(done, len(clips))
-    failed.sort()
+
     written, frames = _write_index(out, len(shards))
-    lines = (json.dumps({"video": video, "reason": reason}) + "\n" for video, reason in failed)
-    write_whole(out / "failed.jsonl", "".join(lines))
+    failed.sort()
+    write_whole(
+        out / "failed.jsonl", "".join(to_line({"video": video, "reason": reason}) for video, reason in failed)
+    )
     about = {
         "schema": CACHE_SCHEMA,
         "root": os.path.relpath(folder.folder, out),
@@ -176,6 +183,7 @@ def extract_frames(
         "shards": len(shards),
     }
     write_whole(out / "cache.json", json.dumps(about, indent=1) + "\n")
+
     size = sum(file.stat().st_size for file in (out / "shards").iterdir())
     return Extracted(len(clips), frames, kept, bad, tuple(failed), size)
 
@@ -193,6 +201,7 @@ def _begin(out: Path, settings: FrameSettings, clips: Sequence[Clip]) -> None:
         before = plan
     except (OSError, ValueError) as problem:
         raise InputError(f"{path}: cannot be read ({problem}); give --out a new folder") from problem
+
     if before != plan:
         raise InputError(f"{out}: was begun with other settings or other records; give --out a new folder")
     try:
@@ -252,17 +261,20 @@ def _write_index(out: Path, shards: int) -> tuple[int, int]:
     for shard in range(shards):
         path = _shard_path(out, shard)
         if not path.is_file():
-            continue  # its process was ended, and its clips are told as failed
+            continue  # its process died, and its clips are told as failed
+
         columns = [*_KEY_NAMES, "problem", "source_frames"]
         rows = pq.read_table(path, columns=columns, use_threads=False).to_pylist()
         for number, row in enumerate(rows):
             if row["problem"] is not None:
                 continue
+
             frames += len(row["source_frames"])
             for name in _KEY_NAMES:
                 index[name].append(row[name])
             index["shard"].append(shard)
             index["row"].append(number)
+
     partial_path = out / "index.parquet.partial"
     pq.write_table(pa.table(index, schema=INDEX_SCHEMA), partial_path)
     os.replace(partial_path, out / "index.parquet")

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.training.data.batch import Work
+from bridge_stg.training.data.batch import Workspace
 
 # Dense bfloat16 operations per second that manufacturers publish, by what the device's name holds.
 PUBLISHED_PEAKS = {
@@ -76,7 +76,7 @@ class StepOperations:
         # Gradients of QGSL and of the bridge flow back through the language model even where it is frozen.
         self.language_carries = any(p.requires_grad for p in model.parameters())
 
-    def __call__(self, work: Work) -> float:
+    def __call__(self, work: Workspace) -> float:
         """Of forward and backward pass together."""
         pairs = work.patch_pairs * self.vision.hidden_size * self.vision.depth
         vision = self.vision_blocks.operations(work.patches, pairs)
@@ -87,7 +87,7 @@ class StepOperations:
         language += self.head.operations(work.labelled, carries=self.language_carries)
         return vision + language + self._spatial(work)
 
-    def _spatial(self, work: Work) -> float:
+    def _spatial(self, work: Workspace) -> float:
         if not work.frames:
             return 0.0
 

@@ -138,12 +138,14 @@ def _lines(video: DrawnVideo) -> Iterator[str]:
     yield "      <mode>interpolation</mode>"
     yield "      <start_frame>0</start_frame>"
     yield f"      <stop_frame>{video.frame_count - 1}</stop_frame>"
+
     yield "      <labels>"
     yield f"        <label><name>{LABEL}</name><attributes><attribute>"
     yield "          <name>query</name><mutable>False</mutable>"
     yield "          <input_type>text</input_type><default_value></default_value><values></values>"
     yield "        </attribute></attributes></label>"
     yield "      </labels>"
+
     yield "      <original_size>"
     yield f"        <width>{video.width}</width>"
     yield f"        <height>{video.height}</height>"

@@ -15,11 +15,11 @@ from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.geometry.spans import boxes_at
-from bridge_stg.records.record import LARGEST
+from bridge_stg.records.record import LARGEST, MOST_FRAMES
 from bridge_stg.types import TUBE_SCHEMA, FrameTimes, Status, TimeSpan
 
 _Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
-_Count = Annotated[int, Field(ge=1, le=100_000_000)]
+_Count = Annotated[int, Field(ge=1, le=MOST_FRAMES)]
 
 
 def _frame_times(value: object) -> FrameTimes | None:
@@ -45,7 +45,7 @@ class _VideoInfo(_Part):
 
 class _LocatedBox(_Part):
     time: _Finite
-    frame: Annotated[int, Field(ge=0)]
+    frame: Annotated[int, Field(ge=0, le=MOST_FRAMES)]
     box: Annotated[list[_Finite], Field(min_length=4, max_length=4)]
     score: Annotated[float, Field(ge=0, le=1)]
 
@@ -79,13 +79,9 @@ def read_results(path: Path) -> list[DrawnVideo]:
         content = path.read_bytes()
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror}); give a tube.json") from problem
-    try:
-        results = _RESULTS.validate_json(content)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        where = f"{path}: {place}" if place else f"{path}"
-        raise DataError(f"{where}: not a {TUBE_SCHEMA}: {first['msg']}") from problem
+    results = _validate(path, content)
+
+    # Results about the same video and of the same model go together.
     found: dict[tuple[str, _VideoInfo, str], list[DrawnTube]] = {}
     notes: list[str] = []
     for position, result in enumerate(results):
@@ -93,6 +89,7 @@ def read_results(path: Path) -> list[DrawnVideo]:
             why = result.status if result.status != "ok" else "a window without boxes"
             notes.append(f"[{position}] {result.query!r} left out: {why}")
             continue
+
         try:
             tube = _tube(result, result.window, notes)
         except Unusable as problem:
@@ -100,6 +97,7 @@ def read_results(path: Path) -> list[DrawnVideo]:
         found.setdefault((result.video, result.video_info, result.checkpoint), []).append(tube)
     if not found:
         raise DataError(f"{path}: nothing to export, no result has a window with boxes; {'; '.join(notes)}")
+
     return [
         DrawnVideo(
             video=video,
@@ -116,6 +114,16 @@ def read_results(path: Path) -> list[DrawnVideo]:
     ]
 
 
+def _validate(path: Path, content: bytes) -> list[_Result]:
+    try:
+        return _RESULTS.validate_json(content)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        where = f"{path}: {place}" if place else f"{path}"
+        raise DataError(f"{where}: not a {TUBE_SCHEMA}: {first['msg']}") from problem
+
+
 def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
     if window.end < window.start:
         raise Unusable("a window that ends before it starts:", f"{window.start} to {window.end} s")
@@ -125,11 +133,14 @@ def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
     times = np.array([box.time for box in result.boxes], dtype=np.float64)
     if (np.diff(located) <= 0).any() or (np.diff(times) <= 0).any():
         raise Unusable("boxes whose frames and times do not increase", "")
+
+    # A box for every frame of the window.
     frames = window_frames(TimeSpan(window.start, window.end), clock)
     corners = np.array([box.box for box in result.boxes], dtype=np.float64)
     wanted = np.arange(*frames)
     rows = boxes_at(clock.steady(located), corners, clock.steady(wanted)).tolist()
     pairs = [(int(frame), (x1, y1, x2, y2)) for frame, (x1, y1, x2, y2) in zip(wanted, rows, strict=True)]
+
     changed: list[str] = []
     boxes = clean_boxes(pairs, info.width, info.height, changed)
     notes += [f"{result.query!r}: {change}" for change in changed]

@@ -82,12 +82,14 @@ def read(path: Path, where: str) -> Iterator[Item]:
 
 
 def _items(results: list[Any], name: str, where: str, video: str) -> Iterator[Item]:
-    said: dict[Any, str] = {}
+    said: dict[str, str] = {}
     for result in results:
         if isinstance(result, dict) and result.get("type") == "textarea":
             value = result.get("value")
             text = value.get("text") if isinstance(value, dict) else None
-            said[result.get("id")] = " ".join(map(str, text)) if isinstance(text, list) else str(text or "")
+            said[str(result.get("id"))] = (
+                " ".join(map(str, text)) if isinstance(text, list) else str(text or "")
+            )
 
     for number, result in enumerate(results):
         if isinstance(result, dict) and result.get("type") == "videorectangle":
@@ -117,7 +119,7 @@ def name_before_upload(name: str) -> str | None:
     return original if original != stored else None
 
 
-def _drawing(result: dict[str, Any], said: dict[Any, str]) -> Drawing:
+def _drawing(result: dict[str, Any], said: dict[str, str]) -> Drawing:
     value = take(result, "value", dict)
     frame_count = whole(value["framesCount"], "framesCount") if value.get("framesCount") else None
     duration = finite(value["duration"], "duration") if value.get("duration") else None
@@ -140,7 +142,7 @@ def _drawing(result: dict[str, Any], said: dict[Any, str]) -> Drawing:
         keys = [replace(key, time=None) for key in keys]
 
     labels = value.get("labels") or []
-    query = said.get(result.get("id")) or " ".join(map(str, labels))
+    query = said.get(str(result.get("id"))) or " ".join(map(str, labels))
     return Drawing(
         query=query.strip(),
         keys=tuple(keys),

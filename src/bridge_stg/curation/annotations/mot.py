@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import configparser
 import csv
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -107,7 +108,9 @@ def _about(sequence: Path, where: PurePosixPath) -> tuple[Drawing, str, Media]:
 
     pictures = section.get("imdir", "img1").strip("/") or "img1"
     video = own.get("path") or section.get("video")
-    if any((sequence / pictures).glob("*.*")) or (section and not video):
+    # os.path, for a Path raises where a name is none.
+    there = os.path.isdir(sequence / pictures) and any(os.scandir(sequence / pictures))
+    if there or (section and not video):
         return about, (where / pictures).as_posix(), "frames"
     return about, video or where.name, "video"
 

@@ -48,6 +48,7 @@ def _from_line(line: dict[str, Any]) -> Drawing:
     unknown = sorted(set(line) - set(_FIELDS))
     if unknown:
         raise Unusable("an unknown field", f"{', '.join(unknown)}; known are {', '.join(_FIELDS)}")
+
     boxes: dict[int, Box] = {}
     for name, box in (take(line, "boxes", dict) if "boxes" in line else {}).items():
         frame = whole(name, "frame of a box")
@@ -57,12 +58,14 @@ def _from_line(line: dict[str, Any]) -> Drawing:
             )
         x1, y1, x2, y2 = (finite(value, f"box of frame {frame}") for value in box)
         boxes[frame] = (x1, y1, x2, y2)
+
     window = None
     if "window" in line:
         ends = take(line, "window", list)
         if len(ends) != 2:
             raise Unusable("malformed", f"'window' must be two frames, got {ends}")
         window = (whole(ends[0], "window"), whole(ends[1], "window"))
+
     moving = "interpolate" in line and take(line, "interpolate", bool)
     return Drawing(
         query=take(line, "query", str),
@@ -100,22 +103,15 @@ def read_csv(path: Path, where: str) -> Iterator[Item]:
     Raises:
         DataError: no header, an unknown column, or a row of another length, naming file and line.
     """
-    lines = read_lines(path)
-    reader = csv.reader(lines)
-    header = [name.strip() for name in next(reader, [])]
-    unknown = sorted(set(header) - set(_COLUMNS))
-    if unknown or not {"video", "query"} <= set(header) or len(set(header)) < len(header):
-        odd = f"unknown column {unknown[0]!r}" if unknown else "needs each of video and query once"
-        if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-            odd = "values are separated by commas"
-        raise DataError(
-            f"{path}:1: the first line must name the columns: {odd}; known are {', '.join(_COLUMNS)}"
-        )
+    reader = csv.reader(read_lines(path))
     tubes: dict[tuple[str, str, str], list[tuple[int, dict[str, Any]]]] = {}
     try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header)
         for cells in reader:
             if not cells:
                 continue
+
             number = reader.line_num
             if len(cells) != len(header):
                 raise DataError(f"{path}:{number}: {len(cells)} values for {len(header)} columns")
@@ -124,9 +120,21 @@ def read_csv(path: Path, where: str) -> Iterator[Item]:
             tubes.setdefault(key, []).append((number, row))
     except csv.Error as problem:
         raise DataError(f"{path}:{reader.line_num}: not a CSV line ({problem})") from problem
+
     for (video, _, query), rows in tubes.items():
         first = rows[0][0]
         yield Item(str(first), f"{where}:{first}", video, partial(_from_rows, query, rows))
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    unknown = sorted(set(header) - set(_COLUMNS))
+    if not unknown and {"video", "query"} <= set(header) and len(set(header)) == len(header):
+        return
+
+    odd = f"unknown column {unknown[0]!r}" if unknown else "needs each of video and query once"
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        odd = "values are separated by commas"
+    raise DataError(f"{path}:1: the first line must name the columns: {odd}; known are {', '.join(_COLUMNS)}")
 
 
 def _from_rows(query: str, rows: list[tuple[int, dict[str, Any]]]) -> Drawing:
@@ -135,11 +143,13 @@ def _from_rows(query: str, rows: list[tuple[int, dict[str, Any]]]) -> Drawing:
         given = [row.get(name, "") for name in ("frame", *_CORNERS)]
         if not any(given):
             continue
+
         frame = whole(given[0], f"frame in line {number}")
         if frame in boxes:
             raise Unusable("frames that do not increase", f"line {number}: a second box in frame {frame}")
         x1, y1, x2, y2 = (finite(value, f"box in line {number}") for value in given[1:])
         boxes[frame] = (x1, y1, x2, y2)
+
     # What is said about the whole tube may stand in every row, but it may not differ.
     shared = [name for name in rows[0][1] if name not in ("frame", *_CORNERS)]
     about = rows[0][1]
@@ -147,5 +157,6 @@ def _from_rows(query: str, rows: list[tuple[int, dict[str, Any]]]) -> Drawing:
         changed = next((name for name in shared if row[name] != before[name]), None)
         if changed:
             raise Unusable("rows of one tube differ", f"line {number}: {changed} changes within a tube")
+
     seconds = _seconds(about.get("start"), about.get("end"))
     return Drawing(query=query, keys=separate(boxes), seconds=seconds, **_about(about))

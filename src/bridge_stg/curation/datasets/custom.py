@@ -14,12 +14,13 @@ from bridge_stg.curation.reading.boxes import clean_boxes
 from bridge_stg.curation.reading.folder import Videos, inside
 from bridge_stg.curation.reading.opened_videos import OpenedVideos
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
-from bridge_stg.curation.reading.pictures import list_pictures, picture_size
+from bridge_stg.curation.reading.pictures import picture_size
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import Media, QueryType, TruthRecord
 from bridge_stg.types import Box, TimeSpan
+from bridge_stg.video.images import picture_files
 
 SPLITS = ("all",)
 # Which files of a folder are annotations, for each name of --format.
@@ -162,7 +163,7 @@ def _facts(
     frame_count = drawing.frame_count if drawing.frame_count is not None else drawing.end
     size = drawing.width, drawing.height
     if request.check_videos:
-        pictures = list_pictures(request.folder.root / opened.path(item.video))
+        pictures = picture_files(request.folder.root / opened.path(item.video))
         if drawing.frame_count not in (None, len(pictures)):
             said = f"{len(pictures)} and {drawing.frame_count}"
             raise Unusable("pictures and seqLength differ in number", said)

@@ -14,15 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from bridge_stg.curation.reading.boxes import from_xywh
 from bridge_stg.curation.reading.folder import inside
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.parquet_rows import parquet_rows
 from bridge_stg.curation.reading.pictures import Pictures, picture_record
 from bridge_stg.curation.reading.request import Request
-from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 
 _FILE_SPLITS = {"val": "validation", "testA": "test"}
@@ -46,21 +43,9 @@ def read(name: str, request: Request) -> Iterator[Outcome]:
     number = 0
     for path in files(request):
         where = request.folder.relative(path)
-        try:
-            table = pq.ParquetFile(path)
-            missing = sorted(set(_COLUMNS) - set(table.schema_arrow.names))
-            if missing:
-                raise DataError(
-                    f"{path}: has no column {', '.join(missing)}; this is not a mirror with a train split, "
-                    "use the original files instead"
-                )
-
-            for batch in table.iter_batches(columns=list(_COLUMNS)):
-                for row in batch.to_pylist():
-                    yield from _sentences(name, request, row, f"{where}#{number}", pictures)
-                    number += 1
-        except pa.ArrowException as problem:
-            raise DataError(f"{path}: not a complete Parquet file ({problem}); download it again") from problem
+        for row in parquet_rows(path, _COLUMNS, "this is no mirror with a train split, use the original files"):
+            yield from _sentences(name, request, row, f"{where}#{number}", pictures)
+            number += 1
 
 
 def _sentences(name: str, request: Request, row: Any, where: str, pictures: Pictures) -> Iterator[Outcome]:

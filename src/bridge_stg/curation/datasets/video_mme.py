@@ -11,14 +11,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from bridge_stg.curation.reading.folder import Videos, inside
 from bridge_stg.curation.reading.opened_videos import OpenedVideos
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
+from bridge_stg.curation.reading.parquet_rows import parquet_rows
 from bridge_stg.curation.reading.request import Request
-from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 
 SPLITS = ("test",)
@@ -32,17 +29,8 @@ def read(request: Request) -> Iterator[Outcome]:
     folder, name = request.folder, "test-00000-of-00001.parquet"
     path = folder.find(f"videomme/{name}", name, what="Video-MME's questions")
     where = folder.relative(path)
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as problem:
-        raise DataError(f"{path}: not a complete Parquet file ({problem}); download it again") from problem
-    missing = sorted(set(_COLUMNS) - set(table.column_names))
-    if missing:
-        raise DataError(
-            f"{path}: has no column {', '.join(missing)}; this is an early revision, take a later one"
-        )
+    rows = list(parquet_rows(path, _COLUMNS, "this is an early revision, take a later one"))
 
-    rows = table.select(list(_COLUMNS)).to_pylist()
     # Early unpackings lie in data/, with endings in several spellings.
     videos = Videos(folder, "data", "videos", "video", "videomme/data")
     names = [str(row["videoID"]) for row in rows]

@@ -157,25 +157,31 @@ def read_annotations(folder: RecordFolder) -> Annotations:
             found.unusable += 1
             found.findings.append(Finding(record.kind, f"{record.where}: {record.detail}"))
             continue
+
         found.records += 1
         found.tasks[record.task] += 1
         found.splits[record.split or "(none)"] += 1
         path = folder.path(record)
         if path not in real:
             real[path] = os.path.realpath(path)
+
+        # The record by itself, then against those before it.
         problems = check_record(record)
         if record.id in ids:
             problems.append(Finding("duplicate id", "an earlier record has it too", record.id, record.video))
         ids.add(record.id)
+
         key = (real[path], *question_key(record))
         if key in questions:
             problems.append(Finding("duplicate question", f"as {questions[key]}", record.id, record.video))
         else:
             questions[key] = record.id
+
         if problems:
             found.findings += problems
             found.numbers.setdefault(record.id, number)
         _note_video(found.videos, real[path], path, record, number)
+
     if not found.records + found.unusable:
         raise DataError(f"{folder.place}: holds no records")
     return found
@@ -190,6 +196,7 @@ def _note_video(
     video.records += 1
     if len(video.numbers) < NUMBERS_KEPT:
         video.numbers.append(number)
+
     about = Description(record.fps, record.frame_count, record.width, record.height, record.frame_times)
     end = record.clock.time(record.clip[1])
     video.described[about] = max(video.described.get(about, 0.0), end)

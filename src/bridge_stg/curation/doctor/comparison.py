@@ -6,9 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
 
+import numpy as np
+
 from bridge_stg.curation.doctor.annotations import AnnotatedVideo, Description
 from bridge_stg.curation.doctor.findings import Finding
-from bridge_stg.curation.doctor.videos import Look, Looks
+from bridge_stg.curation.doctor.videos import OpenedFile, OpenedFiles
 
 # A frame more or less is a matter of rounding; half a second is a frame of those that the model reads.
 FRAME_SLACK = 1
@@ -17,84 +19,96 @@ SECONDS_SLACK = 0.5
 ASPECT_SLACK = 0.03
 
 
-def compare(videos: dict[str, AnnotatedVideo], looks: Looks) -> list[Finding]:
+def compare(videos: dict[str, AnnotatedVideo], files: OpenedFiles) -> list[Finding]:
     """All findings about files, in the order of the records."""
     found: list[Finding] = []
     for path, video in videos.items():
-        if path in looks.missing:
+        if path in files.missing:
             said = f"{video.records} record(s) ask about it"
             found.append(Finding("missing video", said, video=video.name))
         else:
-            found += _of_file(video, looks.by_path[path])
+            found += _of_file(video, files.by_path[path])
         if len(video.described) > 1:
             said = "; ".join(_in_words(about) for about in list(video.described)[:3])
             found.append(Finding("described twice", said, video=video.name))
-    return found + _shared(videos, looks)
+    return found + _shared(videos, files)
 
 
-def _of_file(video: AnnotatedVideo, look: Look) -> list[Finding]:
-    if look.problem is not None:
-        return [Finding("unreadable video", look.problem, video=video.name)]
+def _of_file(video: AnnotatedVideo, file: OpenedFile) -> list[Finding]:
+    if file.problem is not None:
+        return [Finding("unreadable video", file.problem, video=video.name)]
     problems: list[tuple[str, str]] = []
-    problems += [("truncated video", note) for note in look.notes if "truncated" in note]
-    if look.damaged:
-        frames = ", ".join(map(str, look.damaged))
-        problems.append(("damaged video", f"of {look.frames} frames, not decoded when tried: {frames}"))
-    if look.turned:
-        said = f"stored {look.turned}; shown as {look.width}x{look.height}"
+    problems += [("truncated video", note) for note in file.notes if "truncated" in note]
+    if file.damaged:
+        frames = ", ".join(map(str, file.damaged))
+        problems.append(("damaged video", f"of {file.frames} frames, not decoded when tried: {frames}"))
+    if file.turned:
+        said = f"stored {file.turned}; shown as {file.width}x{file.height}"
         problems.append(("rotated container", said))
+
     for about, end in video.described.items():
-        problems += _size_problems(about, look)
-        problems += _length_problems(video, about, end, look)
+        problems += _size_problems(about, file)
+        problems += _length_problems(video, about, end, file)
+
     # Two descriptions of one file can be wrong in the same way.
     return [Finding(kind, detail, video=video.name) for kind, detail in dict.fromkeys(problems)]
 
 
-def _size_problems(about: Description, look: Look) -> list[tuple[str, str]]:
-    if (about.width, about.height) == (look.width, look.height):
+def _size_problems(about: Description, file: OpenedFile) -> list[tuple[str, str]]:
+    if (about.width, about.height) == (file.width, file.height):
         return []
-    said = f"annotated {about.width}x{about.height}, the file shows {look.width}x{look.height}"
-    if abs((look.width / look.height) / (about.width / about.height) - 1) <= ASPECT_SLACK:
+    said = f"annotated {about.width}x{about.height}, the file shows {file.width}x{file.height}"
+
+    if abs((file.width / file.height) / (about.width / about.height) - 1) <= ASPECT_SLACK:
         return [("size differs", said)]
-    turned = (about.width, about.height) == (look.height, look.width)
+    turned = (about.width, about.height) == (file.height, file.width)
     return [("shape differs", said + (": turned by a quarter" if turned else ""))]
 
 
 def _length_problems(
-    video: AnnotatedVideo, about: Description, end: float, look: Look
+    video: AnnotatedVideo, about: Description, end: float, file: OpenedFile
 ) -> list[tuple[str, str]]:
     found = []
-    if abs(about.frame_count - look.frames) > FRAME_SLACK:
-        said = f"annotated {about.frame_count} frames, the file has {look.frames}"
+    if abs(about.frame_count - file.frames) > FRAME_SLACK:
+        said = f"annotated {about.frame_count} frames, the file has {file.frames}"
         found.append(("frame count differs", said))
     if video.media != "video":
         return found  # pictures are shown when the annotation says
+
     seconds = about.clock.duration
-    rates = f"{about.fps:g} and {float(Fraction(look.fps)):g} frames per second"
-    if abs(seconds - look.duration) > SECONDS_SLACK:
+    rates = f"{about.fps:g} and {float(Fraction(file.fps)):g} frames per second"
+    if abs(seconds - file.duration) > SECONDS_SLACK:
         found.append(
-            ("duration differs", f"annotated {seconds:.2f} s, the file {look.duration:.2f} s ({rates})")
+            ("duration differs", f"annotated {seconds:.2f} s, the file {file.duration:.2f} s ({rates})")
         )
-    if about.frame_times != look.frame_times and (late := look.clock.furthest(about.clock)) > 0.5 / about.fps:
-        rate = "varies" if look.frame_times is not None else "is constant"
+    if about.frame_times != file.frame_times and (late := _apart(about, file)) > 0.5 / about.fps:
+        rate = "varies" if file.frame_times is not None else "is constant"
         said = f"the file's rate {rate}: the annotation puts frames up to {late:.2f} s away from it"
         found.append(("frame times differ", said))
-    if end - look.duration > SECONDS_SLACK:
-        found.append(("clip after the end", f"a clip ends at {end:.2f} s, the file at {look.duration:.2f} s"))
+    if end - file.duration > SECONDS_SLACK:
+        found.append(("clip after the end", f"a clip ends at {end:.2f} s, the file at {file.duration:.2f} s"))
     return found
 
 
-def _shared(videos: dict[str, AnnotatedVideo], looks: Looks) -> list[Finding]:
+def _apart(about: Description, file: OpenedFile) -> float:
+    """The most seconds between the times at which the two show a frame; how long the last one stays is moot."""
+    frames = np.arange(min(about.frame_count, file.frames))
+    return float(np.abs(about.clock.seconds(frames) - file.clock.seconds(frames)).max())
+
+
+def _shared(videos: dict[str, AnnotatedVideo], files: OpenedFiles) -> list[Finding]:
     """Videos in two splits, by their path or, under other names, by their content."""
     found = []
     for video in videos.values():
         if len(video.splits) > 1:
             ids = ", ".join(f"{split}: {record}" for split, record in video.splits.items())
             found.append(Finding(_overlap(video.splits), f"the same file in {ids}", video=video.name))
+
     alike: dict[str, list[AnnotatedVideo]] = defaultdict(list)
-    for path, look in looks.by_path.items():
-        if look.content:
-            alike[look.content].append(videos[path])
+    for path, file in files.by_path.items():
+        if file.content:
+            alike[file.content].append(videos[path])
+
     for group in alike.values():
         first, *others = sorted(group, key=lambda video: video.numbers[0])
         for other in others:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import bridge_stg
 from bridge_stg.curation.doctor.annotations import Annotations, BadLine, RecordFolder, read_annotations
 from bridge_stg.curation.doctor.comparison import compare
 from bridge_stg.curation.doctor.findings import KINDS, SEVERITIES, Finding, Severity
-from bridge_stg.curation.doctor.leakage import Against, check_against, compare_with
-from bridge_stg.curation.doctor.videos import Looks, look_at_videos
+from bridge_stg.curation.doctor.leakage import OtherFolder, check_against, compare_with_folder
+from bridge_stg.curation.doctor.videos import OpenedFiles, open_videos
 from bridge_stg.errors import InputError
 from bridge_stg.records.record import TruthRecord
 
@@ -42,11 +43,11 @@ class Diagnosis:
 
     folder: Path
     annotations: Annotations
-    looks: Looks
+    files: OpenedFiles
     findings: tuple[Finding, ...]
     samples: tuple[Sample, ...]
     left_out: int | None
-    against: tuple[Against, ...] = ()
+    against: tuple[OtherFolder, ...] = ()
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -73,8 +74,8 @@ class Diagnosis:
             "tasks": dict(sorted(notes.tasks.items())),
             "splits": dict(sorted(notes.splits.items())),
             "videos": len(notes.videos),
-            "videos_opened": len(self.looks.by_path),
-            "videos_missing": len(self.looks.missing),
+            "videos_opened": len(self.files.by_path),
+            "videos_missing": len(self.files.missing),
             "against": [other.to_json() for other in self.against],
             "counts": {severity: self.count(severity) for severity in SEVERITIES},
             "kinds": self.kinds,
@@ -108,67 +109,74 @@ def examine(
     """
     if videos is not None and not videos.is_dir():
         raise InputError(f"{videos}: no such folder; give --videos the folder that paths are relative to")
+
     folder = RecordFolder(place, videos)
     check_against(place, against)
     annotations = read_annotations(folder)
-    looks = look_at_videos(annotations.videos, out, workers, progress)
-    others = tuple(compare_with(annotations.videos, other) for other in against)
+    files = open_videos(annotations.videos, out, workers, progress)
+
+    others = tuple(compare_with_folder(annotations.videos, other) for other in against)
     leaks = [finding for other in others for finding in other.findings]
     findings = sorted(
-        [*annotations.findings, *compare(annotations.videos, looks), *leaks],
+        [*annotations.findings, *compare(annotations.videos, files), *leaks],
         key=lambda finding: list(KINDS).index(finding.kind),
     )
+
     shown = _samples(folder, annotations, findings, samples)
     left_out = _left_out(folder.folder)
-    return Diagnosis(folder.folder, annotations, looks, tuple(findings), shown, left_out, others)
+    return Diagnosis(folder.folder, annotations, files, tuple(findings), shown, left_out, others)
 
 
 def _samples(
     folder: RecordFolder, annotations: Annotations, findings: list[Finding], count: int
 ) -> tuple[Sample, ...]:
     """Up to half of them have findings, kind after kind; the others are spread evenly over the videos."""
-    by_name = {video.name: video.numbers[0] for video in annotations.videos.values()}
-    of_record: dict[str, list[Finding]] = {}
-    of_video: dict[str, list[Finding]] = {}
-    by_kind: dict[str, list[int]] = {}
-    for finding in findings:
-        if finding.record is not None:
-            of_record.setdefault(finding.record, []).append(finding)
-            by_kind.setdefault(finding.kind, []).append(annotations.numbers[finding.record])
-        elif finding.video is not None:
-            of_video.setdefault(finding.video, []).append(finding)
-            by_kind.setdefault(finding.kind, []).append(by_name[finding.video])
-    sick: dict[int, None] = {}
-    for turn in range(count):
-        for numbers in by_kind.values():
-            if turn < len(numbers) and len(sick) < max(count // 2, 1):
-                sick.setdefault(numbers[turn])
-    room = max(count - len(sick), 0)
-    each = -(-room // len(by_name)) if by_name else 0
-    others = [
-        number
-        for video in annotations.videos.values()
-        for number in [one for one in video.numbers if one not in sick][:each]
-    ]
-    room = min(room, len(others))
-    places = np.linspace(0, len(others) - 1, room).round().astype(int).tolist()
-    spread = [others[place] for place in places]
-    wanted = [*sick, *sorted(spread)][:count]
-    records = {}
+    flagged = _flagged(annotations, findings, max(count // 2, 1))[:count]
+    wanted = [*flagged, *_spread(annotations, flagged, max(count - len(flagged), 0))]
+    records: dict[int, TruthRecord] = {}
     for number, record in enumerate(folder):
-        if number in sick or number in spread:
+        if number in wanted:
             assert not isinstance(record, BadLine)
             records[number] = record
             if len(records) == len(wanted):
                 break
+
+    of_record: dict[str | None, list[Finding]] = defaultdict(list)
+    of_video: dict[str | None, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        if finding.record is not None:
+            of_record[finding.record].append(finding)
+        else:
+            of_video[finding.video].append(finding)
     return tuple(
-        Sample(
-            record,
-            folder.path(record),
-            tuple(of_record.get(record.id, []) + of_video.get(record.video, [])),
-        )
+        Sample(record, folder.path(record), (*of_record[record.id], *of_video[record.video]))
         for record in (records[number] for number in wanted)
     )
+
+
+def _flagged(annotations: Annotations, findings: list[Finding], most: int) -> list[int]:
+    """Numbers of records with findings: the first of each kind, then the second of each, and so on."""
+    first_of = {video.name: video.numbers[0] for video in annotations.videos.values()}
+    by_kind: dict[str, list[int]] = {}
+    for finding in findings:
+        if finding.record is not None:
+            by_kind.setdefault(finding.kind, []).append(annotations.numbers[finding.record])
+        elif finding.video is not None:
+            by_kind.setdefault(finding.kind, []).append(first_of[finding.video])
+
+    in_turns = chain.from_iterable(zip_longest(*by_kind.values()))
+    return list(dict.fromkeys(number for number in in_turns if number is not None))[:most]
+
+
+def _spread(annotations: Annotations, flagged: list[int], room: int) -> list[int]:
+    """Numbers of records without findings, as many of each video as fit, evenly over all of them."""
+    videos = annotations.videos.values()
+    each = -(-room // len(videos)) if videos else 0
+    others = [
+        number for video in videos for number in [one for one in video.numbers if one not in flagged][:each]
+    ]
+    places = np.linspace(0, len(others) - 1, min(room, len(others))).round().astype(int)
+    return sorted(others[place] for place in places)
 
 
 def _left_out(folder: Path) -> int | None:

@@ -15,9 +15,10 @@ from typing import Any
 
 from bridge_stg.curation.doctor.annotations import AnnotatedVideo, BadLine, RecordFolder
 from bridge_stg.curation.doctor.findings import Finding
-from bridge_stg.curation.doctor.videos import pictures_in, state_of
+from bridge_stg.curation.doctor.videos import state_of
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.records.record import Media
+from bridge_stg.video.images import picture_files
 
 COMPARED_BYTES = 1 << 20
 
@@ -33,7 +34,7 @@ class _OtherVideo:
 
 
 @dataclass
-class Against:
+class OtherFolder:
     """What was compared with. ``missing`` of its ``videos`` are not there; ``shared`` are in the folder too."""
 
     folder: Path
@@ -56,7 +57,7 @@ class Against:
 
 
 def check_against(place: Path, others: tuple[Path, ...]) -> None:
-    """Look whether the other folders can be compared with, before hours are spent on the first one.
+    """OpenedFile whether the other folders can be compared with, before hours are spent on the first one.
 
     Raises:
         InputError: one of them is not there, given twice, or ``place`` itself.
@@ -77,17 +78,19 @@ def _records_file(place: Path) -> Path:
     return (place / "truth.jsonl" if place.is_dir() else place).resolve()
 
 
-def compare_with(videos: dict[str, AnnotatedVideo], other: Path) -> Against:
+def compare_with_folder(videos: dict[str, AnnotatedVideo], other: Path) -> OtherFolder:
     """Find which of ``videos`` (by real path) the records of ``other`` name as well, or have a copy of.
 
     Raises:
         DataError: ``other`` holds no record.
     """
-    report = Against(other)
+    report = OtherFolder(other)
     theirs = _videos_of(RecordFolder(other), report)
     sizes = {path: _size(path) for path in [*videos, *theirs]}
     report.videos = len(theirs)
     report.missing = sum(sizes[path] is None for path in theirs)
+
+    # By path, then by content under another name.
     copies = _copies(videos, theirs, sizes)
     shared: dict[str, str] = {}
     for path, found in theirs.items():
@@ -95,6 +98,7 @@ def compare_with(videos: dict[str, AnnotatedVideo], other: Path) -> Against:
             shared.setdefault(path, f"the same file as {_in_words(found)}")
         for own in copies.get(path, ()):
             shared.setdefault(own, f"the same content as {_in_words(found)}")
+
     report.shared = sum(path in videos or path in copies for path in theirs)
     report.findings = [
         Finding("leak", f"also in {other}: {shared[path]}", video=video.name)
@@ -114,6 +118,8 @@ def _copies(
     for path, video in videos.items():
         if (size := sizes[path]) is not None:
             by_size[video.media, size].append(path)
+
+    # A file is read only when another one has its size.
     contents: dict[str, str] = {}
     found: dict[str, list[str]] = {}
     for path, other in theirs.items():
@@ -122,6 +128,7 @@ def _copies(
         for one in [*alike, path] if alike else []:
             if one not in contents:
                 contents[one] = _content(Path(one))
+
         same = [own for own in alike if contents[own] and contents[own] == contents[path]]
         if same:
             found[path] = same
@@ -138,12 +145,14 @@ def _namesakes(
     by_name: dict[str, list[str]] = defaultdict(list)
     for path, video in videos.items():
         by_name[_plain_name(video.name, video.media)].append(path)
+
     differ: list[str] = []
     unknown: list[str] = []
     for path, found in theirs.items():
         if own := by_name.get(_plain_name(found.name, found.media)):
             missing = any(sizes[one] is None for one in (path, *own))
             (unknown if missing else differ).append(found.name)
+
     findings = []
     gone = sum(sizes[path] is None for path in theirs)
     if gone or unknown:
@@ -165,7 +174,7 @@ def _size(path: str) -> int | None:
     return state[0] if state is not None else None
 
 
-def _videos_of(folder: RecordFolder, report: Against) -> dict[str, _OtherVideo]:
+def _videos_of(folder: RecordFolder, report: OtherFolder) -> dict[str, _OtherVideo]:
     """By real path, in the order of the records; counts records and lines that are none."""
     found: dict[str, _OtherVideo] = {}
     real: dict[Path, str] = {}
@@ -173,6 +182,7 @@ def _videos_of(folder: RecordFolder, report: Against) -> dict[str, _OtherVideo]:
         if isinstance(record, BadLine):
             report.unusable += 1
             continue
+
         report.records += 1
         path = folder.path(record)
         if path not in real:
@@ -201,10 +211,11 @@ def _content(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        files = pictures_in(path) if path.is_dir() else [path]
+        files = picture_files(path) if path.is_dir() else [path]
         size = sum(file.stat().st_size for file in files)
         if not size:
             return ""
+
         digest.update(f"{len(files)} {size} ".encode())
         with files[0].open("rb") as handle:
             digest.update(handle.read(COMPARED_BYTES))

@@ -44,22 +44,25 @@ def doctor_page(diagnosis: Diagnosis, progress: Callable[[int, int], None] | Non
 
 
 def _head(diagnosis: Diagnosis) -> list[Block]:
-    notes, looks = diagnosis.annotations, diagnosis.looks
+    notes, files = diagnosis.annotations, diagnosis.files
     tasks = ", ".join(f"{count:,} {task}" for task, count in sorted(notes.tasks.items()))
     splits = ", ".join(f"{count:,} {split}" for split, count in sorted(notes.splits.items()))
     verdict = "No errors" if diagnosis.healthy else f"{diagnosis.count('error'):,} errors"
+
     facts = [
         Fact("errors", f"{diagnosis.count('error'):,}", "unusable records, false scores"),
         Fact("warnings", f"{diagnosis.count('warning'):,}", "to be looked at"),
         Fact("records", f"{notes.records:,}", f"{notes.unusable:,} more lines cannot be read"),
-        Fact("videos opened", f"{len(looks.by_path):,}", f"of {len(notes.videos):,} that records name"),
+        Fact("videos opened", f"{len(files.by_path):,}", f"of {len(notes.videos):,} that records name"),
     ]
     if diagnosis.left_out is not None:
         facts.append(Fact("left out when built", f"{diagnosis.left_out:,}", "reasons in skipped.jsonl"))
+
     for other in diagnosis.against:
         missing = f", {other.missing:,} of them missing" if other.missing else ""
         about = f"of {other.videos:,} videos there{missing}"
         facts.append(Fact(f"also in {other.folder.absolute().name}", f"{other.shared:,}", about))
+
     name = diagnosis.folder.absolute().name
     return [
         Heading(1, f"Data doctor: {name}"),
@@ -98,6 +101,7 @@ def _samples(samples: Sequence[Sample], progress: Callable[[int, int], None] | N
     ):
         if not group:
             continue
+
         blocks.append(Heading(2, title))
         blocks.append(
             Paragraph(
@@ -123,11 +127,13 @@ def _sample(sample: Sample) -> list[Block]:
         said.append(f"event {window.start:.2f}-{window.end:.2f} s, frames {_frames(record.window)}")
     said.append(f"clip {clip.start:.2f}-{clip.end:.2f} s, frames {_frames(record.clip)}")
     said.append(f"{record.width}x{record.height} at {record.fps:g} per second, boxes: {len(record.boxes):,}")
+
     blocks: list[Block] = [
         Heading(3, record.id),
         Paragraph(record.query, "quote"),
         Paragraph("; ".join(said) + f"; {record.video}", "note"),
     ]
+
     if record.choices or record.answer:
         options = "; ".join(
             f"{letter}. {text}" for letter, text in zip(record.letters, record.choices, strict=True)
@@ -138,14 +144,17 @@ def _sample(sample: Sample) -> list[Block]:
             or ", ".join(letter for letter, label in zip(record.letters, record.labels, strict=True) if label)
         )
         blocks.append(Paragraph(f"{options} Answer: {right}".strip(), "note"))
+
     if sample.findings:
         blocks.append(Items(tuple(f"{one.severity}: {one.kind}: {one.detail}" for one in sample.findings)))
+
     frames = frames_to_show(record)
     try:
         pictures = read_frames(sample.path, frames, record)
     except (VideoError, OSError, ValueError) as problem:
         reason = str(problem).replace(str(sample.path), record.video)
         return [*blocks, Paragraph(f"No picture: {reason}", "note")]
+
     if lost := [frame for frame in frames if frame not in pictures]:
         blocks.append(Paragraph(f"Not in the file: frames {', '.join(map(str, lost))}.", "note"))
     return [*blocks, _strip(record, pictures, window)]
@@ -163,6 +172,7 @@ def frames_to_show(record: TruthRecord) -> list[int]:
         start, end = boxed[0], boxed[-1] + 1
     else:
         start, end = record.clip
+
     inside = [frame for frame in boxed if start <= frame < end]
     wanted = {start, (start + end) // 2, end - 1}
     if inside:
@@ -184,6 +194,7 @@ def _findings(diagnosis: Diagnosis) -> list[Block]:
     by_kind: dict[str, list[Finding]] = {}
     for finding in diagnosis.findings:
         by_kind.setdefault(finding.kind, []).append(finding)
+
     for kind, found in by_kind.items():
         blocks.append(Heading(3, f"{kind}: {len(found):,}"))
         rows = [row(one.record or one.video or "-", one.detail) for one in found[:SHOWN_PER_KIND]]

@@ -47,10 +47,13 @@ def _box_problems(record: TruthRecord) -> list[tuple[str, str]]:
     frames = np.array(list(record.boxes))
     corners = np.array(list(record.boxes.values()), dtype=np.float64)
     size = np.array([record.width, record.height], dtype=np.float64)
+
+    # (boxes,) each: a box is at most one of the three.
     low, high = corners[:, :2], corners[:, 2:]
     flat = (high <= low).any(axis=1)
     outside = ((high <= 0) | (low >= size)).any(axis=1) & ~flat
     beyond = ((low < -EDGE_PIXELS) | (high > size + EDGE_PIXELS)).any(axis=1) & ~outside & ~flat
+
     found = []
     for kind, wrong in (
         ("box outside image", outside),
@@ -69,6 +72,7 @@ def _box_problems(record: TruthRecord) -> list[tuple[str, str]]:
                     f"in {record.width}x{record.height}",
                 )
             )
+
     if record.task == "stvg" and record.window is not None:
         early_or_late = (frames < record.window[0]) | (frames >= record.window[1])
         if early_or_late.any():

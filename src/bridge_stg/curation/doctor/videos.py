@@ -25,12 +25,12 @@ from bridge_stg.types import FrameTimes
 from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.images import picture_files
 
-LOOKS_SCHEMA = "bridge-stg/doctor-videos/1"
+OPENED_SCHEMA = "bridge-stg/doctor-videos/1"
 HASHED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Look:
+class OpenedFile:
     """One file as it was found. ``problem`` says why it could not be read; then only the first fields hold.
 
     ``size`` and ``modified`` (nanoseconds) tell whether it is still the same file; ``content`` is a hash of its
@@ -59,7 +59,7 @@ class Look:
         return VideoClock(Fraction(self.fps), self.frames, self.frame_times)
 
     @classmethod
-    def from_json(cls, line: dict[str, Any]) -> Look:
+    def from_json(cls, line: dict[str, Any]) -> OpenedFile:
         values = {entry.name: line[entry.name] for entry in fields(cls)}
         lists = {"notes": tuple(line["notes"]), "damaged": tuple(line["damaged"])}
         times = line["frame_times"]
@@ -67,20 +67,20 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Looks:
+class OpenedFiles:
     """``by_path`` has every file there is; ``missing`` those that are not; ``kept`` were looked at before."""
 
-    by_path: dict[str, Look]
+    by_path: dict[str, OpenedFile]
     missing: frozenset[str]
     kept: int
 
 
-def look_at_videos(
+def open_videos(
     videos: dict[str, AnnotatedVideo],
     out: Path,
     workers: int,
     progress: Callable[[int, int], None] | None = None,
-) -> Looks:
+) -> OpenedFiles:
     """Open every video, or take what an earlier run wrote into ``out`` about it.
 
     Args:
@@ -90,7 +90,7 @@ def look_at_videos(
     Raises:
         InputError: ``out/videos.jsonl`` is another file or cannot be written.
     """
-    before = _read_looks(out / "videos.jsonl", out)
+    before = _read_opened(out / "videos.jsonl", out)
     states = {path: state_of(Path(path)) for path in videos}
     present = {path: state for path, state in states.items() if state is not None}
     found = {
@@ -101,19 +101,21 @@ def look_at_videos(
         and before[path].media == videos[path].media
     }
     kept = len(found)
+
     jobs = [_Job(path, videos[path].media, *present[path]) for path in sorted(present) if path not in found]
     # Written anew without the lines that no longer hold, then added to.
-    with _begin(out / "videos.jsonl", (_line(look, out) for look in found.values())) as handle:
+    with _begin(out / "videos.jsonl", (_line(opened, out) for opened in found.values())) as handle:
         if progress is not None:
             progress(kept, len(present))
-        for job, result in run_each(_look, jobs, workers):
-            look = _died(job) if isinstance(result, Died) else result
-            found[job.path] = look
-            handle.write(_line(look, out))
+
+        for job, result in run_each(_open, jobs, workers):
+            opened = _died(job) if isinstance(result, Died) else result
+            found[job.path] = opened
+            handle.write(_line(opened, out))
             handle.flush()
             if progress is not None:
                 progress(len(found), len(present))
-    return Looks(found, frozenset(set(videos) - set(present)), kept)
+    return OpenedFiles(found, frozenset(set(videos) - set(present)), kept)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class _Job:
     modified: int
 
 
-def _look(job: _Job) -> Look:
+def _open(job: _Job) -> OpenedFile:
     """Open, and decode the first, the middle and the last frame: damage shows where the data is read."""
     path = Path(job.path)
     about = (job.path, job.media, job.size, job.modified)
@@ -132,18 +134,21 @@ def _look(job: _Job) -> Look:
     try:
         content = _content(path)
         # Pictures have no clock of their own; one per second does to open them.
-        times = [float(number) for number in range(len(pictures_in(path)))] if path.is_dir() else None
+        times = [float(number) for number in range(len(picture_files(path)))] if path.is_dir() else None
         source = open_source(path, times)
         last = len(source.times) - 1
         wanted = sorted({0, last // 2, last})
         decoded = {number for number, _ in source.read(wanted)}
     except VideoError as problem:
         # The finding names the video; its folder and its name need not be said again.
-        return Look(*about, content, str(problem).removeprefix(f"{job.path}: ").replace(job.path, path.name))
+        return OpenedFile(
+            *about, content, str(problem).removeprefix(f"{job.path}: ").replace(job.path, path.name)
+        )
     except (OSError, ValueError, MemoryError) as problem:
-        return Look(*about, content, f"{type(problem).__name__}: {problem}".replace(job.path, path.name))
+        return OpenedFile(*about, content, f"{type(problem).__name__}: {problem}".replace(job.path, path.name))
+
     info = source.info
-    return Look(
+    return OpenedFile(
         *about,
         content,
         None,
@@ -159,8 +164,8 @@ def _look(job: _Job) -> Look:
     )
 
 
-def _died(job: _Job) -> Look:
-    return Look(job.path, job.media, job.size, job.modified, problem="the process that read it was ended by it")
+def _died(job: _Job) -> OpenedFile:
+    return OpenedFile(job.path, job.media, job.size, job.modified, problem="the process that read it died")
 
 
 def _turned(source: VideoFile) -> str:
@@ -173,15 +178,10 @@ def _turned(source: VideoFile) -> str:
     return "mirrored" if turn.flip_rows or turn.flip_columns else ""
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures of a folder by name."""
-    return sorted(picture_files(folder))
-
-
 def _content(path: Path) -> str:
     """Hash of the first MiB of a file, or of the pictures of a folder in a row; empty for no bytes."""
     digest, left = hashlib.sha256(), HASHED_BYTES
-    for file in pictures_in(path) if path.is_dir() else [path]:
+    for file in picture_files(path) if path.is_dir() else [path]:
         with file.open("rb") as handle:
             block = handle.read(left)
         digest.update(block)
@@ -195,19 +195,19 @@ def state_of(path: Path) -> tuple[int, int] | None:
     """Size in bytes and time of change; of a folder the number of its pictures. None when it is not there."""
     try:
         about = path.stat()
-        return (len(pictures_in(path)) if path.is_dir() else about.st_size), about.st_mtime_ns
+        return (len(picture_files(path)) if path.is_dir() else about.st_size), about.st_mtime_ns
     except OSError:
         return None
 
 
-def _line(look: Look, out: Path) -> str:
+def _line(opened: OpenedFile, out: Path) -> str:
     # Relative, so that the data can be moved together with what was found about it.
-    times = look.frame_times.to_json() if look.frame_times else None
-    values = asdict(look) | {"path": os.path.relpath(look.path, out), "frame_times": times}
-    return json.dumps({"schema": LOOKS_SCHEMA, **values}) + "\n"
+    times = opened.frame_times.to_json() if opened.frame_times else None
+    values = asdict(opened) | {"path": os.path.relpath(opened.path, out), "frame_times": times}
+    return json.dumps({"schema": OPENED_SCHEMA, **values}) + "\n"
 
 
-def _read_looks(path: Path, out: Path) -> dict[str, Look]:
+def _read_opened(path: Path, out: Path) -> dict[str, OpenedFile]:
     """What an earlier run wrote; a last line that is cut off is left out.
 
     Raises:
@@ -219,17 +219,19 @@ def _read_looks(path: Path, out: Path) -> dict[str, Look]:
         return {}
     except OSError as problem:
         raise InputError(f"{path}: cannot be read ({problem.strerror}); give another --out") from problem
-    found: dict[str, Look] = {}
+
+    found: dict[str, OpenedFile] = {}
     for number, line in enumerate(lines[:-1], start=1):
         try:
             value = json.loads(line)
-            if value.pop("schema") != LOOKS_SCHEMA:
+            if value.pop("schema") != OPENED_SCHEMA:
                 raise ValueError("another schema")
-            look = Look.from_json(value)
+            opened = OpenedFile.from_json(value)
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise InputError(f"{path}:{number}: not written by data doctor; give another --out") from problem
-        real = os.path.realpath(out / look.path)
-        found[real] = replace(look, path=real)
+
+        real = os.path.realpath(out / opened.path)
+        found[real] = replace(opened, path=real)
     return found
 
 

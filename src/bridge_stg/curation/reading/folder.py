@@ -19,6 +19,8 @@ VIDEO_SUFFIXES = frozenset(
         *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".mjpeg", ".h264"),
     )
 )
+# Bytes of one part of a path, in the file systems in use.
+_LONGEST_NAME = 255
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".z01", ".rar")
 
 
@@ -140,6 +142,8 @@ def inside(name: str) -> PurePosixPath:
     outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name
     if outside or not path.parts:
         raise Unusable("the path leads out of the data set's folder", repr(name[:80]))
+    if max(len(part.encode(errors="replace")) for part in path.parts) > _LONGEST_NAME:
+        raise Unusable("a name that is too long for a file", repr(name[:80]))
     return path
 
 

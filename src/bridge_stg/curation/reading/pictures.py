@@ -14,7 +14,6 @@ from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Box
-from bridge_stg.video.images import picture_files
 
 _PLACES = (
     "images/mscoco/images/train2014",
@@ -64,11 +63,6 @@ def picture_record(
     boxes = clean_boxes([(0, box)], *size, notes)
     facts = VideoFacts(1.0, 1, *size)
     return origin.record("rec", file, facts, query, media="image", boxes=boxes, category=category)
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder by name, without the files that start with a dot."""
-    return sorted(picture_files(folder))
 
 
 def picture_size(path: Path) -> tuple[int, int]:

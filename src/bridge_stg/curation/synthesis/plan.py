@@ -1,6 +1,6 @@
 """Which foreign clips go before and after a video, and what its record says afterwards (App. A.1, A.2).
 
-Everything here is arithmetic on records; ``synthesis.py`` makes the videos.
+Everything here is arithmetic on records; ``video.py`` makes the videos.
 """
 
 from __future__ import annotations
@@ -99,12 +99,14 @@ def make_plan(record: TruthRecord, donors: Donors, seed: int) -> Plan:
     """
     if record.task not in ("stvg", "vot") or record.media == "image":
         raise Unusable("not about a tube in a video", record.task, by_design=True)
+
     seen = _tube_frames(record)
     if not seen:
         raise Unusable("no boxes in the clip", record.task)
     span = record.clock.span(seen[0], seen[-1] + 1).length
     if span < MIN_SPAN_SECONDS:
         raise Unusable("an annotated span shorter than 1 s", f"{span:.2f} s", by_design=True)
+
     # A generator per record: what is drawn for one does not depend on which others there are.
     draw = random.Random(f"{seed}/{record.id}")
     sides = draw.choice(("before", "after", "both"))
@@ -113,6 +115,7 @@ def make_plan(record: TruthRecord, donors: Donors, seed: int) -> Plan:
         plan = replace(plan, before=_insert(record, donors, draw))
     if sides != "before":
         plan = replace(plan, after=_insert(record, donors, draw))
+
     length = float(plan.frame_count / plan.fps)
     if length > MAX_VIDEO_SECONDS:
         raise Unusable("a video longer than 180 s", f"{length:.1f} s", by_design=True)

@@ -1,7 +1,7 @@
 """The paper's self-collected data (App. A): tubes that fill a video, and foreign clips that give them an end.
 
-``synthesis_plan.py`` draws what goes where, ``synthesis_video.py`` makes one video, ``synthesis_work.py`` keeps
-what is finished; this file makes all of them, in several processes, and writes the lists.
+``plan.py`` draws what goes where, ``video.py`` makes one video, ``workspace.py`` keeps what is finished; this
+file makes all of them, in several processes, and writes the lists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.curation.synthesis.plan import Donors, Insert, Plan, make_plan, synthetic_record
 from bridge_stg.curation.synthesis.video import UNREADABLE, compose
-from bridge_stg.curation.synthesis.work import Work, begin, on_disk, video_name
+from bridge_stg.curation.synthesis.workspace import Workspace, begin, on_disk, video_name
 from bridge_stg.errors import DataError
 from bridge_stg.files.worker_pool import Died, run_each
 from bridge_stg.records.record import TruthRecord, write_truth
@@ -86,6 +86,7 @@ def synthesize(
     donors = Donors(given)
     random.Random(seed).shuffle(given)
     report = SynthesisReport(out, len(given))
+
     with begin(out, given, seed) as work:
         outcomes = _make_all(given, donors, locate, work, seed, limit, workers, progress)
         for outcome in outcomes:
@@ -94,10 +95,12 @@ def synthesize(
         report.kept = len(outcomes) - report.dropped.total()
         report.not_reached = len(given) - len(outcomes)
         report.resumed = work.resumed
+
         if not report.kept:
             work.remove()
             reason, count = report.dropped.most_common(1)[0] if report.dropped else ("there are no records", 0)
             raise DataError(f"no sample could be made of {report.read} records; most often ({count}): {reason}")
+
         work.keep_only(number for number, one in enumerate(outcomes) if isinstance(one, Plan))
         _write_lists(given, outcomes, work.data, seed, report)
         os.replace(work.data, out)
@@ -109,7 +112,7 @@ def _make_all(
     records: list[TruthRecord],
     donors: Donors,
     locate: Callable[[TruthRecord], Path],
-    work: Work,
+    work: Workspace,
     seed: int,
     limit: int | None,
     workers: int,
@@ -134,14 +137,15 @@ def _make_all(
                 else:
                     jobs.append(_Job(number, plan, _places(plan, locate), work.path(number)))
             number += 1
+
         progress(kept if limit else len(outcomes), wanted)
         for job, result in run_each(_make, jobs, workers):
             if isinstance(result, int):
-                work.note(job.number, result)
+                work.finished(job.number, result)
                 outcomes[job.number] = job.plan
                 kept += 1
             elif isinstance(result, Died):
-                outcomes[job.number] = Unusable(UNREADABLE, "the process that read it was ended by it")
+                outcomes[job.number] = Unusable(UNREADABLE, "the process that read it died")
             else:
                 outcomes[job.number] = result
             progress(kept if limit else len(outcomes), wanted)
@@ -181,13 +185,15 @@ def _write_lists(
                 why = {"reason": outcome.reason, "detail": outcome.detail, "by_design": outcome.by_design}
                 skipped.write(json.dumps({"id": records[number].id, **why}) + "\n")
                 continue
-            width, height = outcome.record.width, outcome.record.height
+
             # As VideoWriter pads them.
+            width, height = outcome.record.width, outcome.record.height
             size = width + width % 2, height + height % 2
             made.append(synthetic_record(outcome, video_name(number), size))
             store.add(made[-1])
             inserts.write(json.dumps({"id": made[-1].id, **_about(outcome)}) + "\n")
     write_truth(folder / "truth.jsonl", made)
+
     counts = {
         "schema": SYNTHESIS_SCHEMA,
         "seed": seed,

@@ -43,11 +43,13 @@ def compose(plan: Plan, places: Mapping[str, Path], path: Path) -> None:
         ) or base.info.frames != plan.record.frame_count:
             found = f"{base.info.width}x{base.info.height}, {base.info.frames} frames"
             raise Unusable("the video is another one than its record says", f"{plan.record.video}: {found}")
+
         parts = [_frames(base, list(range(*plan.record.clip)))]
         if plan.before is not None:
             parts.insert(0, _converted(plan.before, plan, places))
         if plan.after is not None:
             parts.append(_converted(plan.after, plan, places))
+
         with VideoWriter(path, width, height, plan.fps, reproducible=True) as writer:
             for pixels in chain.from_iterable(parts):
                 writer.write(pixels)

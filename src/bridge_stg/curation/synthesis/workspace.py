@@ -27,7 +27,7 @@ from bridge_stg.records.store import to_row
 WORK_SCHEMA = "bridge-stg/synthesis-work/1"
 
 
-class Work:
+class Workspace:
     """``made``: numbers of the videos that are finished; ``resumed``: how many of them an earlier run made."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,14 +47,16 @@ class Work:
                 with suppress(ValueError, KeyError, TypeError):  # a loss of power can leave anything
                     value = json.loads(line)
                     sizes[int(value["number"])] = int(value["bytes"])
+
         self.made = {number for number, size in sizes.items() if _has_bytes(self.path(number), size)}
         self.resumed = len(self.made)
         self.keep_only(self.made)
+
         text = "".join(_line(number, sizes[number]) for number in sorted(self.made))
         write_whole(self.folder / "made.jsonl", text)
         self._log = (self.folder / "made.jsonl").open("a", encoding="utf-8")
 
-    def note(self, number: int, size: int) -> None:
+    def finished(self, number: int, size: int) -> None:
         """Video ``number`` is finished and has ``size`` bytes."""
         assert self._log is not None
         self._log.write(_line(number, size))
@@ -84,7 +86,7 @@ def video_name(number: int) -> str:
 
 
 @contextmanager
-def begin(out: Path, records: Iterable[TruthRecord], seed: int) -> Iterator[Work]:
+def begin(out: Path, records: Iterable[TruthRecord], seed: int) -> Iterator[Workspace]:
     """The folder beside ``out`` where its videos are made, begun or gone on with.
 
     Raises:
@@ -92,7 +94,8 @@ def begin(out: Path, records: Iterable[TruthRecord], seed: int) -> Iterator[Work
     """
     if out.exists():
         raise InputError(f"{out}: exists already; give a new folder with --out")
-    work = Work(out.with_name(f".{out.name}.partial"))
+
+    work = Workspace(out.with_name(f".{out.name}.partial"))
     lock = FileLock(work.folder / "lock")
     try:
         (work.data / "videos").mkdir(parents=True, exist_ok=True)
@@ -101,6 +104,7 @@ def begin(out: Path, records: Iterable[TruthRecord], seed: int) -> Iterator[Work
         raise InputError(f"{out}: another run is making it; wait for it, or give another --out") from None
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+
     try:
         _check_plan(work.folder, records, seed)
         work.resume()
@@ -118,11 +122,13 @@ def _check_plan(folder: Path, records: Iterable[TruthRecord], seed: int) -> None
     # Another encoder may write other bytes: half of the videos of one and half of the other would be neither.
     made_by = f"{bridge_stg.__version__}, av {av.__version__}"
     plan = {"schema": WORK_SCHEMA, "by": made_by, "seed": seed, "records": digest.hexdigest()}
+
     path = folder / "plan.json"
     try:
         before = json.loads(path.read_bytes()) if path.exists() else None
     except ValueError:
         before = {}
+
     if before is None:
         write_whole(path, json.dumps(plan, indent=1) + "\n")
     elif before != plan:
