@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from bridge_stg.errors import InputError, VideoError
 from bridge_stg.geometry.clock import clock_of, shown_for
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.types import GroundingResult, SampledVideo, TimeSpan
-from bridge_stg.video.decode import open_source
+from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.resize import resize_frame
 from bridge_stg.video.write import VideoWriter
 
@@ -105,8 +106,9 @@ def write_annotated(
     shown_until = np.append(video.times[1:], max(info.duration, float(video.times[-1]) + 1e-3))
     written = 0
     constant = info.frame_times is None
+    aspect = video.pixel_aspect if isinstance(video, VideoFile) else Fraction(1)
     longest = 0.0 if constant else float((shown_until - video.times).max())
-    with VideoWriter(out, info.width, info.height, info.fps, longest) as writer:
+    with VideoWriter(out, info.width, info.height, info.fps, longest, pixel_aspect=aspect) as writer:
         for number, pixels in video.read(range(len(video.times))):
             time = float(video.times[number])
             box, score = boxes.get(number, (None, None))

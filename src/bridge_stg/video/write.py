@@ -34,6 +34,7 @@ class VideoWriter:
         width, height: pixels of the frames to come.
         fps: exact frames per second; for a variable rate, the average.
         longest: seconds that no frame is shown longer than, if some are shown longer than ``1 / fps``.
+        pixel_aspect: width of a pixel by its height, which players then stretch.
         reproducible: the same frames give the same bytes, for some more time and larger files.
 
     Raises:
@@ -48,6 +49,7 @@ class VideoWriter:
         fps: Fraction,
         longest: float = 0.0,
         reproducible: bool = False,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self.path = Path(path)
         self.width, self.height, self.fps = width, height, Fraction(fps)
@@ -88,6 +90,8 @@ class VideoWriter:
         context = self._stream.codec_context
         context.time_base = Fraction(1, self._timescale)
         context.flags |= CodecFlags.frame_duration
+        if pixel_aspect != 1:
+            context.sample_aspect_ratio = self._stream.sample_aspect_ratio = pixel_aspect
         if reproducible:
             context.thread_count = 1
         # Untagged HD video is read as BT.709 and small video as BT.601 by different players: say which it is.
