@@ -219,7 +219,7 @@ def test_the_shape_of_the_spatial_decoder_is_chosen(
     monkeypatch.setattr(base_model, "assemble", assemble)  # a Swin-L takes a minute to draw
     with pytest.raises(CheckpointError, match="enough"):
         read_base(override(small, ["spatial=paper", "max_tokens_per_frame=null"]))
-    assert asked == [(None, 256, 192, {"mllm_dtype": torch.bfloat16})]
+    assert asked == [(None, 256, 192, {"mllm_dtype": torch.bfloat16, "objective": "bridge"})]
 
 
 def test_recipes_start_from_the_hub_and_shapes_stay_small() -> None:
@@ -303,7 +303,7 @@ def test_a_base_whose_decoder_reads_other_frames_is_refused(
 
 
 def test_a_vision_tower_of_another_size_is_refused(qwen: Path) -> None:
-    with pytest.raises(CheckpointError, match="no vision tower of the small model"):
+    with pytest.raises(CheckpointError, match="no vision tower of this model"):
         build_model(override(pretrain(2), [f"base={qwen}"]))
 
 
@@ -362,10 +362,7 @@ def test_a_run_goes_on_only_with_what_it_started_from(
     ("settings", "words"),
     [
         (["tune=full"], "tune: lora -> full"),
-        (
-            ["stage=pretrain", "detector=null", "max_tokens_per_frame=null"],
-            "stage: bridge -> pretrain",
-        ),
+        (["model.num_bridge_queries=4"], "model.num_bridge_queries: None -> 4"),
         (["optim.steps=1"], "optim.steps is 1 and 2 are done"),
         (["tune=full", "optim.steps=1"], "tune: lora -> full; optim.steps is 1"),
     ],

@@ -91,9 +91,9 @@ def data(folder: Path, **changes: Any) -> DataConfig:
 
 
 def one(truth: list[TruthRecord], task: str, **changes: Any) -> TruthRecord:
-    if "window" in changes:
+    if "window" in changes or "frame_count" in changes:
         # A record holds one window in two fields.
-        changes["windows"] = ()
+        changes = {"window": None, "windows": ()} | changes
     return replace(next(record for record in truth if record.task == task), **changes)
 
 
@@ -250,7 +250,11 @@ def test_a_part_of_a_video_has_its_own_clock(
 ) -> None:
     whole = one(truth, "stvg", fps=30.0)
     record = replace(
-        whole, clip=(45, 105), window=(60, 90), boxes=dict.fromkeys(range(60, 90), (8.0, 8.0, 40.0, 40.0))
+        whole,
+        clip=(45, 105),
+        window=(60, 90),
+        windows=(),
+        boxes=dict.fromkeys(range(60, 90), (8.0, 8.0, 40.0, 40.0)),
     )
     clip = clip_of(folder, processor, record, num_positive=9, num_negative=9)
     assert parse_window(texts(clip, processor)[0][1]) == (0.5, 1.5)
@@ -658,7 +662,9 @@ def test_contradictions_between_a_record_and_its_file_are_found(
         clip_of(folder, processor, replace(record, video="videos/none.mp4"))
     with pytest.raises(DataError, match="needs boxes"):
         clip_of(folder, processor, replace(record, boxes={}))
-    assert window_in_clip(replace(record, window=(0, 10), fps=10.0), TimeSpan(0.5, 9.0)) == TimeSpan(0.5, 1.0)
+    assert window_in_clip(
+        replace(record, window=(0, 10), windows=(), fps=10.0), TimeSpan(0.5, 9.0)
+    ) == TimeSpan(0.5, 1.0)
 
 
 def test_a_missing_source_is_one_line(tmp_path: Path, processor: BridgeSTGProcessor, folder: Path) -> None:

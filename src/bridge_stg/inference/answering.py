@@ -138,24 +138,27 @@ def answer(
     return Answers(generated, log_probs, asks_where, cache, mask, lengths)
 
 
-def bridge_answers(model: BridgeSTGForVideoGrounding, clip: ReadClip, answers: Answers) -> Tensor:
+def bridge_answers(
+    model: BridgeSTGForVideoGrounding, clip: ReadClip, answers: Answers, slots: int | None = None
+) -> Tensor:
     """Feed <det> and the M queries as one chunk and project them: Q_bridge (S, M, D) of Eq. 3; (S, 1, D) if M
-    is 0.
+    is 0. ``slots`` queries instead of M where their number depends on the clip.
 
     An answer that ended without <det> gets one here, so that every sentence is asked where. The chunk stays in
     ``answers.cache``: call this once.
     """
-    count, chunk = len(answers.ids), 1 + model.config.query_slots
+    count = len(answers.ids)
+    chunk = 1 + (model.config.query_slots if slots is None else slots)
     device = model.device
     ids = torch.full((count, chunk), model.config.det_token_id, device=device)
-    slots = torch.ones(count, chunk, dtype=torch.bool, device=device)
-    slots[:, 0] = False
+    is_query = torch.ones(count, chunk, dtype=torch.bool, device=device)
+    is_query[:, 0] = False
     steps = answers.lengths[:, None] + torch.arange(chunk, device=device)
     mask = torch.cat([answers.attention_mask, torch.ones_like(ids)], dim=1)
     hidden = model.read(
-        ids, _positions(clip, steps), slot_mask=slots, pattern=_Padded(mask), cache=answers.cache
+        ids, _positions(clip, steps), slot_mask=is_query, pattern=_Padded(mask), cache=answers.cache
     )
-    bridge: Tensor = model.bridge(hidden[:, chunk - model.bridge.tokens_per_sentence :])
+    bridge: Tensor = model.bridge(hidden[:, min(1, chunk - 1) :])
     return bridge
 
 

@@ -15,12 +15,13 @@ from torch import Tensor
 from bridge_stg.errors import InputError
 from bridge_stg.geometry.clock import shown_for
 from bridge_stg.geometry.spans import sampled_in_span
-from bridge_stg.inference.answering import MAX_ANSWER_TOKENS, ReadClip, answer, bridge_answers, read_clip
+from bridge_stg.inference.answering import ReadClip, answer, read_clip
 from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
+from bridge_stg.inference.hand_over import answer_limit, hand_over
 from bridge_stg.inference.locating import locate_frames
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
 from bridge_stg.inference.notes import is_far_longer, length_note
@@ -218,6 +219,10 @@ class VideoGrounder(Grounder):
             return [found.get(index) for index in range(len(spans))]
 
         # On others, decoded window by window.
+        if self.model.localizer is None:
+            raise InputError(
+                "this checkpoint has no spatial decoder; it gives boxes on the frames that it reads"
+            )
         tubes: list[Tube | None] = [None] * len(spans)
         for index, windows in located.items():
             parts = []
@@ -246,7 +251,7 @@ class VideoGrounder(Grounder):
         if opening:
             begun = self.processor.plain_ids(opening)
             ids = [(*question, *begun) for question in ids]
-        limit = options.max_answer_tokens or MAX_ANSWER_TOKENS
+        limit = options.max_answer_tokens or answer_limit(self.model.config)
         return Question(queries, task, style, ids, opening, options.windows_for(len(queries)), limit)
 
     def _read(self, source: VideoSource, task: Task, extent: TimeSpan, clock: StageClock) -> _Clip:
@@ -276,19 +281,22 @@ class VideoGrounder(Grounder):
         said: list[Said] = []
         bridges: list[Tensor] = []
         decode = self.processor.tokenizer.decode
+        writes_boxes = self.model.config.objective == "entangled"
         for first in range(0, len(question.ids), SENTENCES_PER_CHUNK):
             chunk = question.ids[first : first + SENTENCES_PER_CHUNK]
             with clock.stage("answer"):
                 answers = answer(self.model, clip.read, chunk, self.processor.turn_end, question.limit)
             if question.task in LOCATED_TASKS:
                 with clock.stage("bridge"):
-                    bridges.append(bridge_answers(self.model, clip.read, answers))
+                    texts = [decode(ids) for ids in answers.ids]
+                    seconds = clip.sampled.times - clip.extent.start
+                    bridges.append(hand_over(self.model, clip.read, answers, texts, seconds))
             for ids, log_probs, asks in zip(answers.ids, answers.log_probs, answers.asks_where, strict=True):
                 pieces = [decode([token]) for token in ids]
                 # An answer that ended by itself has fewer tokens than the limit: the last one is its end.
                 is_cut = len(ids) >= question.limit
                 text = (question.opening + decode(ids)).strip()
-                said.append(Said(text, pieces, log_probs, asks, is_cut))
+                said.append(Said(text, pieces, log_probs, asks or writes_boxes, is_cut))
         return said, torch.cat(bridges) if bridges else None
 
 

@@ -26,11 +26,14 @@ def locate_frames(
 
     Args:
         wanted: sentence -> indices of sampled frames, at least one each.
-        bridge: (S, M, D) the bridging queries of all sentences.
+        bridge: (S, M, D) the bridging queries of all sentences; of a baseline without a spatial decoder
+            (S, F, 4), the box of every sampled frame, xyxy in [0, 1].
 
     Returns:
         Sentence -> its tube, in source pixels and source frames.
     """
+    if model.localizer is None:
+        return {index: _given_boxes(sampled, frames, bridge[index]) for index, frames in wanted.items()}
     # (sampled frame, its box in source pixels, its score), frame by frame.
     found: dict[int, list[tuple[int, NDArray[np.float64], float]]] = {index: [] for index in wanted}
     union = np.unique(np.concatenate(list(wanted.values()))) if wanted else np.array([], dtype=np.int64)
@@ -59,3 +62,14 @@ def locate_frames(
             scores=np.array([score for _, _, score in rows_found]),
         )
     return tubes
+
+
+def _given_boxes(sampled: SampledVideo, frames: NDArray[np.int64], boxes: Tensor) -> Tube:
+    """The tube of boxes (F, 4) that are known already, on some of the frames; they have no score."""
+    scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
+    return Tube(
+        times=sampled.times[frames],
+        frames=sampled.source_frames[frames],
+        boxes=boxes.cpu().double().numpy()[frames] * scale,
+        scores=np.ones(len(frames)),
+    )

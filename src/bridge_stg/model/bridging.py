@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.frame_queries import FrameQueries
 
 
 class SemanticBridge(nn.Module):
@@ -65,8 +66,14 @@ class SemanticBridge(nn.Module):
         return self.projection(hidden)
 
 
-def bridge_of(config: BridgeSTGConfig) -> SemanticBridge:
-    """The bridge of a model's configuration, with new weights."""
+def bridge_of(config: BridgeSTGConfig) -> SemanticBridge | FrameQueries | None:
+    """What a model hands over to boxes, with new weights; None where boxes are written as text."""
+    if config.objective == "entangled":
+        return None
+    if config.objective == "parallel":
+        queries = FrameQueries(config.mllm.text_config.hidden_size)
+        queries.reset_parameters(config.initializer_range)
+        return queries
     constants = config.num_bridge_queries if config.bridge == "none" else 0
     bridge = SemanticBridge(config.query_slots, config.mllm.text_config.hidden_size, constants)
     bridge.reset_parameters(config.initializer_range)

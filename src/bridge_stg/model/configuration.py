@@ -20,6 +20,7 @@ from bridge_stg.types import AnswerStyle
 
 ETA_MODES = ("virtual", "append", "none", "native")
 SELECT_LAYERS = ("all", "last")
+OBJECTIVES = ("bridge", "entangled", "parallel")
 BRIDGES = ("queries", "det", "none")
 
 # Keys that transformers itself writes into every configuration file or passes through constructors.
@@ -170,6 +171,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     Fields:
         eta_mode: where a pair's timestamp goes and which position it gets (Eq. 1-2, Table 10).
         num_bridge_queries: M of Eq. 3, in {0, 8, 16} in the paper; 0 lets the hidden state of <det> drive QGSL.
+        objective: "bridge" is the paper's model; the baselines have no QGSL: "entangled" writes boxes as text,
+            in "parallel" one query per frame of the clip follows <det>, and a head on it gives the frame's box.
         bridge: what drives QGSL: the "queries" of Eq. 3, the hidden state of <det> ("det"), or "none", nothing
             of the language model but M learned constants in its place.
         det_token_id: the row of the embedding that ``<det>`` uses.
@@ -195,6 +198,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     spatial: dict | PreTrainedConfig | None = None
     eta_mode: str = "virtual"
     num_bridge_queries: int = 8
+    objective: str = "bridge"
     bridge: str = "queries"
     det_token_id: int = 151669
     sample_fps: float = 2.0
@@ -230,6 +234,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"eta_mode must be one of {ETA_MODES}, got {self.eta_mode!r}")
         if self.num_bridge_queries < 0:
             found.append(f"num_bridge_queries must not be negative, got {self.num_bridge_queries}")
+        if self.objective not in OBJECTIVES:
+            found.append(f"objective must be one of {OBJECTIVES}, got {self.objective!r}")
         if self.bridge not in BRIDGES:
             found.append(f"bridge must be one of {BRIDGES}, got {self.bridge!r}")
         elif self.bridge == "none" and self.num_bridge_queries < 1:
@@ -256,8 +262,12 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
 
     @property
     def query_slots(self) -> int:
-        """How many learned queries follow <det> in the language model."""
-        return self.num_bridge_queries if self.bridge == "queries" else 0
+        """How many learned queries follow <det> in the language model, whatever the clip."""
+        return self.num_bridge_queries if self.bridge == "queries" and self.objective == "bridge" else 0
+
+    def slots_for(self, frames: int) -> int:
+        """How many learned queries follow <det> for a clip of so many sampled frames."""
+        return frames if self.objective == "parallel" else self.query_slots
 
     @property
     def pixels_per_token_side(self) -> int:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,13 @@ from transformers import AutoModel, PreTrainedModel, Qwen3VLForConditionalGenera
 from transformers.utils import ModelOutput
 
 from bridge_stg.errors import CheckpointError, one_line
+from bridge_stg.losses.frame_boxes import frame_box_loss
 from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.model.bridging import bridge_of
-from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.cpu_linear import use_onednn_products
-from bridge_stg.model.spatial.localizer import SpatialLocalizer
+from bridge_stg.model.spatial.localizer import localizer_of
 from bridge_stg.model.token_tree import IGNORE
 from bridge_stg.model.tree_attention import Pattern, TreePattern, use_tree_attention
 from bridge_stg.model.vision_attention import batch_equal_pairs
@@ -73,15 +74,20 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
 
     def __init__(self, config: BridgeSTGConfig) -> None:
         super().__init__(config)
-        width = config.mllm.text_config.hidden_size
         self.mllm = Qwen3VLForConditionalGeneration(config.mllm)
-        self.bridge = bridge_of(config)
-        self.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
+        # What the boxes come from; a model that writes them has neither (objective of the configuration).
+        self.bridge: Any = bridge_of(config)
+        self.localizer: Any = localizer_of(config)
+        self.adapt_parts()
+        self.post_init()
+        if self.bridge is not None:
+            self.bridge.reset_parameters(config.initializer_range)
+
+    def adapt_parts(self) -> None:
+        """Give the parts their faster ways to compute the same; again after a part was replaced."""
         batch_equal_pairs(self.mllm.model.visual)
         use_tree_attention(self.mllm.model.language_model)
         use_onednn_products(self)
-        self.post_init()
-        self.bridge.reset_parameters(config.initializer_range)
 
     def forward(
         self,
@@ -141,9 +147,11 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             count = num_tokens if num_tokens is not None else labelled.sum()
             token_loss = total / torch.as_tensor(count).clamp(min=1)
 
-        # Eq. 3: hidden states of the queries -> Q_bridge.
+        # Eq. 3: hidden states of the queries -> Q_bridge; in the parallel baseline the boxes themselves.
         bridge, spatial, spatial_losses = None, None, None
-        if bridge_mask is not None:
+        if bridge_mask is not None and self.localizer is None:
+            bridge = self.bridge(hidden[bridge_mask])
+        elif bridge_mask is not None:
             bridge = self.bridge(hidden[bridge_mask].unflatten(0, (-1, self.bridge.tokens_per_sentence)))
 
         # Section 3.3: QGSL on the sampled frames.
@@ -160,16 +168,14 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         # Eq. 7: lambda1 L_token + lambda2 L_spatial.
         weights = weights or LossWeights()
         loss = weights.token * token_loss if token_loss is not None else None
-        if spatial is not None and targets is not None and has_target is not None:
-            spatial_losses = spatial_loss(
-                spatial,
-                targets,
-                has_target,
-                weights,
-                # Not clamped: a batch without any target divides its objectness by num_rows.
-                num_targets if num_targets is not None else has_target.sum(),
-                num_rows if num_rows is not None else len(targets),
-            )
+        if bridge is not None and targets is not None and has_target is not None:
+            # Not clamped: a batch without any target divides its objectness by num_rows.
+            found = num_targets if num_targets is not None else has_target.sum()
+            rows = num_rows if num_rows is not None else len(targets)
+            if spatial is not None:
+                spatial_losses = spatial_loss(spatial, targets, has_target, weights, found, rows)
+            else:
+                spatial_losses = frame_box_loss(bridge[row_frame], targets, has_target, weights, found)
             spatial_term = weights.spatial * spatial_losses.total
             loss = spatial_term if loss is None else loss + spatial_term
         elif every_module:
@@ -179,6 +185,10 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
 
     def _zero_of_spatial(self) -> Tensor:
         """0 with a gradient of zeros for each parameter of the bridge and QGSL, which see a blank frame."""
+        if self.localizer is None:
+            zero = torch.zeros((), device=self.device)
+            parameters = () if self.bridge is None else self.bridge.parameters()
+            return sum((0.0 * parameter.sum() for parameter in parameters), zero)
         queries = self.bridge.queries
         states = torch.zeros(1, self.config.mllm.text_config.hidden_size, device=self.device)
         bridge = self.bridge((states if queries is None else queries)[None])  # (1, M, D)

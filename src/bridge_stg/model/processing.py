@@ -136,12 +136,20 @@ class BridgeSTGProcessor:
         return (*text, *self._reply)
 
     def branch(
-        self, task: str, query: str, answer: str, locates: bool, style: AnswerStyle | None = None
+        self,
+        task: str,
+        query: str,
+        answer: str,
+        locates: bool,
+        style: AnswerStyle | None = None,
+        frames: int = 0,
     ) -> Branch:
-        """A question with its answer to learn from; ``locates`` ends it with <det> and the bridging queries."""
+        """A question with its answer to learn from; ``locates`` ends it with <det> and the queries after it, of
+        which a parallel model has one for each of the ``frames`` of the clip.
+        """
         question = self.question_ids(task, query, style)
         reply = (*self.plain_ids(answer), self.config.det_token_id if locates else self.turn_end)
-        slots = self.config.query_slots if locates else 0
+        slots = self.config.slots_for(frames) if locates else 0
         return Branch(
             ids=(*question, *reply, *(self.config.det_token_id,) * slots),
             labels=(*(IGNORE,) * len(question), *reply, *(IGNORE,) * slots),

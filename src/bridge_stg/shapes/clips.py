@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 
 from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.model.frame_selection import select_frames
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import Branch, build_tree
 from bridge_stg.shapes.branches import (
@@ -34,7 +33,8 @@ from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.questions import captions, questions
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.training.data.batch import ClipBatch
-from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
+from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips, locate
+from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
 from bridge_stg.types import AnswerStyle
 
 
@@ -110,7 +110,9 @@ def video_clip(
         *retold_branches(mix.retold, processor, rng),
         *choice_branches(asked, mix.choices, processor),
     ]
-    rows = Rows()
+
+    # What asks for boxes.
+    rows, objective = Rows(), processor.config.objective
     located = spread(asked, "stvg", mix.located) + spread(asked, "vot", mix.tracked)
     box, visible = boxes(scene, times)
     for question in located:
@@ -120,20 +122,15 @@ def video_clip(
             answer = window_answer(scene, question, rng, slots, style)
         else:
             answer = NAMED.format(name=scene.objects[question.object_index].name)
-        branches.append(processor.branch(question.task, question.query, answer, locates=True))
-        chosen = select_frames(
-            times,
-            visible[question.object_index],
-            question.window,
-            data.num_positive,
-            data.num_negative,
-            int(rng.integers(2**31)),
+        track = Track(times, box[question.object_index], visible[question.object_index])
+        drawn = int(rng.integers(2**31))
+        positive, negative = frames_to_learn(track, question.window, data, drawn, objective)
+        branches.append(
+            located_branch(Sentence(question.task, question.query, answer), track, positive, processor)
         )
-        rows.add(chosen.positive, box[question.object_index], True)
-        rows.add(chosen.negative, box[question.object_index], False)
-        rows.sentences += 1
+        add_rows(rows, track, positive, negative, objective)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = processor.resize(frames[rows.used_frames()]) if located else None
+    spatial = locate(rows, frames, processor)
     return TrainingClip(tree, torch.from_numpy(frames), rows, spatial)
 
 
@@ -153,14 +150,14 @@ def image_clip(
     if mix.captions:
         branches.append(processor.caption_branch(caption_text(captions(scene, moment, moment)), layout, 0))
     branches += retold_branches(mix.retold, processor, rng)
-    rows = Rows()
+    rows, objective = Rows(), processor.config.objective
     box, _ = boxes(scene, times)
     for question in [item for item in referred if item.time == moment][: mix.referred]:
         assert question.object_index is not None
         answer = NAMED.format(name=scene.objects[question.object_index].name)
-        branches.append(processor.branch("rec", question.query, answer, locates=True))
-        rows.add(np.array([0]), box[question.object_index], True)
-        rows.sentences += 1
+        track, shown = Track(times, box[question.object_index], np.array([True])), np.array([0])
+        branches.append(located_branch(Sentence("rec", question.query, answer), track, shown, processor))
+        add_rows(rows, track, shown, np.zeros(0, dtype=np.int64), objective)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = processor.resize(frames[rows.used_frames()]) if rows.sentences else None
+    spatial = locate(rows, frames, processor)
     return TrainingClip(tree, torch.from_numpy(frames), rows, spatial)

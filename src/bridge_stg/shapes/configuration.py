@@ -118,6 +118,8 @@ class ShapesTrainConfig(TrainConfig):
             wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
         chosen = self.model.model_dump(exclude_none=True)
         allowed = {"vision": set(), "pretrain": {"eta_mode"}}.get(self.stage, set(chosen))
+        if self.stage != "bridge" and self.objective != "bridge":
+            wrong.append(f"the stage {self.stage!r} has no choice of objective")
         for name in sorted(chosen.keys() - allowed):
             wrong.append(f"the stage {self.stage!r} has no choice of model.{name}")
         if self.stage in ("pretrain", "bridge") and not records:

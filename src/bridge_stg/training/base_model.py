@@ -16,7 +16,7 @@ from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.presets import SMALL_SHORT_SIDE, small_spatial_config
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.training.configuration import ModelConfig, TrainConfig
+from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.weights.assemble import assemble
 from bridge_stg.weights.detector import read_detector, spatial_config
 from bridge_stg.weights.locate import SHIPPED, checkpoint_folder, checkpoint_of_run, is_adapter_folder
@@ -51,30 +51,30 @@ def read_base(config: TrainConfig) -> BaseModel:
         model = BridgeSTGForVideoGrounding.from_pretrained(base)
         processor = BridgeSTGProcessor.from_pretrained(base)
         _refuse_what_it_has(config, model.config)
-        wanted = _changed(model.config, config.model)
+        wanted = _changed(model.config, config)
         if wanted is not None:
             model, keys = reshape(model, wanted)
             return BaseModel(model, BridgeSTGProcessor(processor.tokenizer, wanted), keys.taken, keys.text())
         names = tuple(name for name, _ in model.named_parameters())
         return BaseModel(model, processor, names, f"taken: all {len(names)} keys of {base}")
-    if config.detector is None and config.spatial is None:
+    if config.detector is None and config.spatial is None and config.objective == "bridge":
         raise InputError(
             f"{base}: is a Qwen3-VL, which has no spatial decoder; say what that starts from: "
             "--set detector=FOLDER_OR_HUB_ID, or random weights with --set spatial=paper or spatial=small"
         )
     spatial = _SPATIAL[config.spatial]() if config.spatial is not None else None
-    if config.model.of_spatial:
+    detector = config.detector if config.objective == "bridge" else None
+    if config.model.of_spatial and (spatial is not None or detector is not None):
         if spatial is None:
-            assert config.detector is not None
-            spatial = spatial_config(read_detector(config.detector))
+            spatial = spatial_config(read_detector(cast(str, detector)))
         spatial = _replaced(spatial, config.model.of_spatial)
     changes: dict[str, Any] = {"spatial_short_side": SMALL_SHORT_SIDE} if config.spatial == "small" else {}
     if config.max_tokens_per_frame is not None:
         changes["max_tokens_per_frame"] = config.max_tokens_per_frame
-    changes |= config.model.of_model
+    changes |= config.model.of_model | {"objective": config.objective}
     # Qwen3-VL is read in the precision it will be held in: in float32 an 8B needs 35 GB in every process.
     half = torch.bfloat16 if config.half_base else None
-    model, processor, keys = assemble(base, config.detector, spatial, mllm_dtype=half, **changes)
+    model, processor, keys = assemble(base, detector, spatial, mllm_dtype=half, **changes)
     return BaseModel(model, processor, keys.taken, keys.text())
 
 
@@ -161,10 +161,10 @@ def _base_and_kind(config: TrainConfig) -> tuple[str, str]:
     return name, kind
 
 
-def _changed(found: BridgeSTGConfig, wanted: ModelConfig) -> BridgeSTGConfig | None:
+def _changed(found: BridgeSTGConfig, run: TrainConfig) -> BridgeSTGConfig | None:
     """The configuration of a base with what a run wants changed; None where nothing is."""
-    config: BridgeSTGConfig = _replaced(found, wanted.of_model)
-    config.spatial = _replaced(cast(SpatialConfig, found.spatial), wanted.of_spatial)
+    config: BridgeSTGConfig = _replaced(found, run.model.of_model | {"objective": run.objective})
+    config.spatial = _replaced(cast(SpatialConfig, found.spatial), run.model.of_spatial)
     return None if config.to_dict() == found.to_dict() else config
 
 

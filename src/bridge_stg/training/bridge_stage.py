@@ -79,7 +79,8 @@ class BridgeStage:
         if int(counts["num_rows"]):
             return ()
         whole = self.whole(model)
-        return (*whole.bridge.parameters(), *whole.localizer.parameters())
+        parts = [part for part in (whole.bridge, whole.localizer) if part is not None]
+        return [parameter for part in parts for parameter in part.parameters()]
 
     def notes(self, output: BridgeSTGOutput, batch: ClipBatch, counts: Counts) -> Notes:
         """Losses by name and token accuracy by group, of images apart from videos."""
@@ -121,7 +122,8 @@ class BridgeStage:
 
 def freeze_unused(model: BridgeSTGForVideoGrounding) -> None:
     """Weights that Swin has and no output depends on; loading a checkpoint makes every parameter trainable."""
-    model.localizer.backbone.swin.swin.layernorm.requires_grad_(False)
+    if model.localizer is not None:
+        model.localizer.backbone.swin.swin.layernorm.requires_grad_(False)
 
 
 def set_precision(model: BridgeSTGForVideoGrounding, config: TrainConfig) -> None:

@@ -179,6 +179,9 @@ class TrainConfig(Strict):
     ``tune`` says what moves in the language tower: "lora" as in section 4.1, or "full"; the vision tower never
     moves.
 
+    objective: "bridge" is the paper's. The baselines have no spatial decoder: "entangled" writes the window and
+        a box per frame as one text (Fig. 3, left), "parallel" the window, and then one query per frame gives
+        the frame's box.
     base: what the run starts from: a Bridge-STG, or a Qwen3-VL that is given a bridge and a spatial decoder;
         a folder or hub id.
     detector: what the spatial decoder of a Qwen3-VL starts from, and takes its shape from: MM-Grounding-DINO,
@@ -201,6 +204,7 @@ class TrainConfig(Strict):
     spatial: Literal["paper", "small"] | None = None
     max_tokens_per_frame: int | None = Field(default=None, ge=1)
     tune: Literal["lora", "full"] = "full"
+    objective: Literal["bridge", "entangled", "parallel"] = "bridge"
     model: ModelConfig = ModelConfig()
     data: DataConfig
     optim: OptimConfig

@@ -67,14 +67,16 @@ class StepOperations:
         self.mergers = _Part.of(tower.merger, tower.deepstack_merger_list)
         self.language = _Part.of(mllm.model.language_model.layers)
         self.head = _Part.of(mllm.lm_head)
+        # Gradients of QGSL and of the bridge flow back through the language model even where it is frozen.
+        self.language_carries = any(p.requires_grad for p in model.parameters())
+        if spatial is None:
+            return
         self.stages = [_Part.of(stage.blocks) for stage in spatial.backbone.swin.swin.encoder.layers]
         self.neck = [_Part.of(projection) for projection in spatial.backbone.input_proj]
         self.encoder = _Part.of(spatial.encoder.layers, spatial.selector.projections)
         # One of the equal layers stands for the heads, which each meet the queries of one layer.
         self.decoder = _Part.of(spatial.decoder.layers, spatial.decoder.box_heads, spatial.decoder.object_heads)
         self.strides = spatial.backbone.strides
-        # Gradients of QGSL and of the bridge flow back through the language model even where it is frozen.
-        self.language_carries = any(p.requires_grad for p in model.parameters())
 
     def __call__(self, work: Workspace) -> float:
         """Of forward and backward pass together."""

@@ -172,6 +172,7 @@ def _from_base(source: str, config: Any, folder: Path) -> BridgeSTGForVideoGroun
         "eta_mode",
         "num_bridge_queries",
         "bridge",
+        "objective",
         "sample_fps",
         "max_tokens_per_frame",
         "spatial_short_side",

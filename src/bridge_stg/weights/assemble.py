@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from tokenizers import AddedToken
@@ -16,8 +16,7 @@ from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import DET_TOKEN
-from bridge_stg.model.spatial.localizer import SpatialLocalizer
-from bridge_stg.model.vision_attention import batch_equal_pairs
+from bridge_stg.model.spatial.localizer import SpatialLocalizer, localizer_of
 from bridge_stg.weights.detector import DetectorWeights, map_tensors, read_detector, spatial_config
 
 _EXAMPLES = 2
@@ -90,22 +89,22 @@ def assemble(
     # The skeleton costs nothing; the language model is the loaded one, not a copy.
     with torch.device("meta"):
         model = BridgeSTGForVideoGrounding(config)
-    width = config.mllm.text_config.hidden_size
     model.mllm = language
-    batch_equal_pairs(model.mllm.model.visual)
     model.bridge = bridge_of(config)
-    model.localizer = SpatialLocalizer(cast(SpatialConfig, config.spatial), bridge_width=width)
+    model.localizer = localizer_of(config)
+    model.adapt_parts()
+    parts = [(name, part) for name, part in (("bridge", model.bridge), ("localizer", model.localizer)) if part]
 
-    new = [f"bridge.{name}" for name, _ in model.bridge.named_parameters()]
+    new = [f"bridge.{name}" for name, _ in model.bridge.named_parameters()] if model.bridge else []
     left_out = [f"mllm: {key}" for key in ignored]
     taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
     if is_new_token:
         new += [f"mllm.{name}[{det_token_id}] ({DET_TOKEN})" for name in _fill_new_row(language, det_token_id)]
-    found, unused = _copy_detector(model.localizer, source) if source else (set(), [])
-    for name, _ in model.localizer.named_parameters():
+    found, unused = _copy_detector(model.localizer, source) if source and model.localizer else (set(), [])
+    for name, _ in model.localizer.named_parameters() if model.localizer else ():
         (taken if name in found else new).append(f"localizer.{name}")
     left_out += [f"detector: {key}" for key in unused]
-    for part in (model.bridge, model.localizer):
+    for _, part in parts:
         part.to(dtype)
     model.eval()
     return model, BridgeSTGProcessor(tokenizer, config), KeyReport(tuple(taken), tuple(new), tuple(left_out))

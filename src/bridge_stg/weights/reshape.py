@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bridge_stg.model.bridging import bridge_of
-from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.model.spatial.localizer import SpatialLocalizer
+from bridge_stg.model.spatial.localizer import localizer_of
 from bridge_stg.weights.assemble import KeyReport
 
 
@@ -26,17 +26,16 @@ def reshape(
     Args:
         config: with the same ``mllm``.
     """
-    spatial = cast(SpatialConfig, config.spatial)
-    width = int(config.mllm.text_config.hidden_size)
-    old = _by_layer(model.bridge, model.localizer, cast(SpatialConfig, model.config.spatial))
-    dtype = next(model.localizer.parameters()).dtype
-    bridge, localizer = bridge_of(config), SpatialLocalizer(spatial, bridge_width=width)
+    old = _by_layer(model.bridge, model.localizer, model.config.spatial)
+    bridge, localizer = bridge_of(config), localizer_of(config)
     for part in (bridge, localizer):
-        part.to(dtype=dtype, device=model.device)
+        if part is not None:
+            # What learns is held in float32, or in what the old parts were.
+            part.to(device=model.device, dtype=next((v.dtype for v in old.values()), torch.float32))
 
     taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
     new: list[str] = []
-    found = _by_layer(bridge, localizer, spatial)
+    found = _by_layer(bridge, localizer, config.spatial)
     for name, value in found.items():
         fits = name in old and old[name].shape == value.shape
         (taken if fits else new).append(name)
@@ -45,15 +44,16 @@ def reshape(
     left_out = [name for name in old if name not in taken]
 
     model.bridge, model.localizer, model.config = bridge, localizer, config
+    model.adapt_parts()
     return model, KeyReport(tuple(taken), tuple(new), tuple(left_out))
 
 
-def _by_layer(bridge: nn.Module, localizer: nn.Module, spatial: SpatialConfig) -> dict[str, Tensor]:
+def _by_layer(bridge: nn.Module | None, localizer: nn.Module | None, spatial: Any) -> dict[str, Tensor]:
     """Every weight and buffer by name; maps of candidates are named by the encoder layer that they read."""
     first = spatial.num_encoder_layers - 1 if spatial.select_layers == "last" else 0
     found: dict[str, Tensor] = {}
     for prefix, part in (("bridge", bridge), ("localizer", localizer)):
-        for name, value in part.state_dict().items():
+        for name, value in part.state_dict().items() if part is not None else ():
             head, _, rest = name.partition(".")
             kind, _, tail = rest.partition(".")
             if head == "selector" and kind in ("projections", "norms"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from bridge_stg.losses.outputs import DenoisingOutput, SpatialOutput
-from bridge_stg.model.configuration import SpatialConfig
+from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.spatial.backbone import ImageBackbone
 from bridge_stg.model.spatial.decoder import LOGIT_LIMIT, SpatialDecoder
 from bridge_stg.model.spatial.deformable import FrameDeformableAttention
@@ -157,3 +159,10 @@ class SpatialLocalizer(nn.Module):
         """:meth:`encode` then :meth:`locate`."""
         features = self.encode(pixel_values, pixel_mask)
         return self.locate(features, frame_index, bridge, targets, has_target)
+
+
+def localizer_of(config: BridgeSTGConfig) -> SpatialLocalizer | None:
+    """The spatial decoder of a model's configuration, with new weights; None for a baseline without one."""
+    if config.objective != "bridge":
+        return None
+    return SpatialLocalizer(cast(SpatialConfig, config.spatial), config.mllm.text_config.hidden_size)

@@ -76,7 +76,7 @@ class LocatedRows:
 
     Shapes, with R rows: ``frame`` (R,) and ``sentence`` (R,) count over the whole batch; ``targets`` (R, 4)
     cxcywh in [0, 1]; ``has_target`` (R,) False on negative frames. ``frames`` has a uint8 tensor (U, 3, h, w)
-    per clip that is located, at the size the decoder reads.
+    per clip that is located, at the size the decoder reads; without a decoder none.
     """
 
     frame: Tensor
@@ -124,16 +124,19 @@ class ClipBatch(Batch):
         if self.located is None:
             return found
 
-        pixels, mask = _padded(self.located.frames)
         found |= {
             "slot_mask": trees.slot_mask,
             "bridge_mask": trees.bridge_mask,
-            "spatial_pixel_values": processor.normalise(pixels),
             "row_frame": self.located.frame,
             "row_sentence": self.located.sentence,
             "targets": self.located.targets,
             "has_target": self.located.has_target,
         }
+        if not self.located.frames:
+            return found
+
+        pixels, mask = _padded(self.located.frames)
+        found["spatial_pixel_values"] = processor.normalise(pixels)
         if mask is not None:
             # What was padded holds zeros, as the normalised frames of a detector do.
             found["spatial_pixel_values"] *= mask[:, None]

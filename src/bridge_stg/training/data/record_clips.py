@@ -11,21 +11,23 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
-from bridge_stg.model.frame_selection import select_frames
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import Branch, build_tree
 from bridge_stg.prompting.templates import (
+    ABSENT,
     LOCATED,
     WINDOW_WORDINGS,
     WINDOW_WORDINGS_WITH_FRAMES,
     window_text,
+    windows_text,
 )
 from bridge_stg.records.part import asked_span, clip_span, picture_times, true_windows
 from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.training.configuration import DataConfig
 from bridge_stg.training.data.cached_sampling import cached_or_sampled
-from bridge_stg.training.data.clips import Rows, TrainingClip
+from bridge_stg.training.data.clips import Rows, TrainingClip, locate
+from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
 from bridge_stg.types import LOCATED_TASKS, SampledVideo, TimeSpan
 
 # A video may be this much wider or narrower than annotated before its boxes are taken for another video's.
@@ -57,12 +59,13 @@ def record_clip(
     seed = int(rng.integers(2**31))
     for record in records:
         answer = _answer(record, video, extent, rng)
-        locates = record.task in LOCATED_TASKS
-        branches.append(processor.branch(record.task, question_text(record), answer, locates))
-        if locates:
-            _add_rows(rows, record, video, extent, config, seed)
+        if record.task in LOCATED_TASKS and not record.absent:
+            sentence = Sentence(record.task, question_text(record), answer)
+            branches.append(_located(rows, record, sentence, video, extent, config, seed, processor))
+        else:
+            branches.append(processor.branch(record.task, question_text(record), answer, locates=False))
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = processor.resize(video.frames[rows.used_frames()]) if rows.sentences else None
+    spatial = locate(rows, video.frames, processor)
     return TrainingClip(tree, torch.from_numpy(video.frames), rows, spatial)
 
 
@@ -124,7 +127,12 @@ def tube_at(record: TruthRecord, times: NDArray[np.float64]) -> tuple[NDArray[np
 
 
 def _answer(record: TruthRecord, video: SampledVideo, extent: TimeSpan, rng: np.random.Generator) -> str:
+    if record.absent:
+        return ABSENT
     if record.task in ("stvg", "vtg"):
+        if len(record.windows) > 1:
+            spans = [cut for span in true_windows(record) if (cut := span.cut_to(extent)) is not None]
+            return windows_text([span.shifted(-extent.start) for span in spans])
         span = window_in_clip(record, extent)
         wordings = WINDOW_WORDINGS + WINDOW_WORDINGS_WITH_FRAMES
         inside = sampled_in_span(video.times, span)
@@ -163,32 +171,33 @@ def window_in_clip(record: TruthRecord, extent: TimeSpan) -> TimeSpan:
     return TimeSpan(start, end)
 
 
-def _add_rows(
+def _located(
     rows: Rows,
     record: TruthRecord,
+    sentence: Sentence,
     video: SampledVideo,
     extent: TimeSpan,
     config: DataConfig,
     seed: int,
-) -> None:
-    """QGSL's rows of one sentence, at least one of them with a box."""
+    processor: BridgeSTGProcessor,
+) -> Branch:
+    """A sentence that asks where, with its rows, at least one of them with a box."""
+    objective = processor.config.objective
     box, annotated = tube_at(record, video.times)
+    track = Track(video.times, box, annotated, extent.start)
     if record.task == "rec":
         if not annotated[0]:
             raise DataError(f"record {record.id!r}: its box lies outside the image or on another frame")
-        rows.add(np.array([0]), box, True)
-        rows.sentences += 1
-        return
-    window = window_in_clip(record, extent) if record.task == "stvg" else extent
-    chosen = select_frames(video.times, annotated, window, config.num_positive, config.num_negative, seed)
-    positive, negative = chosen.positive, chosen.negative
-    if not len(positive) and config.num_positive:
-        # An event between two sampled frames: the frame beside it stands for it, as in prediction.
-        nearest = _beside_a_box(record, video)
-        positive, negative = np.array([nearest]), negative[negative != nearest]
-    rows.add(positive, box, True)
-    rows.add(negative, box, False)
-    rows.sentences += 1
+        positive, negative = np.array([0]), np.zeros(0, dtype=np.int64)
+    else:
+        window = window_in_clip(record, extent) if record.task == "stvg" else extent
+        positive, negative = frames_to_learn(track, window, config, seed, objective)
+        if not len(positive) and config.num_positive:
+            # An event between two sampled frames: the frame beside it stands for it, as in prediction.
+            nearest = _beside_a_box(record, video)
+            positive, negative = np.array([nearest]), negative[negative != nearest]
+    add_rows(rows, track, positive, negative, objective)
+    return located_branch(sentence, track, positive, processor)
 
 
 def _beside_a_box(record: TruthRecord, video: SampledVideo) -> int:

@@ -1,0 +1,38 @@
+"""The boxes of the parallel baseline: one per frame, without queries to match or objectness to learn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bridge_stg.losses.detection import box_losses
+from bridge_stg.losses.objective import LossWeights, SpatialLosses
+
+
+def frame_box_loss(
+    boxes: Tensor, targets: Tensor, has_target: Tensor, weights: LossWeights, num_targets: Tensor | float
+) -> SpatialLosses:
+    """L_box and L_giou of Eq. 8 over R frames; the other terms are 0.
+
+    Args:
+        boxes: (R, 4) cxcywh in [0, 1], float32. targets: (R, 4), ignored where ``has_target`` (R,) is False.
+        num_targets: frames with a target in the whole batch; divides both terms.
+    """
+    divisor = torch.as_tensor(num_targets, dtype=torch.float32, device=boxes.device).clamp(min=1.0)
+    targets = torch.where(
+        has_target[:, None], targets.float(), targets.new_full((4,), 0.5, dtype=torch.float32)
+    )
+    distance, overlap = box_losses(boxes, targets)
+    box = (distance * has_target).sum() / divisor
+    giou = (overlap * has_target).sum() / divisor
+    zero = boxes.new_zeros(())
+    return SpatialLosses(
+        total=weights.box * box + weights.giou * giou,
+        objectness=zero,
+        box=box.detach(),
+        giou=giou.detach(),
+        denoising_objectness=zero,
+        denoising_box=zero,
+        denoising_giou=zero,
+        alignment=zero,
+    )
