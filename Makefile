@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "$(PYTHON) is missing or older than Python 3.11; name a newer one: make venv PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,serve,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,serve,batch,dev]'
 	touch $@
 
 demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video

@@ -20,6 +20,7 @@ from bridge_stg.errors import BridgeSTGError, InputError
 # Name -> (where the function or the typer app is, its line in the help).
 COMMANDS: dict[str, tuple[str, str]] = {
     "ground": ("bridge_stg.cli.ground:ground", "Find sentences in a video: when, and where in each frame."),
+    "batch": ("bridge_stg.cli.batch:batch", "Find sentences in many videos, on one machine or a cluster."),
     "serve": ("bridge_stg.cli.serve:serve", "Serve a page and an HTTP interface for one model."),
     "train": ("bridge_stg.cli.train:train", "Train a model from a recipe or a configuration file."),
     "merge": ("bridge_stg.cli.merge:merge", "Merge what LoRA tuning learned into one checkpoint folder."),

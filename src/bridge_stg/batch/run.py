@@ -1,0 +1,100 @@
+"""One batch from its questions to its files; given again, it asks what has no answer yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bridge_stg.batch.answer_store import AnswerStore
+from bridge_stg.batch.questions import BatchQuestion, by_video
+from bridge_stg.batch.summary import write_summary
+from bridge_stg.batch.workers import BatchModel, run
+from bridge_stg.errors import InputError
+from bridge_stg.files.json_lines import to_line
+from bridge_stg.files.output_files import write_whole
+
+RUN = "run.json"
+# (questions done, questions of this run)
+OnAnswer = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """``kept`` had their answers before; ``answered`` and ``failed`` are of this run."""
+
+    kept: int
+    answered: int
+    failed: int
+    summary: Path
+
+
+def run_batch(
+    questions: Sequence[BatchQuestion],
+    model: BatchModel,
+    out: Path,
+    *,
+    address: str = "local",
+    workers: int | None = None,
+    jsonl: bool = False,
+    on_answer: OnAnswer | None = None,
+) -> BatchReport:
+    """Answer every question that ``out`` has no answer to.
+
+    Args:
+        out: the folder of the batch; of an earlier run with the same model, or new.
+        address, workers: as in :func:`bridge_stg.batch.workers.run`.
+        jsonl: write ``tubes.jsonl`` too, one object of tube.json a line.
+
+    Raises:
+        InputError: ``out`` is of another model, is in use, or cannot be written.
+        BridgeSTGError: the workers cannot be started.
+    """
+    store = AnswerStore(out)
+    lock = FileLock(out / "batch.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{out}: another batch writes here; wait for it, or give another --out") from None
+    try:
+        _check_model(out / RUN, model)
+        waiting = [question for question in questions if question.id not in store.answered]
+        done = answered = 0
+        if waiting:
+            for answer in run(by_video(waiting), model, address, workers):
+                if answer.result is None:
+                    store.fail(answer.id, answer.video, answer.query, answer.reason)
+                elif answer.id not in store.answered:
+                    store.add(answer.id, answer.result)
+                    answered += 1
+                done += 1
+                if on_answer is not None:
+                    on_answer(done, len(waiting))
+        store.flush()
+
+        if jsonl:
+            write_whole(out / "tubes.jsonl", "".join(map(to_line, store.results())))
+        summary = write_summary(out, store.results(), store.failed, model.checkpoint)
+        return BatchReport(len(questions) - len(waiting), answered, store.failed, summary)
+    finally:
+        lock.release()
+
+
+def _check_model(path: Path, model: BatchModel) -> None:
+    """Answers of two models must not come into one folder."""
+    said = {name: value for name, value in asdict(model).items() if name not in ("device", "drawings")}
+    if not path.is_file():
+        return write_whole(path, json.dumps(said, indent=2) + "\n")
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{path}: cannot be read ({problem}); give another --out") from problem
+    if before != said:
+        changed = [name for name in said if not isinstance(before, dict) or before.get(name) != said[name]]
+        raise InputError(
+            f"{path.parent}: holds answers with another {' and '.join(changed)}; give another --out"
+        )
+    return None

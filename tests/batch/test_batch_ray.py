@@ -1,0 +1,84 @@
+"""The command on a real Ray: stopped in the middle, given again, compared with the library.
+
+Minutes on a busy machine, most of them for starting Ray: run by `make batch`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="ray is not installed")
+pytestmark = pytest.mark.slow
+QUERIES = ["an object moving down", "which white object grows?"]
+
+
+def command(source: Path, out: Path, *options: str) -> list[str]:
+    base = [sys.executable, "-m", "bridge_stg.cli.main", "batch", str(source), "--out", str(out)]
+    asked = [part for query in QUERIES for part in ("--query", query)]
+    return [*base, *asked, "--workers", "1", "--device", "cpu", *options]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def test_killed_and_given_again_it_asks_nothing_twice_and_loses_nothing(
+    shapes_data: Path, tmp_path: Path
+) -> None:
+    out, environment = tmp_path / "out", os.environ | {"OMP_NUM_THREADS": "1"}
+    source = tmp_path / "clips"
+    source.mkdir()
+    for clip in (shapes_data / "videos").iterdir():
+        (source / clip.name).symlink_to(clip)
+    (source / "broken.mp4").write_bytes(b"no video")
+
+    # Killed with everything it started, as soon as there is an answer.
+    first = subprocess.Popen(
+        command(source, out, "--no-video"), env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 600
+    while not lines(out / "journal.jsonl") and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    before = lines(out / "journal.jsonl")
+    assert before
+
+    second = subprocess.run(
+        command(source, out, "--no-video", "--jsonl"), env=environment, capture_output=True, text=True
+    )
+    assert second.returncode == 1, second.stderr
+    assert second.stderr.count("\n") == 1, second.stderr
+    answers = lines(out / "tubes.jsonl")
+    names = [answer["id"] for answer in answers]
+    assert len(names) == len(set(names)) == 3 * len(QUERIES)
+    # What was answered before the kill is there as it was.
+    kept = {answer["id"]: answer for answer in answers}
+    assert [kept[answer["id"]]["boxes"] for answer in before] == [answer["boxes"] for answer in before]
+    assert {failed["query"] for failed in lines(out / "failed.jsonl")} == set(QUERIES)
+
+    from bridge_stg import VideoGrounder
+
+    grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
+    for clip in sorted((shapes_data / "videos").iterdir()):
+        for wanted in grounder.ground_many(source / clip.name, QUERIES):
+            found = next(one for one in answers if (one["video"], one["query"]) == (wanted.video, wanted.query))
+            assert found["window"] == wanted.to_json()["window"]
+            assert found["boxes"] == wanted.to_json()["boxes"]
+
+    third = subprocess.run(
+        command(source, out, "--no-video", "--method", "qwen3-vl", "--checkpoint", "no/folder"),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert third.returncode == 2
