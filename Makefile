@@ -14,7 +14,7 @@ PART ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-fast test-slow fuzz interop lint format types spelling docs bench clean
-.PHONY: page load
+.PHONY: batch page load
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ spelling: $(STAMP) ## look for misspelt words
 
 docs: $(STAMP) ## check that links, files and symbols named in the docs exist
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/docs
+
+batch: $(STAMP) ## kill a batch on a real Ray, and let it go on
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/batch/test_batch_ray.py
 
 page: $(STAMP) ## try the page of `serve` in Chromium (install Debian's chromium, or set CHROMIUM)
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve/test_serve_page.py

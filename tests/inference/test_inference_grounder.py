@@ -358,3 +358,15 @@ except CheckpointError:
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout == "owner-of/some-model\nnot on main\n", done.stderr
+
+
+def test_several_videos_one_of_which_cannot_be_read(
+    grounder: VideoGrounder, clip: Path, tmp_path: Path, results: list[GroundingResult]
+) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    asked = [(clip, QUERIES[0]), (tmp_path / "broken.mp4", "anything"), (clip, QUERIES[:2])]
+    first, broken, last = grounder.ground_videos(asked)
+    same(first.results[0], results[0])
+    assert isinstance(broken.problem, VideoError)
+    assert broken.results == ()
+    assert [one.window for one in last.results] == [one.window for one in results[:2]]

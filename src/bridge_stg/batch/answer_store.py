@@ -46,6 +46,8 @@ SCHEMA = pa.schema(
         ("query", pa.string()),
         ("status", pa.string()),
         ("answer", pa.string()),
+        ("answer_style", pa.string()),
+        ("reasoning", pa.string()),
         ("video_info", _INFO),
         ("window", _SPAN),
         ("windows", pa.list_(_SCORED_SPAN)),
@@ -162,9 +164,6 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
 def to_result(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the table as the object of tube.json that it was made from, with its id."""
     result = {name: value for name, value in row.items() if name != "more"}
-    for name in ("windows", "confidence"):
-        if result[name] is None:
-            del result[name]
     more = json.loads(row["more"]) if row["more"] else {}
     if "frame_times" in more:
         result["video_info"]["frame_times"] = more.pop("frame_times")

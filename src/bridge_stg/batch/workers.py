@@ -157,7 +157,7 @@ def run(
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
         count = min(workers or gpus or cores, len(asked))
         tasks = min(max(-(-len(asked) // _VIDEOS_PER_TASK), count), _MOST_TASKS, len(asked))
-        attempts = ray.remote(Attempts).options(num_cpus=0).remote()  # type: ignore[attr-defined]
+        attempts = ray.remote(Attempts).options(num_cpus=0).remote()
 
         data = ray.data.from_items(
             [{"video_questions": json.dumps(asdict(one))} for one in asked], override_num_blocks=tasks

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import overload
 
+from bridge_stg.errors import InputError
 from bridge_stg.inference.cost import ClipCost
 from bridge_stg.inference.options import GroundOptions, Span, as_span, as_times, as_windows
 from bridge_stg.types import AnswerStyle, GroundingResult, Task
@@ -14,6 +16,15 @@ from bridge_stg.video.source import VideoInput
 Progress = Callable[[str], None]
 OnCost = Callable[[ClipCost], None]
 DEFAULT_OPTIONS = GroundOptions()
+
+
+@dataclass(frozen=True)
+class VideoAnswers:
+    """One video of several: a result per sentence, or the ``problem`` that left it without any."""
+
+    video: VideoInput
+    results: tuple[GroundingResult, ...] = ()
+    problem: InputError | None = None
 
 
 class Grounder(ABC):
@@ -143,6 +154,22 @@ class Grounder(ABC):
             timing=timing,
         )
         return self.ground_with(video, queries, options, progress=progress, on_cost=on_cost)
+
+    def ground_videos(
+        self,
+        videos: Iterable[tuple[VideoInput, str | Sequence[str]]],
+        options: GroundOptions = DEFAULT_OPTIONS,
+    ) -> Iterator[VideoAnswers]:
+        """One video after the other, each with its own sentence or sentences.
+
+        A video or a sentence that cannot be used gives its place a ``problem`` and leaves the others alone.
+        """
+        for video, queries in videos:
+            asked = [queries] if isinstance(queries, str) else list(queries)
+            try:
+                yield VideoAnswers(video, tuple(self.ground_with(video, asked, options)))
+            except InputError as problem:
+                yield VideoAnswers(video, problem=problem)
 
     @abstractmethod
     def ground_with(

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { Player } from "./player.js";
 import { Timeline } from "./timeline.js";
-import { addByHand, colourOf, confidenceOf, isEdited } from "./tube.js";
+import { addByHand, colourOf, confidenceOf, isEdited, spansOf } from "./tube.js";
 
 const $ = (id) => document.getElementById(id);
 const state = { video: null, job: null, results: [], chosen: 0, limit: 0 };
@@ -120,8 +120,8 @@ function card(result, index) {
   item.append(element("h2", "", `${index + 1}. ${result.query}`));
 
   if (found) {
-    const { start, end } = result.window;
-    item.append(element("p", "when", `${start.toFixed(1)} s to ${end.toFixed(1)} s`));
+    const times = spansOf(result).map(({ start, end }) => `${start.toFixed(1)} s to ${end.toFixed(1)} s`);
+    item.append(element("p", "when", times.join(", ")));
     const worth = confidenceOf(result);
     if (worth) {
       const meter = element("meter");
@@ -130,7 +130,8 @@ function card(result, index) {
       item.append(element("p", "quiet", `${worth.name} ${worth.value.toFixed(2)}`), meter);
     }
   } else {
-    item.append(element("p", "when", "Not found: this does not seem to happen in the video."));
+    const line = result.status === "absent" ? "The model says that this does not happen." : "The model names no time for it.";
+    item.append(element("p", "when", `Not found. ${line}`));
     const button = element("button", "", "It does: mark it here");
     button.type = "button";
     button.addEventListener("click", (event) => {

@@ -14,20 +14,31 @@ export function framesPerSecond(result) {
 // Times of frames come from the browser, those of windows from JSON: a rounding error is no frame.
 const SLACK = 1e-4;
 
-export function isShown(result, time) {
-  const span = result.window;
-  if (result.status !== "ok" || !span || !result.boxes.length) return false;
-  if (time >= span.start - SLACK && time < span.end - SLACK) return true;
-
-  // A window between two frames stands on the one that is on screen at its middle.
-  const shown = 1 / framesPerSecond(result);
-  const middle = (span.start + span.end) / 2;
-  return span.end - span.start < shown && time <= middle && middle < time + shown;
+// The best window first; an event can happen more than once.
+export function spansOf(result) {
+  if (result.status !== "ok" || !result.window) return [];
+  return [result.window, ...(result.windows ?? []).slice(1)];
 }
 
-// Linear between two boxes, the nearest one before the first and after the last.
+function spanAt(result, time) {
+  const shown = 1 / framesPerSecond(result);
+  return spansOf(result).find((span) => {
+    if (time >= span.start - SLACK && time < span.end - SLACK) return true;
+    // A window between two frames stands on the one that is on screen at its middle.
+    const middle = (span.start + span.end) / 2;
+    return span.end - span.start < shown && time <= middle && middle < time + shown;
+  });
+}
+
+export function isShown(result, time) {
+  return result.boxes.length > 0 && spanAt(result, time) !== undefined;
+}
+
+// Linear between two boxes, the nearest one before the first and after the last of the window.
 export function boxAt(result, time) {
-  const boxes = result.boxes;
+  const span = spanAt(result, time);
+  const inside = result.boxes.filter((one) => span && one.time >= span.start - SLACK && one.time < span.end);
+  const boxes = spansOf(result).length > 1 && inside.length ? inside : result.boxes;
   const after = boxes.findIndex((one) => one.time >= time);
   if (after === 0) return { box: [...boxes[0].box], score: boxes[0].score };
   if (after < 0) {
@@ -55,6 +66,7 @@ export function setWindow(result, start, end) {
   const duration = result.video_info.duration;
   const from = Math.max(0, Math.min(start, duration - shortest));
   result.window = { start: round(from, 3), end: round(Math.min(duration, Math.max(end, from + shortest)), 3) };
+  result.windows = [{ ...result.window, score: 1 }, ...(result.windows ?? []).slice(1)];
   markEdited(result);
 }
 
