@@ -79,6 +79,30 @@ def test_ground_prints_a_table(taught_checkpoint: Path, clip: Path, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ground_without_videos(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    words = ("--checkpoint", taught_checkpoint, "--out", tmp_path, "--no-video", "--answer", "direct")
+    done = run("ground", clip, QUERIES[0], *words, "--min-confidence", 0, "--chunk", 60)
+    assert done.exit_code == 0, done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["tube.json"]
+    # Nothing is as sure as this.
+    done = run("ground", clip, QUERIES[0], *words, "--min-confidence", 1, "--json")
+    (answer,) = json.loads(done.stdout)
+    assert (answer["status"], answer["windows"], answer["boxes"]) == ("no_window", [], [])
+
+
+def test_a_file_in_the_place_of_a_sentence(clip: Path) -> None:
+    refused(run("ground", clip, clip, "x"), "bridge-stg batch")
+
+
+@pytest.mark.parametrize(
+    "words", [("--min-confidence", 2), ("--chunk", 0), ("--answer", "short"), ("--chunk", "nan")]
+)
+def test_options_that_mean_nothing(words: tuple[object, ...], clip: Path) -> None:
+    done = run("ground", clip, "x", *words, "--checkpoint", "/none")
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+
+
 def test_markup_in_a_query_is_shown_as_it_is(taught_checkpoint: Path, clip: Path) -> None:
     done = run("ground", clip, "[bold]a[/bold] :smile: <det>", "--checkpoint", taught_checkpoint)
     assert done.exit_code == 0, done.stderr

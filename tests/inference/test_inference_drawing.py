@@ -121,7 +121,7 @@ def test_the_source_is_never_overwritten(tmp_path):
 )
 def test_any_frame_size(size, box):
     frame = np.full((size[1], size[0], 3), 128, np.uint8)
-    drawn = draw_frame(frame, box, 0.5, "the red circle " * 40, TimeSpan(1.0, 2.0), 1.5, 3.0)
+    drawn = draw_frame(frame, box, 0.5, "the red circle " * 40, [TimeSpan(1.0, 2.0)], 1.5, 3.0)
     assert drawn.shape == frame.shape
     assert drawn.dtype == np.uint8
     assert (frame == 128).all(), "the frame given must not change"
@@ -134,7 +134,7 @@ def test_the_score_is_not_covered_by_the_sentence(top):
     frame = np.full((240, 320, 3), 128, np.uint8)
     box = (100.0, top, 160.0, 239.0)
     with_score, without = (
-        draw_frame(frame, box, score, "the red circle", None, 0.0, 3.0).astype(int) for score in (0.9, None)
+        draw_frame(frame, box, score, "the red circle", [], 0.0, 3.0).astype(int) for score in (0.9, None)
     )
     rows, columns = np.nonzero((with_score != without).any(axis=-1))
     tile = with_score[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -145,7 +145,7 @@ def test_the_score_is_not_covered_by_the_sentence(top):
 def test_time_bar_shows_the_window_and_the_playhead():
     frame = np.zeros((240, 320, 3), np.uint8)
     bars = [
-        draw_frame(frame, None, None, "q", TimeSpan(2.0, 4.0), time, 10.0)[222:] for time in (0.0, 5.0, 9.9)
+        draw_frame(frame, None, None, "q", [TimeSpan(2.0, 4.0)], time, 10.0)[222:] for time in (0.0, 5.0, 9.9)
     ]
     accent = [(np.abs(bar.astype(int) - ACCENT).max(axis=2) < 20).any(axis=0) for bar in bars]
     columns = np.flatnonzero(accent[0])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bridge_stg.cli.ground_table import print_results
 from bridge_stg.cli.prepare import (
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from bridge_stg.inference.door import Grounder
     from bridge_stg.types import GroundingResult
+
 Method = Literal["bridge-stg", "qwen3-vl"]
+Style = Literal["direct", "scan"]
 _ANNOTATED = re.compile(r"annotated(-\d+)?\.mp4")
 
 
@@ -44,6 +47,20 @@ def ground(
     out: Annotated[Path | None, typer.Option(help="Write tube.json and the annotated videos here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print tube.json and nothing else.")] = False,
     timing: Annotated[bool, typer.Option("--timing", help="Print the milliseconds of each stage.")] = False,
+    video_out: Annotated[
+        bool, typer.Option("--video/--no-video", help="Draw the annotated videos into --out.")
+    ] = True,
+    answer: Annotated[
+        Style | None,
+        typer.Option(help="direct: the window alone; scan: second by second first; default: the checkpoint's."),
+    ] = None,
+    min_confidence: Annotated[float, typer.Option(help="Leave out windows below it, from 0 to 1.")] = 0.0,
+    chunk: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds of the overlapping pieces in which a long video is read.", show_default=False
+        ),
+    ] = None,
     box_fps: Annotated[
         float | None,
         typer.Option(help="Boxes per second inside the window; default: the frames the model reads."),
@@ -54,28 +71,53 @@ def ground(
     """Find when and where each sentence happens in a video."""
     from rich.console import Console
 
+    from bridge_stg.inference.options import GroundOptions
     from bridge_stg.prompting.templates import check_query
     from bridge_stg.video.decode import probe
 
+    # What is wrong with the input or the output is said before anything slow is loaded.
     for text in query:
         check_query(text)
+        _refuse_file(text)
     check_box_fps(box_fps)
-    # What is wrong with the input or the output is said before anything slow is loaded.
+    options = GroundOptions(
+        answer=answer, min_confidence=min_confidence, chunk=chunk, box_fps=box_fps, timing=timing
+    )
     probe(video)
+    names = _names(len(query)) if video_out else []
     if out is not None:
         check_writable(out)
-        _check_targets(video, out, len(query))
+        _check_targets(video, out, names)
+
+    # One pass for all sentences.
     grounder = _load(method, checkpoint or DEFAULT_CHECKPOINTS[method], device, threads)
     with Console(stderr=True).status("decode") as status:
-        results = grounder.ground(video, query, box_fps=box_fps, timing=timing, progress=status.update)
+        results = grounder.ground_with(video, query, options, progress=status.update)
+
+    # Files first: what is printed then says what is there.
     if out is not None:
-        _write(results, video, out)
+        _write(results, video, out, names)
     if as_json:
         print(json.dumps([result.to_json() for result in results], indent=2))
-    else:
-        _print_table(results, timing)
-        if out is not None:
-            print(f"wrote {out / 'tube.json'} and {len(results)} annotated video(s)")
+        return
+    print_results(results, timing)
+    if out is not None:
+        print(f"wrote {out / 'tube.json'}" + (f" and {len(names)} annotated video(s)" if names else ""))
+
+
+def _refuse_file(text: str) -> None:
+    """Raise InputError when a file stands in the place of a sentence."""
+    from bridge_stg.errors import InputError
+
+    try:
+        is_file = Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        return
+    if is_file:
+        raise InputError(
+            f"{text}: is a file, not a sentence; ground takes one video and any number of sentences, "
+            "bridge-stg batch takes many videos"
+        )
 
 
 def _load(method: Method, checkpoint: str, device: str | None, threads: int | None) -> Grounder:
@@ -100,19 +142,19 @@ def _earlier(out: Path) -> list[Path]:
     return [file for file in out.glob("annotated*.mp4") if _ANNOTATED.fullmatch(file.name)]
 
 
-def _check_targets(video: Path, out: Path, count: int) -> None:
+def _check_targets(video: Path, out: Path, names: list[str]) -> None:
     """Raise InputError when a file to be written or removed is the source, or its place is taken."""
     from bridge_stg.errors import InputError
 
-    for target in {*(out / name for name in (*_names(count), "tube.json")), *_earlier(out)}:
+    for target in {*(out / name for name in (*names, "tube.json")), *_earlier(out)}:
         if target.is_dir():
             raise InputError(f"{target}: is a folder, a file of this name is to be written; give another --out")
         if target.exists() and target.samefile(video):
             raise InputError(f"{target}: is the source video itself; give another --out")
 
 
-def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
-    """``tube.json`` and one annotated mp4 per sentence, all of them at the end.
+def _write(results: list[GroundingResult], video: Path, out: Path, names: list[str]) -> None:
+    """``tube.json`` and one annotated mp4 per sentence, all of them at the end; no ``names``, no videos.
 
     They take the place of an earlier run's; its ``tube.json`` goes first and the new one comes last, so that
     what lies beside a ``tube.json`` belongs to it.
@@ -120,10 +162,10 @@ def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)
     try:
-        _fill(results, video, out)
+        _fill(results, video, out, names)
     except BaseException:
         if made:
-            for name in _names(len(results)):
+            for name in names:
                 (out / name).unlink(missing_ok=True)
         with suppress(OSError):  # somebody else has put something there
             for folder in made:
@@ -131,14 +173,13 @@ def _write(results: list[GroundingResult], video: Path, out: Path) -> None:
         raise
 
 
-def _fill(results: list[GroundingResult], video: Path, out: Path) -> None:
+def _fill(results: list[GroundingResult], video: Path, out: Path, names: list[str]) -> None:
     from bridge_stg.inference.drawing import write_annotated
 
-    names = _names(len(results))
     # Beside the final place, so that moving is renaming.
     with tempfile.TemporaryDirectory(prefix=".ground-", dir=out) as folder, progress_bar() as progress:
         fresh = Path(folder)
-        for name, result in zip(names, results, strict=True):
+        for name, result in zip(names, results, strict=False):
             task = progress.add_task(f"drawing {name}", total=result.info.frames)
             write_annotated(result, video, fresh / name, on_frame=partial(_advance, progress, task))
         text = json.dumps([result.to_json() for result in results], indent=2) + "\n"
@@ -154,40 +195,3 @@ def _fill(results: list[GroundingResult], video: Path, out: Path) -> None:
 
 def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
-
-
-def _print_table(results: list[GroundingResult], timing: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for column in ("query", "status", "start (s)", "end (s)", "boxes", "mean score"):
-        table.add_column(column, justify="left" if column in ("query", "status") else "right", overflow="fold")
-    for result in results:
-        window, score = result.window, result.mean_score
-        table.add_row(
-            result.query,
-            result.status,
-            "-" if window is None else f"{window.start:.1f}",
-            "-" if window is None else f"{window.end:.1f}",
-            str(len(result.tube)) if result.tube is not None else "-",
-            "-" if score is None else f"{score:.2f}",
-        )
-    # A sentence is shown as it was given: its brackets and colons are no markup.
-    Console(markup=False, emoji=False, highlight=False).print(table)
-    # What is said of the video is said once, what is said of an answer with its sentence.
-    shared = [note for note in results[0].notes if all(note in result.notes for result in results)]
-    for note in shared:
-        print(f"note: {note}")
-    for result in results:
-        for note in result.notes:
-            if note not in shared:
-                print(f"note: {result.query!r}: {note}")
-    for result in results:
-        if result.status != "ok":
-            print(f"{result.status}: the model answered {result.answer!r} to {result.query!r}")
-    if timing:
-        # One pass serves all sentences, so the stages are those of the whole call.
-        stages = results[0].timing_ms
-        print("  ".join(f"{name} {value:.0f} ms" for name, value in stages.items()))
-        print(f"total {sum(stages.values()):.0f} ms for {len(results)} sentence(s)")

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.geometry.clock import clock_of, shown_for
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
+from bridge_stg.inference.tubes import part_of
 from bridge_stg.types import GroundingResult, SampledVideo, TimeSpan
 from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.resize import resize_frame
@@ -38,7 +39,7 @@ def draw_frame(
     box: Sequence[float] | NDArray[np.float64] | None,
     score: float | None,
     query: str,
-    window: TimeSpan | None,
+    windows: Sequence[TimeSpan],
     time: float,
     duration: float,
 ) -> NDArray[np.uint8]:
@@ -49,7 +50,7 @@ def draw_frame(
         box: xyxy pixels of this frame, clipped to it; None draws none.
         score: written at the box, in [0, 1].
         query: wrapped to at most two lines, then cut with an ellipsis.
-        window: the part of the time bar to colour, seconds.
+        windows: the parts of the time bar to colour, seconds.
         time: where the playhead stands, seconds.
         duration: length of the time bar, seconds.
 
@@ -71,7 +72,7 @@ def draw_frame(
         _draw_header(header, query, font)
     if text and box is not None and score is not None:
         _draw_score(canvas[top:bottom], score, box[0], box[1] - top, font)
-    _draw_time_bar(footer, window, (time,), duration, font)
+    _draw_time_bar(footer, windows, (time,), duration, font)
     return canvas
 
 
@@ -104,6 +105,7 @@ def write_annotated(
     info = video.info
     boxes = _boxes_by_frame(result, video.times, clock_of(info).shown(np.arange(info.frames)))
     shown_until = np.append(video.times[1:], max(info.duration, float(video.times[-1]) + 1e-3))
+    caption, windows = caption_of(result), windows_of(result)
     written = 0
     constant = info.frame_times is None
     aspect = video.pixel_aspect if isinstance(video, VideoFile) else Fraction(1)
@@ -112,7 +114,7 @@ def write_annotated(
         for number, pixels in video.read(range(len(video.times))):
             time = float(video.times[number])
             box, score = boxes.get(number, (None, None))
-            drawn = draw_frame(pixels, box, score, result.query, result.window, time, info.duration)
+            drawn = draw_frame(pixels, box, score, caption, windows, time, info.duration)
             if constant:
                 # Undo the container's rounding of times (1 ms in Matroska), so that the rate stays exact.
                 writer.write(drawn, float(number / info.fps))
@@ -157,25 +159,45 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
             _paste(tile, label, 4, tile_height - label.shape[0] - 3)
         tiles.append(np.pad(tile, ((0, 0), (gap, 0), (0, 0)), constant_values=dark))
     row = np.pad(np.concatenate(tiles, axis=1), ((0, 0), (0, gap), (0, 0)), constant_values=dark)
-    header = np.full((_header_height(result.query, row.shape[1], font), row.shape[1], 3), dark, np.uint8)
-    _draw_header(header, result.query, font)
+    caption = caption_of(result)
+    header = np.full((_header_height(caption, row.shape[1], font), row.shape[1], 3), dark, np.uint8)
+    _draw_header(header, caption, font)
     footer = np.full((2 * font, row.shape[1], 3), dark, np.uint8)
     marks = [float(sampled.times[pick]) for pick in picks]
-    _draw_time_bar(footer, result.window, marks, sampled.info.duration, font)
+    _draw_time_bar(footer, windows_of(result), marks, sampled.info.duration, font)
     return np.concatenate([header, row, footer], axis=0)
+
+
+def windows_of(result: GroundingResult) -> list[TimeSpan]:
+    """All windows of a result, the best one first."""
+    if result.windows:
+        return [one.span for one in result.windows]
+    return [] if result.window is None else [result.window]
+
+
+def caption_of(result: GroundingResult) -> str:
+    """The sentence, and before it that nothing was found."""
+    if result.status == "ok":
+        return result.query
+    return ("does not happen: " if result.status == "absent" else "nothing found: ") + result.query
 
 
 def _boxes_by_frame(
     result: GroundingResult, times: NDArray[np.float64], shown: NDArray[np.float64]
 ) -> dict[int, tuple[NDArray[np.float64], float]]:
     """Box (source pixels) and score of each frame that appears inside the window."""
-    tube, window = result.tube, result.window
-    if tube is None or window is None or len(tube) == 0:
+    tube = result.tube
+    if tube is None or len(tube) == 0:
         return {}
-    inside = sampled_in_span(times, window, shown)
-    boxes = boxes_at(tube.times, tube.boxes, times[inside])
-    scores = np.interp(times[inside], tube.times, tube.scores)
-    return {int(n): (box, float(score)) for n, box, score in zip(inside, boxes, scores, strict=True)}
+    found: dict[int, tuple[NDArray[np.float64], float]] = {}
+    for window in windows_of(result):
+        # Boxes of another window are of another moment: nothing is drawn between the two.
+        part = part_of(tube, window)
+        inside = sampled_in_span(times, window, shown)
+        boxes = boxes_at(part.times, part.boxes, times[inside])
+        scores = np.interp(times[inside], part.times, part.scores)
+        found |= {int(n): (box, float(score)) for n, box, score in zip(inside, boxes, scores, strict=True)}
+    return found
 
 
 def _font_size(height: int, width: int) -> int:
@@ -219,9 +241,9 @@ def _draw_header(canvas: NDArray[np.uint8], query: str, font: int) -> None:
 
 
 def _draw_time_bar(
-    strip: NDArray[np.uint8], window: TimeSpan | None, marks: Sequence[float], duration: float, font: int
+    strip: NDArray[np.uint8], windows: Sequence[TimeSpan], marks: Sequence[float], duration: float, font: int
 ) -> None:
-    """A track along the strip: the window coloured, and a playhead at each mark (seconds)."""
+    """A track along the strip: the windows coloured, and a playhead at each mark (seconds)."""
     strip_height, width = int(strip.shape[0]), int(strip.shape[1])
     margin = font // 2 if width > 8 * font else 0
     left, right = margin, width - 1 - margin
@@ -240,9 +262,9 @@ def _draw_time_bar(
 
     middle, half = strip_height // 2, max(strip_height // 10, 0)
     strip[middle - half : middle + half + 1, left : right + 1] = TRACK
-    if window is not None:
+    bulge = max(half + 1, strip_height // 5)
+    for window in windows:
         first, last = column(window.start), column(window.end)
-        bulge = max(half + 1, strip_height // 5)
         strip[max(middle - bulge, 0) : middle + bulge + 1, first : max(last, first + 1) + 1] = ACCENT
     reach, thick = max(half + 1, round(0.4 * strip_height)), max(font // 10, 1)
     for mark in marks:
