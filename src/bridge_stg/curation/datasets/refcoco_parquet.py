@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def _parsed(text: Any) -> Any:
     """An object that was stored as text: JSON, or the way Python prints it."""
     if not isinstance(text, str):
         return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return ast.literal_eval(text)
+    parsers: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    for parse in parsers:
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return parse(text)
+    raise Unusable("malformed", f"an object that is stored as text: {text[:60]!r}")

@@ -38,7 +38,7 @@ def _of_file(video: AnnotatedVideo, file: OpenedFile) -> list[Finding]:
     if file.problem is not None:
         return [Finding("unreadable video", file.problem, video=video.name)]
     problems: list[tuple[str, str]] = []
-    problems += [("truncated video", note) for note in file.notes if "truncated" in note]
+    problems += [(_kind_of_note(note), note) for note in file.notes]
     if file.damaged:
         frames = ", ".join(map(str, file.damaged))
         problems.append(("damaged video", f"of {file.frames} frames, not decoded when tried: {frames}"))
@@ -52,6 +52,13 @@ def _of_file(video: AnnotatedVideo, file: OpenedFile) -> list[Finding]:
 
     # Two descriptions of one file can be wrong in the same way.
     return [Finding(kind, detail, video=video.name) for kind, detail in dict.fromkeys(problems)]
+
+
+def _kind_of_note(note: str) -> str:
+    """What reading a file noted, by the word that it turns on."""
+    if "truncated" in note:
+        return "truncated video"
+    return "odd clock" if "clock" in note or "keyframe" in note else "shown otherwise"
 
 
 def _size_problems(about: Description, file: OpenedFile) -> list[tuple[str, str]]:

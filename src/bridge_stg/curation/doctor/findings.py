@@ -44,8 +44,12 @@ KINDS: dict[str, Kind] = {
     "frame count differs": Kind("warning", "the video has more or fewer frames than annotated"),
     "duration differs": Kind("warning", "the video is longer or shorter, or its clock runs differently"),
     "frame times differ": Kind("warning", "records and file disagree about when frames are shown; build again"),
+    "odd clock": Kind(
+        "warning", "the clock jumps, or the start cannot be shown: other tools may count otherwise"
+    ),
     "not compared": Kind("warning", "videos are missing whose content should be compared with --against"),
     "rotated container": Kind("note", "the file is stored turned; it is read as it is shown"),
+    "shown otherwise": Kind("note", "players show the file in another way than it is read"),
     "copied video": Kind("note", "the same content under two names, in one split"),
     "same name": Kind("note", "a folder of --against has a video of that name with other content"),
 }

@@ -16,6 +16,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bridge_stg.curation.doctor.annotations import AnnotatedVideo
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.files.worker_pool import Died, run_each
@@ -27,6 +29,8 @@ from bridge_stg.video.images import picture_files
 
 OPENED_SCHEMA = "bridge-stg/doctor-videos/1"
 HASHED_BYTES = 1 << 20
+# Frames of a video that are decoded to see whether they can be.
+FRAMES_TRIED = 9
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class _Job:
 
 
 def _open(job: _Job) -> OpenedFile:
-    """Open, and decode the first, the middle and the last frame: damage shows where the data is read."""
+    """Open, and decode frames spread evenly from the first to the last: damage shows where the data is read."""
     path = Path(job.path)
     about = (job.path, job.media, job.size, job.modified)
     content = ""
@@ -137,7 +141,7 @@ def _open(job: _Job) -> OpenedFile:
         times = [float(number) for number in range(len(picture_files(path)))] if path.is_dir() else None
         source = open_source(path, times)
         last = len(source.times) - 1
-        wanted = sorted({0, last // 2, last})
+        wanted = np.unique(np.linspace(0, last, FRAMES_TRIED).round().astype(int)).tolist()
         decoded = {number for number, _ in source.read(wanted)}
     except VideoError as problem:
         # The finding names the video; its folder and its name need not be said again.
