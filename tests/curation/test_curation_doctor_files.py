@@ -1,4 +1,4 @@
-"""The doctor on files as people have them: it names what is wrong with each, and nothing on those that are right."""
+"""The doctor on files as people have them: it names what is wrong with each, and nothing on good ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.video_files import write_file
 from bridge_stg.curation.doctor.examine import examine
 from bridge_stg.records.record import TruthRecord, write_truth
 
-# Thirtieths of a second: the first second has 30 frames, then the time between two is two and a half times as long.
+# Thirtieths of a second: 30 frames in the first second, then one every two and a half of them.
 UNEVEN = tuple(frame if frame < 30 else 30 + (frame - 30) * 5 // 2 for frame in range(90))
 STEADY = tuple(range(90))
 
@@ -75,7 +75,7 @@ GOOD: dict[str, Callable[[Path], Path]] = {
 
 
 def test_good_files_of_every_kind_are_silent(tmp_path: Path) -> None:
-    """Built from annotations that know nothing of rates and lengths: what the records say is what the files are."""
+    """Built from annotations that know nothing of rates and lengths: records say what the files are."""
     root = tmp_path / "data"
     root.mkdir()
     lines = []

@@ -44,9 +44,7 @@ KINDS: dict[str, Kind] = {
     "frame count differs": Kind("warning", "the video has more or fewer frames than annotated"),
     "duration differs": Kind("warning", "the video is longer or shorter, or its clock runs differently"),
     "frame times differ": Kind("warning", "records and file disagree about when frames are shown; build again"),
-    "odd clock": Kind(
-        "warning", "the clock jumps, or the start cannot be shown: other tools may count otherwise"
-    ),
+    "odd clock": Kind("warning", "the clock jumps, or the start cannot be shown: other tools can differ"),
     "not compared": Kind("warning", "videos are missing whose content should be compared with --against"),
     "rotated container": Kind("note", "the file is stored turned; it is read as it is shown"),
     "shown otherwise": Kind("note", "players show the file in another way than it is read"),
