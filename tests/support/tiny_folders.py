@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     GroundingDinoConfig,
@@ -102,3 +103,26 @@ def save_mllm(tokenizer: PreTrainedTokenizerFast, folder: Path, tied: bool = Tru
 def fitting(folder: Path, **changes: Any) -> Any:
     spatial = spatial_config(read_detector(folder))
     return type(spatial)(**spatial.to_dict() | changes)
+
+
+def save_open_vocabulary_detector(folder: Path) -> Path:
+    """A random MM-Grounding-DINO with a tokenizer that has BERT's special ids and spells every word."""
+    vocabulary = {f"[unused{index}]": index for index in range(1100)}
+    named = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    named |= {letter: 1030 + index for index, letter in enumerate(letters)}
+    named |= {f"##{letter}": 1060 + index for index, letter in enumerate(letters)}
+    taken = set(named.values())
+    vocabulary = {word: index for word, index in vocabulary.items() if index not in taken} | named
+
+    tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 102), ("[CLS]", 101))
+    text = BertConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=1100
+    )
+    save_detector("mm-grounding-dino", folder, text_config=text, num_queries=20)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]"
+    ).save_pretrained(folder)
+    return folder

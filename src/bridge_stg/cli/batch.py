@@ -36,7 +36,7 @@ def batch(
     ] = None,
     queries: Annotated[Path | None, typer.Option(help="A file with one sentence a line.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
-    method: Annotated[str, typer.Option(help="bridge-stg, or qwen3-vl (zero-shot).")] = "bridge-stg",
+    method: Annotated[str, typer.Option(help="bridge-stg, qwen3-vl or compose.")] = "bridge-stg",
     address: Annotated[
         str, typer.Option(help="local, auto, or the address of a Ray cluster (ray://HOST:10001).")
     ] = "local",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bridge_stg.inference.door import Grounder
     from bridge_stg.types import GroundingResult
 
-Method = Literal["bridge-stg", "qwen3-vl"]
+Method = Literal["bridge-stg", "qwen3-vl", "compose"]
 Style = Literal["direct", "scan"]
 _ANNOTATED = re.compile(r"annotated(-\d+)?\.mp4")
 
@@ -42,8 +42,15 @@ def ground(
     query: Annotated[list[str], typer.Argument(help="One or more sentences; quote each.")],
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
     method: Annotated[
-        Method, typer.Option(help="qwen3-vl asks a stock Qwen3-VL checkpoint in words, zero-shot.")
+        Method,
+        typer.Option(
+            help="qwen3-vl asks a stock Qwen3-VL in words, zero-shot; compose does so for the window "
+            "and takes the boxes from a stock detector."
+        ),
     ] = "bridge-stg",
+    detector: Annotated[
+        str | None, typer.Option(help="Of compose: a folder or hub id of an MM-Grounding-DINO.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write tube.json and the annotated videos here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print tube.json and nothing else.")] = False,
     timing: Annotated[bool, typer.Option("--timing", help="Print the milliseconds of each stage.")] = False,
@@ -90,7 +97,7 @@ def ground(
         _check_targets(video, out, names)
 
     # One pass for all sentences.
-    grounder = _load(method, checkpoint or DEFAULT_CHECKPOINTS[method], device, threads)
+    grounder = _load(method, checkpoint or DEFAULT_CHECKPOINTS[method], device, threads, detector)
     with Console(stderr=True).status("decode") as status:
         results = grounder.ground_with(video, query, options, progress=status.update)
 
@@ -120,7 +127,9 @@ def _refuse_file(text: str) -> None:
         )
 
 
-def _load(method: Method, checkpoint: str, device: str | None, threads: int | None) -> Grounder:
+def _load(
+    method: Method, checkpoint: str, device: str | None, threads: int | None, detector: str | None
+) -> Grounder:
     from rich.console import Console
 
     quiet_threads()
@@ -129,7 +138,7 @@ def _load(method: Method, checkpoint: str, device: str | None, threads: int | No
             status.stop()  # the bars of the download take its place
         from bridge_stg.zero_shot.open_grounder import open_grounder
 
-        return open_grounder(method, checkpoint, device, threads)
+        return open_grounder(method, checkpoint, device, threads, detector)
 
 
 def _names(count: int) -> list[str]:

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from bridge_stg.evaluation.cost import RunCost
     from bridge_stg.evaluation.methods import Method
     from bridge_stg.evaluation.predict import Plan
-    from bridge_stg.inference.grounder import VideoGrounder
     from bridge_stg.records.prediction import PredictionRecord
-    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
 SECONDS_BETWEEN_LINES = 60.0
 
@@ -49,7 +47,7 @@ def predict(
         typer.Option(help="stvg, vtg, vot, rec or vqa; default: the benchmark's, else what the truth holds."),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="bridge-stg, qwen3-vl (zero-shot), whole-clip or best-constant.")
+        str, typer.Option(help="bridge-stg, qwen3-vl (zero-shot), compose, whole-clip or best-constant.")
     ] = "bridge-stg",
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
     train_truth: Annotated[
@@ -155,20 +153,10 @@ def _load(plan: Plan, device: str | None, threads: int | None) -> tuple[Method, 
         return ConstantMethod(best_constant(read_truth(settings.train_truth), plan.task)), None
 
     assert settings.checkpoint is not None
-    grounder = _grounder(settings.method, settings.checkpoint, device, threads)
+    from bridge_stg.zero_shot.open_grounder import open_grounder, parse_method
+
+    grounder = open_grounder(parse_method(settings.method), settings.checkpoint, device, threads)
     return GrounderMethod(grounder, settings), new_run(grounder.model)
-
-
-def _grounder(
-    method: str, checkpoint: str, device: str | None, threads: int | None
-) -> VideoGrounder | ZeroShotGrounder:
-    if method == "qwen3-vl":
-        from bridge_stg.zero_shot.grounder import ZeroShotGrounder
-
-        return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
-    from bridge_stg.inference.grounder import VideoGrounder
-
-    return VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
 
 
 def _finish(plan: Plan, written: dict[str, PredictionRecord], submission: Path | None) -> None:

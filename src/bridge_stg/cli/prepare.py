@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 # What a method loads when no checkpoint is named; the constant answers load none.
-DEFAULT_CHECKPOINTS = {"bridge-stg": "shapes", "qwen3-vl": "Qwen/Qwen3-VL-4B-Instruct"}
+_STOCK = "Qwen/Qwen3-VL-4B-Instruct"
+DEFAULT_CHECKPOINTS = {"bridge-stg": "shapes", "qwen3-vl": _STOCK, "compose": _STOCK}
 CHECKPOINT_HELP = (
     "A checkpoint's folder or a hub id; default: 'shapes' (shipped), "
-    f"with --method qwen3-vl {DEFAULT_CHECKPOINTS['qwen3-vl']}."
+    f"with --method qwen3-vl or compose {_STOCK}."
 )
 
 

@@ -26,7 +26,7 @@ def serve(
         ),
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
-    method: Annotated[str, typer.Option(help="bridge-stg, or qwen3-vl (zero-shot).")] = "bridge-stg",
+    method: Annotated[str, typer.Option(help="bridge-stg, qwen3-vl or compose.")] = "bridge-stg",
     folder: Annotated[
         Path | None,
         typer.Option(

@@ -21,8 +21,8 @@ from bridge_stg.video.sampling import MAX_FPS
 if TYPE_CHECKING:
     from bridge_stg.inference.door import Grounder
 
-MethodName = Literal["bridge-stg", "qwen3-vl", "whole-clip", "best-constant"]
-MODELS: tuple[MethodName, ...] = ("bridge-stg", "qwen3-vl")
+MethodName = Literal["bridge-stg", "qwen3-vl", "compose", "whole-clip", "best-constant"]
+MODELS: tuple[MethodName, ...] = ("bridge-stg", "qwen3-vl", "compose")
 Answered = tuple[list[PredictionRecord], ClipCost | None]
 
 

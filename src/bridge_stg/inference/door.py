@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 from bridge_stg.errors import InputError
 from bridge_stg.inference.cost import ClipCost
@@ -31,6 +31,8 @@ class Grounder(ABC):
     """Finds when and where sentences happen in a video. ``name`` is that of its checkpoint."""
 
     name: str
+    # A torch module; it says on which device the work is done, and its size.
+    model: Any
 
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first one wins

@@ -7,7 +7,7 @@ from typing import Literal, cast, get_args
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.inference.door import Grounder
 
-MethodName = Literal["bridge-stg", "qwen3-vl"]
+MethodName = Literal["bridge-stg", "qwen3-vl", "compose"]
 
 
 def parse_method(name: str) -> MethodName:
@@ -18,18 +18,34 @@ def parse_method(name: str) -> MethodName:
 
 
 def open_grounder(
-    method: MethodName, checkpoint: str, device: str | None = None, threads: int | None = None
+    method: MethodName,
+    checkpoint: str,
+    device: str | None = None,
+    threads: int | None = None,
+    detector: str | None = None,
 ) -> Grounder:
     """Load the checkpoint that ``method`` answers with.
+
+    Args:
+        detector: of "compose", a folder or hub id; None is the method's own.
 
     Raises:
         CheckpointError: missing, truncated, or made for another method.
         InputError: torch cannot use that device.
     """
+    if detector is not None and method != "compose":
+        raise InputError(f"--detector is for --method compose, not for {method}; leave it out")
     if method == "qwen3-vl":
         from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
         return ZeroShotGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+
+    if method == "compose":
+        from bridge_stg.zero_shot.compose import DEFAULT_DETECTOR, ComposeGrounder
+
+        return ComposeGrounder.from_pretrained(
+            checkpoint, detector or DEFAULT_DETECTOR, device=device, threads=threads
+        )
 
     from bridge_stg.inference.grounder import VideoGrounder
     from bridge_stg.weights.locate import checkpoint_folder
