@@ -143,7 +143,7 @@ def draw_clips(arguments: argparse.Namespace, processor: BridgeSTGProcessor) -> 
     values["data"]["mix"] = asked if arguments.recipe else {"located": arguments.located}
     data = type(recipe("shapes")).model_validate(values).data
     _, scene = step_settings(data, 0, 1)
-    return [video_clip(int(seed), scene, data.mix, data, processor) for seed in clip_seeds(data, 0, 1)]
+    return [video_clip(int(seed), scene, data.mix, data, processor).clip for seed in clip_seeds(data, 0, 1)]
 
 
 def split(clip: TrainingClip) -> list[TrainingClip]:

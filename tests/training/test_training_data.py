@@ -140,5 +140,5 @@ def test_training_samples_the_frames_that_the_file_would_give(tmp_path: Path) ->
 
 def test_a_clip_carries_what_the_mix_says(config: ShapesData, processor: BridgeSTGProcessor) -> None:
     mix = ClipMix(**dict.fromkeys(ClipMix.model_fields, 1))
-    clip = video_clip(5, SceneSettings(min_objects=4, max_objects=4), mix, config, processor)
+    clip = video_clip(5, SceneSettings(min_objects=4, max_objects=4), mix, config, processor).clip
     assert int(clip.tree.branch.max()) + 1 == sum(mix.model_dump().values())

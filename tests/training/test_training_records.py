@@ -128,7 +128,7 @@ def test_the_same_scene_gives_the_same_clip_windows_and_boxes_as_when_it_is_draw
     config = data(tmp_path).model_copy(update={"num_positive": 100, "num_negative": 100})
     compared = 0
     for seed in (5, 9):
-        drawn = video_clip(seed, settings, ClipMix(located=3, tracked=2), config, processor)
+        drawn = video_clip(seed, settings, ClipMix(located=3, tracked=2), config, processor).clip
         # The very questions that were asked there, as records about a file.
         scene, rng = make_scene(seed, settings), np.random.default_rng([seed, 3])
         draw(scene, sample_times(scene, 2.0), processor, rng)

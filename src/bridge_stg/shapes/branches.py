@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE, Branch
-from bridge_stg.prompting.templates import WINDOW_WORDINGS, choices_text, scan_text, seen_text, window_text
+from bridge_stg.prompting.templates import WINDOW_WORDINGS, scan_text, seen_text, window_text
 from bridge_stg.shapes.frames import sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import Scene
@@ -204,16 +204,6 @@ def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Ge
         labels = (*(IGNORE,) * known, *told.labels[known:])
         found.append(Branch(ids=told.ids, labels=labels, attach=0))
     return found
-
-
-def choice_branches(asked: list[Question], count: int, processor: BridgeSTGProcessor) -> list[Branch]:
-    """Multiple choice: the letter of the answer."""
-    return [
-        processor.branch(
-            "vqa", choices_text(question.query, question.choices), question.choice_letter or "", False
-        )
-        for question in spread(asked, "vqa", count)
-    ]
 
 
 def spread(asked: list[Question], task: str, count: int) -> list[Question]:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from bridge_stg.errors import InputError
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.clips import build_batch, clip_seeds
 from bridge_stg.shapes.configuration import ShapesTrainConfig
+from bridge_stg.shapes.grow import grow
+from bridge_stg.shapes.led_model import LedModel, LedOutput
+from bridge_stg.shapes.model import small_tokenizer
 from bridge_stg.shapes.source import GeneratedSamples
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES
 from bridge_stg.shapes.world.writer import write_shapes
 from bridge_stg.training.bridge_stage import BridgeStage
 from bridge_stg.training.data.batch import ClipBatch
-from bridge_stg.training.stage import HeldOut, StepSource
+from bridge_stg.training.stage import Counts, HeldOut, Notes, Report, Start, StepSource
 
 QUESTIONS_PER_VIDEO = 4
 GENERATED_VIDEOS = 24
@@ -32,12 +41,38 @@ class ShapesBridgeStage(BridgeStage):
     def __init__(self, config: ShapesTrainConfig) -> None:
         super().__init__(config)
 
+    def build(self, report: Report) -> Start:
+        """The model of the base, with the layers and words that it is to have, and led if that is wanted."""
+        start = super().build(report)
+        model, processor = self.whole(start.model), start.processor
+        if self.config.layers is not None:
+            moving = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+            processor = BridgeSTGProcessor(_with_numbers(processor.tokenizer), model.config)
+            model = grow(model, self.config.layers, len(processor.tokenizer))
+            processor.config = model.config
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad_(moving.get(name, True))
+            report(f"language tower: {self.config.layers} layers, {len(processor.tokenizer)} words")
+        if self.config.lead is None:
+            return Start(model, processor, start.origin)
+        led = LedModel(model, self.config.lead.attention, self.config.lead.probe)
+        return Start(led, processor, start.origin)
+
+    def whole(self, model: nn.Module) -> BridgeSTGForVideoGrounding:
+        return super().whole(model.model if isinstance(model, LedModel) else model)
+
+    def notes(self, output: Any, batch: ClipBatch, counts: Counts) -> Notes:
+        notes = super().notes(output, batch, counts)
+        if isinstance(output, LedOutput):
+            notes |= {f"{batch.kind}/{name}": pair for name, pair in (output.correct or {}).items()}
+        return notes
+
     def source(
         self, processor: BridgeSTGProcessor, parts: int, run_folder: Path | None
     ) -> StepSource[ClipBatch]:
         if self.config.data.records is not None:
             return super().source(processor, parts, run_folder)
-        build = partial(build_batch, style=self.config.model.answer or "scan")
+        build = partial(build_batch, style=self.config.model.answer or "scan", led=self.config.lead is not None)
         return GeneratedSamples(self.config, processor, parts, build, clip_seeds)
 
     def held_out(self, out: Path, writes: bool) -> HeldOut:
@@ -57,3 +92,16 @@ class ShapesBridgeStage(BridgeStage):
                 per_video_questions=QUESTIONS_PER_VIDEO,
             )
         return HeldOut(folder, count)
+
+
+def _with_numbers(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer itself if it has a word for every side of a box, else the one that goes on from it.
+
+    Raises:
+        InputError: it is another tokenizer altogether.
+    """
+    grown = small_tokenizer()
+    known, words = grown.get_vocab(), tokenizer.get_vocab()
+    if any(known.get(word) != row for word, row in words.items()):
+        raise InputError("layers are added to the small model only, and the base has another tokenizer")
+    return grown

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import Branch, build_tree
 from bridge_stg.shapes.branches import (
     NAMED,
-    choice_branches,
     contrast_branches,
     name_branches,
     retold_branches,
@@ -27,15 +30,54 @@ from bridge_stg.shapes.captions import (
     moment_branches,
 )
 from bridge_stg.shapes.configuration import ClipMix, ImageMix, ShapesData
+from bridge_stg.shapes.direct_branches import (
+    ClipQuestions,
+    absent_branches,
+    choice_branches,
+    direct_branches,
+    led_spot,
+    led_window,
+    named_branches,
+    spot_branches,
+    style_asked,
+)
+from bridge_stg.shapes.evidence import ClipMap, evidence_rows, shown_rows
 from bridge_stg.shapes.frames import draw, sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.questions import captions, questions
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.training.data.batch import ClipBatch
+from bridge_stg.training.data.batch import ClipBatch, Inputs
 from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips, locate
 from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
 from bridge_stg.types import AnswerStyle
+
+
+@dataclass(frozen=True)
+class DrawnClip:
+    """A training clip, and what the generator knows of it beside the answers.
+
+    evidence: (E, 3) query token, key token and lead, and shown: (T, 6) visual tokens and what is on them, as
+        ``bridge_stg.shapes.evidence`` makes them; empty for an image.
+    """
+
+    clip: TrainingClip
+    evidence: Tensor
+    shown: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedClipBatch(ClipBatch):
+    """Clips with the evidence of their answers: as in DrawnClip, with the row of the batch in front."""
+
+    evidence: Tensor
+    shown: Tensor
+
+    def inputs(self, processor: BridgeSTGProcessor) -> Inputs:
+        known = {"evidence": self.evidence, "shown": self.shown}
+        return (
+            super().inputs(processor) | known | {"hangs": torch.stack([self.trees.branch, self.trees.attach])}
+        )
 
 
 def step_settings(data: ShapesData, step: int, steps: int) -> tuple[bool, SceneSettings]:
@@ -70,8 +112,14 @@ def build_batch(
     processor: BridgeSTGProcessor,
     share: slice = slice(None),
     style: AnswerStyle = "scan",
+    led: bool = False,
 ) -> ClipBatch:
-    """The model's inputs for one step, or for those of its clips that ``share`` says; ``style`` of answers."""
+    """The model's inputs for one step, or for those of its clips that ``share`` says.
+
+    Args:
+        style: of the answers of ``windows`` and ``located``.
+        led: with the evidence of the answers (``LedClipBatch``).
+    """
     image, settings = step_settings(data, step, steps)
     seeds = clip_seeds(data, step, steps)[share]
     clips = [
@@ -80,7 +128,8 @@ def build_batch(
         else video_clip(int(seed), settings, data.mix, data, processor, style)
         for seed in seeds
     ]
-    return collate_clips(clips, processor.pad_id)
+    batch = collate_clips([clip.clip for clip in clips], processor.pad_id)
+    return with_evidence(batch, [(clip.evidence, clip.shown) for clip in clips]) if led else batch
 
 
 def video_clip(
@@ -90,7 +139,7 @@ def video_clip(
     data: ShapesData,
     processor: BridgeSTGProcessor,
     style: AnswerStyle = "scan",
-) -> TrainingClip:
+) -> DrawnClip:
     """A scene sampled like a video file, with captions and questions."""
     rng = np.random.default_rng([seed, 3])
     scene = make_scene(seed, settings)
@@ -99,6 +148,8 @@ def video_clip(
     layout = processor.clip(processor.patch_grid(frames), times)
     asked = questions(scene, rng)
     slots = times[frame_pairs(len(times))]
+    known = ClipMap.of(scene, times, layout, processor.patch_grid(frames), processor)
+    clip = ClipQuestions(scene, asked, times, slots, known, processor, rng)
     branches = [
         *caption_branches(scene, times, layout, mix.captions, processor, rng),
         *moment_branches(scene, times, mix.moments, processor, rng),
@@ -108,35 +159,49 @@ def video_clip(
         *name_branches(asked, scene, mix.scans, mix.names, processor),
         *window_branches(asked, scene, mix.windows, processor, rng, slots, style),
         *retold_branches(mix.retold, processor, rng),
-        *choice_branches(asked, mix.choices, processor),
+        *choice_branches(clip, mix.choices),
+        *named_branches(clip, mix.named),
+        *direct_branches(clip, mix.direct),
+        *absent_branches(clip, mix.absent),
+        *spot_branches(clip, mix.spots, skip=mix.tracked),
     ]
 
     # What asks for boxes.
     rows, objective = Rows(), processor.config.objective
-    located = spread(asked, "stvg", mix.located) + spread(asked, "vot", mix.tracked)
+    sentences = spread(asked, "stvg", mix.located + mix.located_direct)
+    at_once = len(sentences) if style == "direct" else mix.located_direct
+    located = sentences + spread(asked, "vot", mix.tracked)
     box, visible = boxes(scene, times)
-    for question in located:
+    for number, question in enumerate(located):
         assert question.window is not None
         assert question.object_index is not None
+        answered: AnswerStyle = "direct" if number < at_once else style
         if question.task == "stvg":
-            answer = window_answer(scene, question, rng, slots, style)
+            answer = window_answer(scene, question, rng, slots, answered)
         else:
             answer = NAMED.format(name=scene.objects[question.object_index].name)
         track = Track(times, box[question.object_index], visible[question.object_index])
         drawn = int(rng.integers(2**31))
         positive, negative = frames_to_learn(track, question.window, data, drawn, objective)
-        branches.append(
-            located_branch(Sentence(question.task, question.query, answer), track, positive, processor)
-        )
+        asked_style = style_asked(clip, answered) if question.task == "stvg" else None
+        sentence = Sentence(question.task, question.query, answer, asked_style)
+        branch = located_branch(sentence, track, positive, processor)
+        # An entangled model writes boxes behind its answer, whose numbers nothing is known of here.
+        if objective != "entangled" and question.task == "vot":
+            branch = led_spot(clip, question, branch)
+        elif objective != "entangled" and answered == "direct":
+            branch = led_window(clip, question, branch)
+        branches.append(branch)
         add_rows(rows, track, positive, negative, objective)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = locate(rows, frames, processor)
-    return TrainingClip(tree, torch.from_numpy(frames), rows, spatial)
+    return DrawnClip(
+        TrainingClip(tree, torch.from_numpy(frames), rows, locate(rows, frames, processor)),
+        evidence_rows(branches, len(layout.input_ids)),
+        shown_rows(scene, slots, known, rng),
+    )
 
 
-def image_clip(
-    seed: int, settings: SceneSettings, mix: ImageMix, processor: BridgeSTGProcessor
-) -> TrainingClip:
+def image_clip(seed: int, settings: SceneSettings, mix: ImageMix, processor: BridgeSTGProcessor) -> DrawnClip:
     """One frame of a scene as a clip without timestamps: captions and referring expressions."""
     rng = np.random.default_rng([seed, 4])
     scene = make_scene(seed, settings)
@@ -159,5 +224,19 @@ def image_clip(
         branches.append(located_branch(Sentence("rec", question.query, answer), track, shown, processor))
         add_rows(rows, track, shown, np.zeros(0, dtype=np.int64), objective)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
-    spatial = locate(rows, frames, processor)
-    return TrainingClip(tree, torch.from_numpy(frames), rows, spatial)
+    clip = TrainingClip(tree, torch.from_numpy(frames), rows, locate(rows, frames, processor))
+    return DrawnClip(clip, torch.zeros(0, 3, dtype=torch.long), torch.zeros(0, 6, dtype=torch.long))
+
+
+def with_evidence(batch: ClipBatch, known: list[tuple[Tensor, Tensor]]) -> LedClipBatch:
+    """A batch with what is known of each of its clips."""
+
+    def joined(parts: list[Tensor]) -> Tensor:
+        return torch.cat([torch.cat([torch.full_like(p[:, :1], row), p], 1) for row, p in enumerate(parts)])
+
+    fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+    return LedClipBatch(
+        **fields,
+        evidence=joined([evidence for evidence, _ in known]),
+        shown=joined([shown for _, shown in known]),
+    )

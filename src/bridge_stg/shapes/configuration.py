@@ -40,6 +40,11 @@ class ClipMix(Strict):
     choices: multiple choice (VQA).
     located: spatio-temporal grounding (STVG) with <det>, bridging queries and QGSL.
     tracked: tracking from a first box (VOT).
+    direct: windows named at once (VTG and STVG without <det>), in the paper's own form.
+    named: the same of objects that are named in full.
+    absent: what does not happen.
+    spots: which object is at a given box; tracking without <det>.
+    located_direct: as ``located``, the window named at once.
     """
 
     captions: Share = 0
@@ -53,6 +58,22 @@ class ClipMix(Strict):
     choices: Share = 0
     located: Share = 0
     tracked: Share = 0
+    direct: Share = 0
+    named: Share = 0
+    absent: Share = 0
+    spots: Share = 0
+    located_direct: Share = 0
+
+
+class Lead(Strict):
+    """Attention that is taught beside the answers (``bridge_stg.shapes.led_model``).
+
+    attention: weight of the cross-entropy of the led heads.
+    probe: weight of what visual tokens are asked about the object on them.
+    """
+
+    attention: float = Field(default=0.5, ge=0)
+    probe: float = Field(default=0.5, ge=0)
 
 
 class ImageMix(Strict):
@@ -101,10 +122,15 @@ class ShapesTrainConfig(TrainConfig):
     ``stage`` "vision" teaches a small vision tower to name what each visual token shows; "pretrain" trains all
     of a small Qwen3-VL on tokens, starting from the vision tower of ``base``; "detector" gives it a QGSL and
     teaches that to see; "bridge" is Bridge-STG tuning.
+
+    layers: of the language tower in the bridge stage, when more are wanted than the base has.
+    lead: teaches attention beside the answers; None teaches answers alone.
     """
 
     stage: Literal["vision", "pretrain", "detector", "bridge"]  # type: ignore[assignment]
     data: ShapesData
+    layers: int | None = Field(default=None, ge=1)
+    lead: Lead | None = None
 
     def contradictions(self) -> list[str]:
         wrong = self.contradicting_choices()
@@ -122,6 +148,9 @@ class ShapesTrainConfig(TrainConfig):
             wrong.append(f"the stage {self.stage!r} has no choice of objective")
         for name in sorted(chosen.keys() - allowed):
             wrong.append(f"the stage {self.stage!r} has no choice of model.{name}")
+        for name in ("layers", "lead"):
+            if getattr(self, name) is not None and (self.stage != "bridge" or self.tune != "full" or records):
+                wrong.append(f"{name} is for the stage 'bridge' on generated clips, with tune=full")
         if self.stage in ("pretrain", "bridge") and not records:
             mixes = (("mix", self.data.image_share < 1), ("image_mix", self.data.image_share > 0))
             wrong += [

@@ -1,0 +1,166 @@
+"""Questions answered at once, in the paper's own form, with the evidence that each answer rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.token_tree import IGNORE, Branch
+from bridge_stg.prompting.templates import ABSENT, choices_text
+from bridge_stg.shapes.branches import NAMED, seen_in_pairs, spread, window_answer
+from bridge_stg.shapes.evidence import ClipMap, Evidence, LedBranch, window_evidence
+from bridge_stg.shapes.world.absent import absent_questions
+from bridge_stg.shapes.world.matching import Description, Look
+from bridge_stg.shapes.world.objects import ACTIONS, BASE_FORM, Scene
+from bridge_stg.shapes.world.questions import Question, sentence
+from bridge_stg.types import AnswerStyle, Task
+
+TURN_END = "<|im_end|>"
+
+
+@dataclass(frozen=True)
+class ClipQuestions:
+    """What can be asked about a clip; ``slots`` (P, 2) are the first and last seconds of its pairs."""
+
+    scene: Scene
+    asked: list[Question]
+    times: NDArray[np.float64]
+    slots: NDArray[np.float64]
+    map: ClipMap
+    processor: BridgeSTGProcessor
+    rng: np.random.Generator
+
+
+def direct_branch(clip: ClipQuestions, question: Question, task: Task) -> Branch:
+    """A window named at once."""
+    answer = window_answer(clip.scene, question, clip.rng, clip.slots, "direct")
+    style = style_asked(clip, "direct")
+    return led_window(clip, question, clip.processor.branch(task, question.query, answer, False, style))
+
+
+def led_window(clip: ClipQuestions, question: Question, branch: Branch) -> Branch:
+    """An answer that names its window at once, with its evidence."""
+    assert question.object_index is not None
+    assert question.kind is not None
+    seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
+    digits = _numbers(branch, clip.processor)
+    evidence = window_evidence(digits, seen, question.object_index, clip.map)
+    return LedBranch(**vars(branch), evidence=tuple(evidence))
+
+
+def direct_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+    """Windows named at once, asked with and without <det> to come."""
+    return [
+        direct_branch(clip, question, "vtg" if clip.rng.random() < 0.5 else "stvg")
+        for question in spread(clip.asked, "vtg", count)
+    ]
+
+
+def named_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+    """The same of objects that are named in full: who is meant is then no riddle."""
+    events: dict[tuple[int | None, str | None], Question] = {}
+    for question in clip.asked:
+        if question.task == "vtg":
+            events.setdefault((question.object_index, question.kind), question)
+    found = []
+    for question in list(events.values())[:count]:
+        assert question.object_index is not None
+        assert question.kind is not None
+        item = clip.scene.objects[question.object_index]
+        described = Description(Look(item.colour, item.shape), question.kind)
+        query = sentence(clip.scene, described, bool(clip.rng.random() < 0.5), clip.rng)
+        task: Task = "vtg" if clip.rng.random() < 0.5 else "stvg"
+        found.append(direct_branch(clip, replace(question, query=query), task))
+    return found
+
+
+def absent_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+    """What does not happen, refused in either style."""
+    found = []
+    for question in absent_questions(clip.scene, clip.rng, count):
+        task = "vtg" if clip.rng.random() < 0.5 else "stvg"
+        style = style_asked(clip, "direct" if clip.rng.random() < 0.5 else "scan")
+        found.append(clip.processor.branch(task, question.query, ABSENT, locates=False, style=style))
+    return found
+
+
+def choice_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+    """Multiple choice: the answer in words, and then its letter, which is read off the choices."""
+    found: list[Branch] = []
+    for question in spread(clip.asked, "vqa", count):
+        answer = f"{question.answer} ({question.choice_letter})"
+        asked = choices_text(question.query, question.choices)
+        branch = clip.processor.branch("vqa", asked, answer, locates=False)
+        words = clip.processor.tokenizer.convert_ids_to_tokens(list(branch.ids))
+        first = _answer_start(branch)
+        letters = [place for place, word in enumerate(words) if word == question.choice_letter]
+        evidence = []
+        listed = [place for place in letters if place < first and words[place - 1] == "("]
+        said = [place for place in letters if place >= first]
+        if listed and said:
+            # The words of the right choice know their letter, which stands before them; it does not know them.
+            begin = listed[-1] + 2
+            end = next((place for place in range(begin, first) if words[place] in ("(", TURN_END)), first)
+            evidence.append(Evidence(said[-1] - 1, tuple(range(begin, end)), "choice", own=True))
+
+        kind = _kind_asked(question)
+        if kind is not None and question.object_index is not None:
+            seen = seen_in_pairs(clip.scene, question.object_index, kind, clip.slots)
+            cells = clip.map.cells[question.object_index]
+            event = tuple(key for pair, here in enumerate(seen) if here for key in cells[pair])
+            if event:
+                evidence.append(Evidence(first - 1, event, "event"))
+        found.append(LedBranch(**vars(branch), evidence=tuple(evidence)))
+    return found
+
+
+def led_spot(clip: ClipQuestions, question: Question, branch: Branch) -> Branch:
+    """An answer that names the object at a given box, with its evidence."""
+    assert question.object_index is not None
+    assert question.time is not None
+    keys = clip.map.spot(question.object_index, question.time, clip.times)
+    # "Here is the" come first; colour and shape are each known at the token before them.
+    first = _answer_start(branch) + 3
+    evidence = tuple(Evidence(first + ahead - 1, keys, "place") for ahead in (0, 1) if keys)
+    return LedBranch(**vars(branch), evidence=evidence)
+
+
+def spot_branches(clip: ClipQuestions, count: int, skip: int = 0) -> list[Branch]:
+    """Objects named by a box; ``skip`` questions are asked already."""
+    found = []
+    for question in spread(clip.asked, "vot", skip + count)[skip:]:
+        assert question.object_index is not None
+        answer = NAMED.format(name=clip.scene.objects[question.object_index].name)
+        branch = clip.processor.branch("vot", question.query, answer, locates=False)
+        found.append(led_spot(clip, question, branch))
+    return found
+
+
+def style_asked(clip: ClipQuestions, style: AnswerStyle) -> AnswerStyle | None:
+    """The style to ask for, if the model is to know more than one."""
+    return style if style in clip.processor.config.answer_styles else None
+
+
+def _answer_start(branch: Branch) -> int:
+    return next(place for place, label in enumerate(branch.labels) if label != IGNORE)
+
+
+def _numbers(branch: Branch, processor: BridgeSTGProcessor) -> list[int]:
+    """The places of the answer's whole seconds and tenths."""
+    words = processor.tokenizer.convert_ids_to_tokens(list(branch.ids))
+    first = _answer_start(branch)
+    return [place for place in range(first, len(words)) if words[place].isdigit() or words[place][1:].isdigit()]
+
+
+def _kind_asked(question: Question) -> str | None:
+    """The action that an answer rests on; None for those about a whole clip, or about what does not happen."""
+    if question.query.startswith("what does"):
+        return question.answer
+    if question.query.startswith(("what colour", "what shape")):
+        return next((kind for kind in ACTIONS if question.query.endswith(f"that {kind}?")), None)
+    if question.query.startswith("does") and question.answer == "yes":
+        return next((kind for kind in ACTIONS if question.query.endswith(f" {BASE_FORM[kind]}?")), None)
+    return None

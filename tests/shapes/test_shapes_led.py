@@ -1,0 +1,185 @@
+"""Attention that is taught beside the answers: what it is taught, and that it is the model's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bridge_stg.errors import InputError
+from bridge_stg.geometry.spans import frame_pairs
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.token_tree import build_tree
+from bridge_stg.shapes.clips import build_batch
+from bridge_stg.shapes.configuration import ClipMix, Lesson, ShapesData
+from bridge_stg.shapes.direct_branches import ClipQuestions, choice_branches, direct_branches, spot_branches
+from bridge_stg.shapes.evidence import LEADS, PHASES, REST, ClipMap, Evidence, LedBranch, evidence_rows, phases
+from bridge_stg.shapes.frames import draw, sample_times
+from bridge_stg.shapes.grow import grow
+from bridge_stg.shapes.led_model import PLACES, LedModel
+from bridge_stg.shapes.model import new_model
+from bridge_stg.shapes.world.motion import boxes
+from bridge_stg.shapes.world.objects import ACTIONS, SceneSettings
+from bridge_stg.shapes.world.questions import questions
+from bridge_stg.shapes.world.scene import make_scene
+from bridge_stg.training.data.batch import ClipBatch
+
+MIX = ClipMix(direct=2, named=1, absent=1, spots=1, choices=1, located_direct=1, tracked=1)
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
+    torch.manual_seed(3)
+    model, processor = new_model(answer_styles=("direct", "scan"))
+    return model.eval(), processor
+
+
+def seen_by(batch: ClipBatch) -> torch.Tensor:
+    """(B, 1, L, L): a token sees the clip up to where its branch hangs, and its own branch before it."""
+    branch, attach = batch.trees.branch, batch.trees.attach
+    index = torch.arange(branch.shape[1])
+    own = branch[:, :, None] == branch[:, None, :]
+    clip = (branch == -1)[:, None, :] & (index[None, None, :] < attach[:, :, None])
+    return ((index[:, None] >= index[None, :]) & (own | clip))[:, None]
+
+
+def drawn(processor: BridgeSTGProcessor, seed: int) -> tuple[ClipQuestions, torch.Tensor]:
+    """A clip's questions and the ids of its tokens."""
+    scene = make_scene(seed, SceneSettings(min_objects=3, max_objects=4, max_duration=7.0))
+    times = sample_times(scene, 2.0)
+    rng = np.random.default_rng(seed)
+    frames = draw(scene, times, processor, rng)
+    grid = processor.patch_grid(frames)
+    layout = processor.clip(grid, times)
+    known = ClipMap.of(scene, times, layout, grid, processor)
+    slots = times[frame_pairs(len(times))]
+    return ClipQuestions(scene, questions(scene, rng), times, slots, known, processor, rng), layout.input_ids
+
+
+def test_the_map_of_a_clip_finds_its_seconds_and_its_objects(
+    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor],
+) -> None:
+    _, processor = small
+    clip, ids = drawn(processor, 6)
+    words = [processor.tokenizer.decode([ids[stamp]]) for stamp in clip.map.stamps]
+    assert words == [str(int(pair.mean())) for pair in clip.slots]
+
+    video = processor.config.mllm.video_token_id
+    _, visible = boxes(clip.scene, clip.times)
+    for index, cells in enumerate(clip.map.cells):
+        for frames, keys in zip(frame_pairs(len(clip.times)).tolist(), cells, strict=True):
+            assert bool(keys) == bool(visible[index, frames].any())
+            assert (ids[list(keys)] == video).all()
+
+
+def test_phases_follow_the_actions() -> None:
+    scene = make_scene(9, SceneSettings(min_duration=10.0))
+    times = sample_times(scene, 2.0)
+    slots = times[frame_pairs(len(times))]
+    for index, item in enumerate(scene.objects):
+        phase, doing = phases(scene, index, slots)
+        for pair, (first, last) in enumerate(slots.tolist()):
+            enough = 0.15 * (last - first)
+            action = next(
+                (a for a in item.actions if min(last, a.end) - max(first, a.start) > enough),
+                None,
+            )
+            # Out of view nothing is seen of it.
+            if doing[pair] != REST:
+                assert action is not None
+                assert ACTIONS[doing[pair]] == action.kind
+                assert phase[pair] in (PHASES.index("begun"), PHASES.index("going_on"))
+        starts = np.flatnonzero(phase == PHASES.index("begun"))
+        assert len(starts) <= len(item.actions)
+
+
+def test_evidence_is_looked_for_at_the_token_before_the_answer(
+    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor],
+) -> None:
+    _, processor = small
+    clip, _ = drawn(processor, 6)
+    branches = [*direct_branches(clip, 3), *spot_branches(clip, 2), *choice_branches(clip, 2)]
+    told = [branch for branch in branches if isinstance(branch, LedBranch) and branch.evidence]
+    assert len(told) >= 5
+    for branch in told:
+        for one in branch.evidence:
+            following = processor.tokenizer.decode([branch.ids[one.place + 1]])
+            assert branch.labels[one.place + 1] == branch.ids[one.place + 1]
+            if one.lead == "edge_time":
+                assert following.lstrip(".").isdigit()
+            if one.lead == "choice":
+                assert following in "ABCD"
+                asked = [processor.tokenizer.decode([branch.ids[key]]) for key in range(min(one.keys))]
+                assert asked[-2] == following
+
+
+def test_led_attention_is_that_of_the_model(
+    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor],
+) -> None:
+    """The loss against the attention weights that transformers' own implementation returns."""
+    model, processor = small
+    data = ShapesData(
+        clips_per_step=2,
+        image_share=0.0,
+        mix=MIX,
+        curriculum=(Lesson(until=1.0, min_objects=2, max_objects=3, max_duration=6.0),),
+    )
+    batch = build_batch(data, 0, 1, processor, led=True)
+    inputs = batch.inputs(processor)
+    # Transformers' own implementation adds a mask to the scores.
+    mask = seen_by(batch)
+    inputs["attention_mask"] = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+    led = LedModel(model, lead=1.0, probe=0.0)
+    found: dict[int, torch.Tensor] = {}
+    layers = model.mllm.model.language_model.layers
+    hooks = [
+        layers[place].self_attn.register_forward_hook(
+            lambda module, args, output, place=place: found.__setitem__(place, output[1])
+        )
+        for place in (-2, -1)
+    ]
+    model.mllm.model.language_model.config._attn_implementation = "eager"
+    with torch.no_grad():
+        output = led(**inputs)
+        plain = model(**{name: inputs[name] for name in inputs if name not in ("evidence", "shown", "hangs")})
+    model.mllm.model.language_model.config._attn_implementation = "sdpa"
+    for hook in hooks:
+        hook.remove()
+
+    losses = []
+    evidence = inputs["evidence"]
+    for number, lead in enumerate(LEADS):
+        layer, heads = PLACES[lead]
+        rows = evidence[evidence[:, 3] == number]
+        for row, place in {(int(r), int(p)) for r, p in rows[:, :2].tolist()}:
+            keys = rows[(rows[:, 0] == row) & (rows[:, 1] == place), 2]
+            weights = [found[layer][row, head, place, keys].sum().log() for head in heads]
+            losses.append(-torch.stack(weights).mean())
+    assert len(losses) > 20
+    torch.testing.assert_close(output.loss - plain.loss, torch.stack(losses).mean(), rtol=1e-3, atol=1e-3)
+
+
+def test_a_grown_model_answers_as_before(
+    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor],
+) -> None:
+    model, processor = small
+    grown = grow(model, 8, len(processor.tokenizer) + 5).eval()
+    clip, ids = drawn(processor, 6)
+    tree = build_tree(ids[:40], torch.arange(40).expand(3, -1), 40, direct_branches(clip, 1))
+    inputs = (tree.input_ids[None], tree.position_ids[:, None])
+    with torch.no_grad():
+        before, after = (one.mllm.lm_head(one.read(*inputs)) for one in (model, grown))
+    torch.testing.assert_close(after[..., : before.shape[-1]], before)
+    assert len(grown.mllm.model.language_model.layers) == 8
+    with pytest.raises(InputError):
+        grow(model, 5)
+
+
+def test_evidence_counts_tokens_of_the_whole_tree() -> None:
+    branches = [
+        LedBranch(ids=(1, 2, 3), labels=(1, 2, 3), evidence=(Evidence(1, (4, 5), "edge"),)),
+        LedBranch(ids=(1, 2), labels=(1, 2), evidence=(Evidence(1, (0,), "choice", own=True),)),
+    ]
+    edge, choice = LEADS.index("edge"), LEADS.index("choice")
+    assert evidence_rows(branches, 10).tolist() == [[11, 4, edge], [11, 5, edge], [14, 13, choice]]
