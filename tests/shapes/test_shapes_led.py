@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from bridge_stg.errors import InputError
 from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.model.token_tree import build_tree
+from bridge_stg.model.token_tree import build_tree, tree_mask
+from bridge_stg.model.tree_attention import IMPLEMENTATION
 from bridge_stg.shapes.clips import build_batch
 from bridge_stg.shapes.configuration import ClipMix, Lesson, ShapesData
 from bridge_stg.shapes.direct_branches import ClipQuestions, choice_branches, direct_branches, spot_branches
@@ -23,7 +28,6 @@ from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, SceneSettings
 from bridge_stg.shapes.world.questions import questions
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.training.data.batch import ClipBatch
 
 MIX = ClipMix(direct=2, named=1, absent=1, spots=1, choices=1, located_direct=1, tracked=1)
 
@@ -33,15 +37,6 @@ def small() -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
     torch.manual_seed(3)
     model, processor = new_model(answer_styles=("direct", "scan"))
     return model.eval(), processor
-
-
-def seen_by(batch: ClipBatch) -> torch.Tensor:
-    """(B, 1, L, L): a token sees the clip up to where its branch hangs, and its own branch before it."""
-    branch, attach = batch.trees.branch, batch.trees.attach
-    index = torch.arange(branch.shape[1])
-    own = branch[:, :, None] == branch[:, None, :]
-    clip = (branch == -1)[:, None, :] & (index[None, None, :] < attach[:, :, None])
-    return ((index[:, None] >= index[None, :]) & (own | clip))[:, None]
 
 
 def drawn(processor: BridgeSTGProcessor, seed: int) -> tuple[ClipQuestions, torch.Tensor]:
@@ -115,9 +110,9 @@ def test_evidence_is_looked_for_at_the_token_before_the_answer(
 
 
 def test_led_attention_is_that_of_the_model(
-    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor],
+    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss against the attention weights that transformers' own implementation returns."""
+    """The loss against the attention of the queries and keys that the model's own attention is given."""
     model, processor = small
     data = ShapesData(
         clips_per_step=2,
@@ -127,25 +122,20 @@ def test_led_attention_is_that_of_the_model(
     )
     batch = build_batch(data, 0, 1, processor, led=True)
     inputs = batch.inputs(processor)
-    # Transformers' own implementation adds a mask to the scores.
-    mask = seen_by(batch)
-    inputs["attention_mask"] = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)
+    attend, given = ALL_ATTENTION_FUNCTIONS[IMPLEMENTATION], {}
+
+    def spy(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Any:
+        given[module.layer_idx] = query @ key.transpose(2, 3) * module.scaling
+        return attend(module, query, key, *args, **kwargs)
+
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._global_mapping, IMPLEMENTATION, spy)
     led = LedModel(model, lead=1.0, probe=0.0)
-    found: dict[int, torch.Tensor] = {}
-    layers = model.mllm.model.language_model.layers
-    hooks = [
-        layers[place].self_attn.register_forward_hook(
-            lambda module, args, output, place=place: found.__setitem__(place, output[1])
-        )
-        for place in (-2, -1)
-    ]
-    model.mllm.model.language_model.config._attn_implementation = "eager"
     with torch.no_grad():
         output = led(**inputs)
-        plain = model(**{name: inputs[name] for name in inputs if name not in ("evidence", "shown", "hangs")})
-    model.mllm.model.language_model.config._attn_implementation = "sdpa"
-    for hook in hooks:
-        hook.remove()
+        plain = model(**{name: inputs[name] for name in inputs if name not in ("evidence", "shown")})
+    mask = tree_mask(inputs["tree"])
+    layers = len(model.mllm.model.language_model.layers)
+    found = {place: given[layers + place].masked_fill(~mask, -torch.inf).softmax(-1) for place in (-2, -1)}
 
     losses = []
     evidence = inputs["evidence"]

@@ -74,10 +74,7 @@ class LedClipBatch(ClipBatch):
     shown: Tensor
 
     def inputs(self, processor: BridgeSTGProcessor) -> Inputs:
-        known = {"evidence": self.evidence, "shown": self.shown}
-        return (
-            super().inputs(processor) | known | {"hangs": torch.stack([self.trees.branch, self.trees.attach])}
-        )
+        return super().inputs(processor) | {"evidence": self.evidence, "shown": self.shown}
 
 
 def step_settings(data: ShapesData, step: int, steps: int) -> tuple[bool, SceneSettings]:

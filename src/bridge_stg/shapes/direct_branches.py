@@ -13,7 +13,7 @@ from bridge_stg.prompting.templates import ABSENT, choices_text
 from bridge_stg.shapes.branches import NAMED, seen_in_pairs, spread, window_answer
 from bridge_stg.shapes.evidence import ClipMap, Evidence, LedBranch, window_evidence
 from bridge_stg.shapes.world.absent import absent_questions
-from bridge_stg.shapes.world.matching import Description, Look
+from bridge_stg.shapes.world.matching import Appearance, Description
 from bridge_stg.shapes.world.objects import ACTIONS, BASE_FORM, Scene
 from bridge_stg.shapes.world.questions import Question, sentence
 from bridge_stg.types import AnswerStyle, Task
@@ -70,7 +70,7 @@ def named_branches(clip: ClipQuestions, count: int) -> list[Branch]:
         assert question.object_index is not None
         assert question.kind is not None
         item = clip.scene.objects[question.object_index]
-        described = Description(Look(item.colour, item.shape), question.kind)
+        described = Description(Appearance(item.colour, item.shape), question.kind)
         query = sentence(clip.scene, described, bool(clip.rng.random() < 0.5), clip.rng)
         task: Task = "vtg" if clip.rng.random() < 0.5 else "stvg"
         found.append(direct_branch(clip, replace(question, query=query), task))

@@ -85,20 +85,26 @@ class LedModel(nn.Module):
             layers[place].self_attn.register_forward_pre_hook(self._keeper(place), with_kwargs=True)
 
     def forward(
-        self, evidence: Tensor, shown: Tensor, hangs: Tensor, weights: LossWeights | None = None, **inputs: Any
+        self,
+        evidence: Tensor,
+        shown: Tensor,
+        tree: Tensor | None = None,
+        weights: LossWeights | None = None,
+        **inputs: Any,
     ) -> LedOutput:
         """As the model's own.
 
         Args:
             evidence: (E, 4) row of the batch, query token, key token, index of the lead.
             shown: (T, 7) row of the batch, visual token, and what is on it (``SIZES``).
-            hangs: (2, B, L) the branch of each token, and how many tokens of the clip it sees.
+            tree: (2, B, L) the branch of each token, and how many tokens of the clip it sees; None for plain
+                sequences.
         """
-        output = self.model(**inputs, weights=weights)
+        output = self.model(**inputs, tree=tree, weights=weights)
         correct: dict[str, tuple[Tensor, int]] = {}
         loss = output.loss
         if len(evidence):
-            led, right = self._led_loss(evidence, hangs)
+            led, right = self._led_loss(evidence, tree)
             loss, correct = loss + self.lead * led, correct | right
         if len(shown):
             hidden = self._seen[-2]["hidden_states"]
@@ -113,7 +119,7 @@ class LedModel(nn.Module):
 
         return keep
 
-    def _led_loss(self, evidence: Tensor, hangs: Tensor) -> tuple[Tensor, dict[str, tuple[Tensor, int]]]:
+    def _led_loss(self, evidence: Tensor, tree: Tensor | None) -> tuple[Tensor, dict[str, tuple[Tensor, int]]]:
         """The mean negative log of the attention that the led heads give to the evidence."""
         losses, correct = [], {}
         for number, lead in enumerate(LEADS):
@@ -123,7 +129,9 @@ class LedModel(nn.Module):
             layer, heads = PLACES[lead]
             queries_R2, query_of = torch.unique(rows[:, :2], dim=0, return_inverse=True)
             scores_RHL = self._scores(layer, heads, queries_R2)
-            scores_RHL = scores_RHL.masked_fill(~_sees(hangs, queries_R2)[:, None], -torch.inf)
+            scores_RHL = scores_RHL.masked_fill(
+                ~_sees(tree, queries_R2, scores_RHL.shape[-1])[:, None], -torch.inf
+            )
             wanted_RL = torch.zeros(len(queries_R2), scores_RHL.shape[-1], dtype=torch.bool)
             wanted_RL = wanted_RL.to(scores_RHL.device)
             wanted_RL[query_of, rows[:, 2]] = True
@@ -147,15 +155,19 @@ class LedModel(nn.Module):
         row, place = queries_R2.T
         query_RHC = query[:, list(heads)].float()[row, :, place]
         key_RHLC = key[:, list(heads)].float()[row]
-        scores: Tensor = torch.einsum("rhc,rhlc->rhl", query_RHC, key_RHLC) * attention.scaling
+        scores: Tensor = torch.einsum("rhc,rhlc->rhl", query_RHC, key_RHLC) * float(attention.scaling)
         return scores
 
 
-def _sees(hangs: Tensor, queries_R2: Tensor) -> Tensor:
+def _sees(tree: Tensor | None, queries_R2: Tensor, length: int) -> Tensor:
     """(R, L): which tokens each query (row, place) may look at."""
     row, place = queries_R2.T
-    branch_BL, attach_BL = hangs
-    index_L = torch.arange(branch_BL.shape[1], device=branch_BL.device)
+    index_L = torch.arange(length, device=place.device)
+    earlier_RL: Tensor = index_L[None] <= place[:, None]
+    if tree is None:
+        return earlier_RL
+    branch_BL, attach_BL = tree
     own_RL = branch_BL[row] == branch_BL[row, place][:, None]
     clip_RL = (branch_BL[row] == CLIP) & (index_L[None] < attach_BL[row, place][:, None])
-    return (own_RL | clip_RL) & (index_L[None] <= place[:, None])
+    seen: Tensor = earlier_RL & (own_RL | clip_RL)
+    return seen

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from bridge_stg.records.record import QueryType
-from bridge_stg.shapes.world.matching import Description, OpenedFile, looks_of
+from bridge_stg.shapes.world.matching import Appearance, Description, looks_of
 from bridge_stg.shapes.world.objects import COLOURS, SHAPES, WORLD, WORLD_ACTIONS, Scene
 from bridge_stg.shapes.world.questions import Question, sentence
 
@@ -58,11 +58,11 @@ def _miss(scene: Scene, miss: Miss, rng: np.random.Generator, world: int) -> Des
         # What it does is right, and one word of who does it is not.
         kind = item.actions[int(rng.integers(len(item.actions)))].kind
         if rng.random() < 0.5:
-            look = OpenedFile(str(rng.choice(list(COLOURS))), look.shape)
+            look = Appearance(str(rng.choice(list(COLOURS))), look.shape)
         else:
-            look = OpenedFile(look.colour, str(rng.choice(SHAPES)))
+            look = Appearance(look.colour, str(rng.choice(SHAPES)))
     elif miss == "stranger":
-        look = OpenedFile(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
+        look = Appearance(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
 
     # A circle that spins looks like one that rests: nothing can be said about it.
     if kind == "spins" and look.shape in (None, "circle") and _has_circle(scene, look.colour):

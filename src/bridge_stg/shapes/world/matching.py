@@ -32,7 +32,7 @@ class Relation:
 
 
 @dataclass(frozen=True)
-class OpenedFile:
+class Appearance:
     """What a description says of an object's looks; None says nothing."""
 
     colour: str | None = None
@@ -42,14 +42,14 @@ class OpenedFile:
         return self.colour in (None, item.colour) and self.shape in (None, item.shape)
 
 
-def looks_of(item: SceneObject) -> tuple[OpenedFile, ...]:
+def looks_of(item: SceneObject) -> tuple[Appearance, ...]:
     """Every way to describe the looks of one object, fullest first."""
-    return tuple(OpenedFile(c, s) for c, s in product((item.colour, None), (item.shape, None)))
+    return tuple(Appearance(c, s) for c, s in product((item.colour, None), (item.shape, None)))
 
 
 @dataclass(frozen=True)
 class Description:
-    look: OpenedFile
+    look: Appearance
     kind: str
     relation: Relation | None = None
 

@@ -9,9 +9,9 @@ import numpy as np
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.matching import (
     RELATIONS,
+    Appearance,
     Candidate,
     Description,
-    OpenedFile,
     Relation,
     Timeline,
     looks_of,
@@ -135,7 +135,7 @@ def sentence(scene: Scene, description: Description, asks: bool, rng: np.random.
     return (_interrogative if asks else _declarative)(scene, description, rng)
 
 
-def _noun(look: OpenedFile, plain: str = "object") -> str:
+def _noun(look: Appearance, plain: str = "object") -> str:
     """ "red circle", "circle", "red shape" or ``plain``."""
     if look.shape is not None:
         return look.shape if look.colour is None else f"{look.colour} {look.shape}"
@@ -162,7 +162,7 @@ def _declarative(scene: Scene, description: Description, rng: np.random.Generato
 
 def _interrogative(scene: Scene, description: Description, rng: np.random.Generator) -> str:
     look, tail = description.look, _tail(scene, description.relation)
-    if look == OpenedFile():
+    if look == Appearance():
         subject = "what" if rng.random() < 0.5 else "which object"
     else:
         subject = f"{'which' if rng.random() < 0.7 else 'what'} {_noun(look, plain='object')}"
@@ -174,7 +174,7 @@ def _interrogative(scene: Scene, description: Description, rng: np.random.Genera
 def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
     """STVG: each unique description once as a phrase and once as a question."""
     plain: list[tuple[Candidate, Description]] = []
-    related: dict[tuple[int, str, OpenedFile], list[tuple[Candidate, Description]]] = {}
+    related: dict[tuple[int, str, Appearance], list[tuple[Candidate, Description]]] = {}
     for candidate, description in timeline.unique_descriptions():
         if description.relation is None:
             plain.append((candidate, description))
