@@ -7,6 +7,7 @@ frame; source frame indices count from 0.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal, cast, get_args
@@ -61,7 +62,7 @@ class TimeSpan:
     end: float
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.start) and np.isfinite(self.end)):
+        if not (math.isfinite(self.start) and math.isfinite(self.end)):
             raise ValueError(f"a window needs finite seconds, got [{self.start}, {self.end})")
         if self.end < self.start:
             raise ValueError(f"a window cannot end before it starts, got [{self.start}, {self.end})")

@@ -11,17 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge_stg.errors import DataError, InputError
+from bridge_stg.metrics.overlap import box_iou
 from bridge_stg.metrics.stvg import (
     FAILED,
     METRICS,
     QueryOverlap,
-    boxes_on_frames,
     parse_protocol,
     query_overlap,
     query_values,
     score_queries,
     summarize,
 )
+from bridge_stg.metrics.tubes import TubeQuestion, boxes_on_frames, tube_overlaps
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
@@ -263,3 +264,17 @@ def test_equals_a_slow_reading_of_the_equations(case: tuple[TruthRecord, Predict
     found = query_overlap(*case)
     assert (found.tiou, found.viou, found.gt_viou) == pytest.approx(tuple(map(float, _slow(*case))), abs=1e-9)
     assert 0 <= found.viou <= found.tiou + 1e-12
+
+
+@given(st.lists(cases(), min_size=1, max_size=5))
+def test_many_tubes_at_a_time_are_the_tubes_one_by_one(
+    found: list[tuple[TruthRecord, PredictionRecord]],
+) -> None:
+    questions = [
+        TubeQuestion(record, predicted, *record.boxes_within((0, record.frame_count)))
+        for record, predicted in found
+        if len(predicted.times)
+    ]
+    for question, together in zip(questions, tube_overlaps(questions), strict=True):
+        alone = boxes_on_frames(question.prediction, question.truth, question.frames)
+        assert together.tolist() == box_iou(alone, question.corners).tolist()

@@ -50,6 +50,7 @@ def score(
     *,
     task: Task | None = None,
     resamples: int = 1000,
+    moments: bool = True,
     truth_path: Path | None = None,
     predictions_path: Path | None = None,
 ) -> Scores:
@@ -62,6 +63,7 @@ def score(
             one standard each.
         task: None is the one that the predictions answer.
         resamples: of the bootstrap interval, which always draws the same.
+        moments: also score all windows as moment retrieval does, where the task has windows.
         truth_path, predictions_path: where both were read, so that a message can name the place.
 
     Raises:
@@ -88,7 +90,9 @@ def score(
     answers = [predictions.get(record.id) for record in present]
     try:
         found = score_queries(rule, present, answers)
-        moments = moment_retrieval.score_queries(present, answers) if chosen in ("stvg", "vtg") else None
+        retrieved = None
+        if moments and chosen in ("stvg", "vtg"):
+            retrieved = moment_retrieval.score_queries(present, answers)
     except DataError as problem:
         raise DataError(f"{truth_path}: {problem}" if truth_path else str(problem)) from problem
     videos = tuple(record.video for record in present)
@@ -109,10 +113,10 @@ def score(
         by_subtitles=_parts(found, subtitles) if chosen == "vqa" and "with" in subtitles else {},
         queries=QueryTable(tuple(record.id for record in present), videos, found.weights, 100 * found.values),
         moments=None
-        if moments is None
-        else MomentScores(moments.means(), _intervals(moments, videos, resamples)),
+        if retrieved is None
+        else MomentScores(retrieved.means(), _intervals(retrieved, videos, resamples)),
         refusals=_refusals(of_task, predictions, resamples),
-        calibration=_calibration(rule, found if moments is None else moments, of_task, predictions),
+        calibration=_calibration(rule, found if retrieved is None else retrieved, of_task, predictions),
         not_scored=dict(Counter(record.task for record in truth if record.task != chosen)),
     )
 
@@ -221,6 +225,6 @@ def score_files(
     for name, answers in no_skill_answers(truth, scores.task).items():
         if name in others:
             raise InputError(f"--beside: {name!r} is the name of a constant answer; rename the file")
-        others[name] = score(truth, answers, protocol, task=scores.task)
+        others[name] = score(truth, answers, protocol, task=scores.task, moments=False)
     # The last of the answers without skill is the best of them.
     return ScoreReport(scores, others, list(others)[-1], mean_answer_tokens(predictions_path))

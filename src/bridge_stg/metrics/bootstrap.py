@@ -8,6 +8,7 @@ replacement, and keeps every query of a drawn video.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,16 @@ def clustered_interval(
     np.add.at(sums, member, values * share[:, None])
     sizes = np.bincount(member, weights=share, minlength=len(names))
     # A resample only needs to know how often each video was drawn: (R, V) counts turn it into two products.
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)
-    drawn = draws.astype(np.float64)
+    drawn = _draws(len(names), resamples, seed)
     means = (drawn @ sums) / (drawn @ sizes)[:, None]
     tail = (1 - level) / 2
     return np.quantile(means, [tail, 1 - tail], axis=0).T
+
+
+@lru_cache(maxsize=2)
+def _draws(videos: int, resamples: int, seed: int) -> NDArray[np.float64]:
+    """How often each of V videos is in each of R resamples: (R, V). The same for every set of predictions."""
+    draws = np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), resamples)
+    drawn = draws.astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn

@@ -37,16 +37,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.geometry.spans import boxes_at
-from bridge_stg.metrics.overlap import box_iou, interval_iou
+from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.metrics.protocols import QueryOverlap, TubePair, hcstvg, stcat, tubedetr
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
+from bridge_stg.metrics.tubes import TubeQuestion, tube_overlaps
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
@@ -85,6 +86,37 @@ def query_overlap(
     Raises:
         DataError: the true record has no window or no boxes inside it, so nothing can be scored.
     """
+    return query_overlaps([truth], [prediction], protocol)[0]
+
+
+def query_overlaps(
+    records: Sequence[TruthRecord], predictions: Sequence[PredictionRecord | None], protocol: Protocol
+) -> list[QueryOverlap]:
+    """``query_overlap`` of every query, of which boxes are compared many at a time."""
+    matches = [_match(record, prediction) for record, prediction in zip(records, predictions, strict=True)]
+    boxed = [one.question for one in matches if one is not None and one.question is not None]
+    overlaps = iter(tube_overlaps(boxed))
+
+    found = []
+    for match in matches:
+        if match is None:
+            found.append(FAILED)
+        else:
+            pair = replace(match.pair, overlaps=None if match.question is None else next(overlaps))
+            found.append(_RULES[protocol](pair))
+    return found
+
+
+@dataclass(frozen=True)
+class _Match:
+    """A predicted window beside the true one that it is judged by; ``question`` is None without boxes."""
+
+    pair: TubePair
+    question: TubeQuestion | None
+
+
+def _match(truth: TruthRecord, prediction: PredictionRecord | None) -> _Match | None:
+    """What a query is judged by, without the overlaps of its boxes; None without a usable prediction."""
     if not truth.all_windows:
         raise DataError(f"record {truth.id!r}: has no window; only stvg records can be scored here")
     true_tubes = [truth.boxes_within(window) for window in truth.all_windows]
@@ -94,31 +126,14 @@ def query_overlap(
                 f"record {truth.id!r}: has no box inside its window {list(window)}; add boxes or drop it"
             )
     if prediction is None or prediction.status != "ok" or prediction.best_window is None:
-        return FAILED
+        return None
 
     predicted = truth.clock.frames_in(prediction.best_window)
     tious = [interval_iou(window, predicted) for window in truth.all_windows]
     nearest = tious.index(max(tious))
     frames, corners = true_tubes[nearest]
-    overlaps = box_iou(boxes_on_frames(prediction, truth, frames), corners) if len(prediction.times) else None
-    return _RULES[protocol](
-        TubePair(truth.clip, truth.clock, truth.all_windows[nearest], predicted, frames, overlaps)
-    )
-
-
-def boxes_on_frames(
-    prediction: PredictionRecord, truth: TruthRecord, frames: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The predicted tube on source frames (N,): (N, 4) xyxy. Needs at least one predicted box."""
-    clock = truth.clock
-    own = clock.nearest(prediction.times)
-    boxes = prediction.boxes
-    if not (own[1:] > own[:-1]).all():
-        # Denser than the video: keep, per frame, the box whose time is nearest to it (the earlier on a tie).
-        order = np.lexsort((np.abs(clock.position(prediction.times) - own), own))
-        own, first = np.unique(own[order], return_index=True)
-        boxes = boxes[order][first]
-    return boxes_at(clock.steady(own), boxes, clock.steady(frames))
+    pair = TubePair(truth.clip, truth.clock, truth.all_windows[nearest], predicted, frames, None)
+    return _Match(pair, TubeQuestion(truth, prediction, frames, corners) if len(prediction.times) else None)
 
 
 def query_values(
@@ -147,10 +162,7 @@ def score_queries(
     Raises:
         DataError: a true record that cannot be scored, see ``query_overlap``.
     """
-    overlaps = [
-        query_overlap(record, prediction, protocol)
-        for record, prediction in zip(records, predictions, strict=True)
-    ]
+    overlaps = query_overlaps(records, predictions, protocol)
     return QueryScores(
         ("m_tIoU", "m_vIoU", *threshold_names("vIoU", thresholds), "gt_vIoU"),
         query_values(overlaps, protocol, thresholds),

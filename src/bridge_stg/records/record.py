@@ -6,8 +6,10 @@ Windows are half-open source frame indices, boxes xyxy pixels of the source fram
 
 from __future__ import annotations
 
+import gc
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from itertools import chain
@@ -211,7 +213,8 @@ class TruthRecord:
                 and frames.min() >= 0
                 and frames.max() < self.frame_count
                 and (np.abs(corners) <= LARGEST).all()
-                and (corners[:, 2:] >= corners[:, :2]).all()
+                and (corners[:, 2] >= corners[:, 0]).all()
+                and (corners[:, 3] >= corners[:, 1]).all()
             )
         except (ValueError, OverflowError):
             fits = False
@@ -329,17 +332,30 @@ def read_truth(path: Path) -> list[TruthRecord]:
         DataError: a line that is malformed or repeats an id; the message names file, line and record.
     """
     records: dict[str, TruthRecord] = {}
-    for number, text in read_lines(path):
-        try:
-            record = _from_line(_TRUTH_LINE.decode(text))
-        except DataError as problem:
-            raise DataError(f"{path}:{number}: {problem}") from problem
-        if record.id in records:
-            raise DataError(f"{path}:{number}: duplicate id {record.id!r}")
-        records[record.id] = record
+    with _without_collector():
+        for number, text in read_lines(path):
+            try:
+                record = _from_line(_TRUTH_LINE.decode(text))
+            except DataError as problem:
+                raise DataError(f"{path}:{number}: {problem}") from problem
+            if record.id in records:
+                raise DataError(f"{path}:{number}: duplicate id {record.id!r}")
+            records[record.id] = record
     if not records:
         raise DataError(f"{path}: holds no records")
     return list(records.values())
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Millions of boxes come and none goes: looking for garbage would walk all of them again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def write_truth(path: Path, records: Iterable[TruthRecord]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
 from bridge_stg.metrics.overlap import box_iou, interval_iou
-from bridge_stg.metrics.stvg import boxes_on_frames
+from bridge_stg.metrics.tubes import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 

@@ -14,7 +14,7 @@ from bridge_stg.evaluation.report.error_kinds import box_kinds, window_kinds
 from bridge_stg.evaluation.report.examples import best_rows, worst_rows
 from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
 from bridge_stg.evaluation.report.strips import Color, Lane, draw_strip, pick_frames, read_frames
-from bridge_stg.metrics.stvg import boxes_on_frames
+from bridge_stg.metrics.tubes import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
