@@ -1,0 +1,148 @@
+"""The runs that ablation tables need: ordinary commands, each in a folder of its own, in the order of need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge_stg.ablations.tables import DEFAULT_LAYERS, Row, Table
+
+# All rows have these: the paper's 8 + 2 frames of one sentence, and answers in the style that learns at this
+# size. The detector has the paper's number of encoder layers.
+COMMON = (
+    "data.num_positive=8",
+    "data.num_negative=2",
+    "data.mix.located=1",
+    "data.mix.tracked=0",
+)
+HELD_OUT_SEED, HELD_OUT_VIDEOS = 2000, 100
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a table is run.
+
+    base: what every row is tuned from; None prepares a vision tower, a small Qwen3-VL with native timestamps
+        and a detector for each number of encoder layers.
+    steps: of every row; prepare_steps: of every stage before, None for those of the recipes.
+    extra: settings of every training run.
+    """
+
+    out: Path
+    seeds: int = 2
+    steps: int = 600
+    prepare_steps: int | None = None
+    base: Path | None = None
+    videos: int = HELD_OUT_VIDEOS
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """Commands of ``bridge-stg`` that make ``result``, once the jobs ``needs`` are done."""
+
+    name: str
+    folder: Path
+    commands: tuple[tuple[str, ...], ...]
+    result: Path
+    needs: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        return self.result.is_file()
+
+
+def run_name(row: Row, seed: int) -> str:
+    """The folder of a row's run; rows with the same settings share it.
+
+    >>> run_name(Row("10:0", ("data.num_positive=10", "data.num_negative=0")), 1)
+    'num_positive=10,num_negative=0-seed1'
+    """
+    words = [setting.split(".")[-1] for setting in row.settings] or ["default"]
+    return re.sub(r"[^\w=,.-]", "_", ",".join(words)) + f"-seed{seed}"
+
+
+def jobs_for(tables: Sequence[Table], plan: Plan) -> list[Job]:
+    """Every job of the tables once, those that others need first."""
+    rows = [row for table in tables for row in table.rows]
+    jobs = {"data": _data(plan)}
+    if plan.base is None:
+        for job in _preparation(sorted({row.layers for row in rows}), plan):
+            jobs[job.name] = job
+    for seed in range(plan.seeds):
+        for row in rows:
+            job = _tuning(row, seed, plan)
+            jobs.setdefault(job.name, job)
+    return list(jobs.values())
+
+
+def _data(plan: Plan) -> Job:
+    """The held-out videos."""
+    folder = plan.out / "data"
+    command = ("data", "shapes", "--out", str(folder), "--videos", str(plan.videos), "--split", "test")
+    return Job("data", folder, ((*command, "--seed", str(HELD_OUT_SEED)),), folder / "truth.jsonl")
+
+
+def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
+    """The stages before the tuning, as the paper's base has them: native timestamps, a trained detector."""
+    vision = _training("vision", "shapes-vision", (), plan)
+    seen = f"base={vision.folder / 'checkpoint'}"
+    pretrain = _training("pretrain", "shapes-pretrain", (seen, "model.eta_mode=native"), plan, vision)
+    read = f"base={pretrain.folder / 'checkpoint'}"
+    return [
+        vision,
+        pretrain,
+        *(
+            _training(
+                f"detector-n{n}", "shapes-detector", (read, f"model.num_encoder_layers={n}"), plan, pretrain
+            )
+            for n in layers
+        ),
+    ]
+
+
+def _training(name: str, recipe: str, settings: Sequence[str], plan: Plan, after: Job | None = None) -> Job:
+    folder = plan.out / "prepared" / name
+    steps = () if plan.prepare_steps is None else (f"optim.steps={plan.prepare_steps}",)
+    command = _train(recipe, folder, (*settings, *steps, *plan.extra))
+    needs = () if after is None else (after.name,)
+    return Job(name, folder, (command,), folder / "checkpoint" / "config.json", needs)
+
+
+def _tuning(row: Row, seed: int, plan: Plan) -> Job:
+    """Tune, answer the held-out questions, score."""
+    name = run_name(row, seed)
+    folder, data = plan.out / "runs" / name, plan.out / "data"
+    base = plan.base or plan.out / "prepared" / f"detector-n{row.layers}" / "checkpoint"
+    needs = ("data",) if plan.base is not None else ("data", f"detector-n{row.layers}")
+    # A given base has the number of layers that it has.
+    layers = () if plan.base is not None else (f"model.num_encoder_layers={DEFAULT_LAYERS}",)
+    settings = (
+        f"name={name}",
+        f"base={base}",
+        "spatial=null",
+        "max_tokens_per_frame=null",
+        f"data.seed={seed + 1}",
+        f"optim.steps={plan.steps}",
+        "model.eta_mode=virtual",
+        *layers,
+        *COMMON,
+        *row.settings,
+        *plan.extra,
+    )
+    answers, scores = folder / "predictions.jsonl", folder / "scores.json"
+    predict = ("predict", "--data", str(data), "--task", "stvg", "--out", str(answers))
+    score = ("score", "--truth", str(data / "truth.jsonl"), "--predictions", str(answers), "--task", "stvg")
+    commands = (
+        _train("shapes", folder, settings),
+        (*predict, "--checkpoint", str(folder / "checkpoint")),
+        (*score, "--out", str(scores)),
+    )
+    return Job(name, folder, commands, scores, needs)
+
+
+def _train(recipe: str, folder: Path, settings: Sequence[str]) -> tuple[str, ...]:
+    words = [word for setting in settings for word in ("--set", setting)]
+    return ("train", recipe, "--out", str(folder), *words)

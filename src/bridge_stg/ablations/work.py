@@ -1,0 +1,77 @@
+"""Work on jobs in a folder that several processes or machines may share, one process at a job."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bridge_stg.ablations.jobs import Job
+from bridge_stg.errors import BridgeSTGError
+from bridge_stg.files.output_files import write_whole
+
+# How long to wait before looking whether another process has finished what is needed.
+PATIENCE_SECONDS = 5.0
+
+
+def work_on(jobs: Sequence[Job], out: Path, report: Callable[[str], None]) -> None:
+    """Do every job that is not done and that nobody else is at, until all are done.
+
+    A job that was killed goes on where its commands do. Its commands are written beside its results.
+
+    Raises:
+        BridgeSTGError: a command failed; what it said is in the log of the job.
+    """
+    claims = out / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    while True:
+        left = [job for job in jobs if not job.done]
+        if not left:
+            return
+        done = {job.name for job in jobs if job.done}
+        ready = [job for job in left if set(job.needs) <= done]
+        if not any(_try(job, claims, out, f"{len(done) + 1}/{len(jobs)}", report) for job in ready):
+            # Others are at all of them.
+            time.sleep(PATIENCE_SECONDS)
+
+
+def _try(job: Job, claims: Path, out: Path, place: str, report: Callable[[str], None]) -> bool:
+    """Do a job unless another process is at it; whether it was done here."""
+    lock = FileLock(claims / f"{job.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    try:
+        if not job.done:
+            report(f"{place} {job.name}")
+            _do(job, out)
+        return True
+    finally:
+        lock.release()
+
+
+def _do(job: Job, out: Path) -> None:
+    logs = out / "logs"
+    logs.mkdir(exist_ok=True)
+    lines = [shlex.join(("bridge-stg", *command)) for command in job.commands]
+    write_whole(logs / f"{job.name}.commands", "\n".join(lines) + "\n")
+    log = logs / f"{job.name}.log"
+    with log.open("ab") as file:
+        for command in job.commands:
+            words = [sys.executable, "-m", "bridge_stg.cli.main", *command]
+            done = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False)
+            if done.returncode:
+                raise BridgeSTGError(f"{job.name}: {_last_line(log)}; the whole log is {log}")
+    if not job.done:
+        raise BridgeSTGError(f"{job.name}: its commands ended without {job.result}; the log is {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "failed without a word"

@@ -1,0 +1,85 @@
+"""``bridge-stg ablate``: the paper's ablation tables, run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bridge_stg.ablations.tables import Table
+
+
+def ablate(
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Tables by key (ablate --list), or all.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder of all runs; several processes may share it.")] = Path(
+        "runs/ablations"
+    ),
+    seeds: Annotated[int, typer.Option(min=1, help="Runs per row.")] = 2,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="What every row is tuned from; default: prepared here, which takes hours."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of every row.")] = 600,
+    prepare_steps: Annotated[
+        int | None, typer.Option(min=1, help="Of every stage before; default: those of the recipes.")
+    ] = None,
+    videos: Annotated[int, typer.Option(min=1, help="Held-out videos to answer.")] = 100,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a value of every training run; may be repeated.")
+    ] = None,
+    list_tables: Annotated[bool, typer.Option("--list", help="Say which tables and rows there are.")] = False,
+) -> None:
+    """Train, answer and score every row of the paper's ablation tables; run it again to go on."""
+    from bridge_stg.ablations.tables import TABLES
+    from bridge_stg.errors import InputError
+
+    if list_tables:
+        for table in TABLES.values():
+            print(f"{table.key:10} {table.title}")
+            for row in table.rows:
+                print(f"{'':10}   {row.name:16} {' '.join(row.settings)}".rstrip())
+        return
+    chosen = _chosen(tables or [])
+    if base is not None and not (base / "config.json").is_file():
+        raise InputError(f"{base}: holds no config.json; give the folder of a checkpoint")
+
+    from bridge_stg.ablations.jobs import Plan, jobs_for
+    from bridge_stg.ablations.pages import as_markdown, as_page
+    from bridge_stg.ablations.results import collect, judge, write_json
+    from bridge_stg.ablations.work import work_on
+    from bridge_stg.cli.prepare import check_writable
+    from bridge_stg.files.output_files import write_whole
+
+    check_writable(out)
+    plan = Plan(out, seeds, steps, prepare_steps, base, videos, tuple(settings or ()))
+    work_on(jobs_for(chosen, plan), out, lambda line: print(line, flush=True))
+
+    write_json(out / "ablations.json", collect(chosen, plan))
+    markdown = as_markdown(chosen, collect(chosen, plan), judge(chosen, plan), plan)
+    write_whole(out / "ablations.md", markdown)
+    write_whole(out / "ablations.html", as_page(markdown))
+    print(f"wrote {out / 'ablations.json'}, ablations.md and ablations.html")
+
+
+def _chosen(keys: list[str]) -> list[Table]:
+    """The tables of these keys; a number alone means all tables that begin with it."""
+    import difflib
+
+    from bridge_stg.ablations.tables import TABLES
+    from bridge_stg.errors import InputError
+
+    if not keys:
+        raise InputError(f"give tables: all, {', '.join(TABLES)}; ablate --list says what they compare")
+    found: dict[str, Table] = {}
+    for key in keys:
+        fitting = [name for name in TABLES if key in ("all", name, name.partition("-")[0])]
+        if not fitting:
+            near = difflib.get_close_matches(key, TABLES, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"no table {key!r}{hint} There are all, {', '.join(TABLES)}")
+        found |= {name: TABLES[name] for name in fitting}
+    return list(found.values())
