@@ -83,6 +83,7 @@ def _print_counts(source: str, report: BuildReport) -> None:
                 split, line["what"], published, f"{line['read']:,}", f"{line['kept']:,}", line["explanation"]
             )
     console.print(table)
+
     for split, tally in report.splits.items():
         for name, reasons in (("skipped", tally.skipped), ("left out by design", tally.by_design)):
             for reason, count in reasons.most_common():

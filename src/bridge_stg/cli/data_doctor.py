@@ -49,6 +49,7 @@ def doctor(
     if out.is_file():
         raise InputError(f"{out}: is a file; give --out the name of a folder")
     check_writable(out)
+
     with progress_bar() as bar:
         opening = bar.add_task("opening videos", total=None)
         diagnosis = examine(
@@ -62,6 +63,7 @@ def doctor(
         )
         drawing = bar.add_task("drawing samples", total=len(diagnosis.samples))
         page = to_html(doctor_page(diagnosis, lambda done, _: bar.update(drawing, completed=done)))
+
     write_whole(out / "doctor.json", json.dumps(diagnosis.to_json(), indent=1) + "\n")
     write_whole(out / "doctor.html", page)
     _print(diagnosis, out)
@@ -88,6 +90,7 @@ def _print(diagnosis: Diagnosis, out: Path) -> None:
             cells = (severity, kind, f"{count:,}", subject + one.detail)
             table.add_row(*(Text(" ".join(cell.split())) for cell in cells), style=STYLES[severity])
         console.print(table)
+
     notes, files = diagnosis.annotations, diagnosis.files
     kept = f" ({files.kept:,} of them before)" if files.kept else ""
     for other in diagnosis.against:
@@ -95,6 +98,7 @@ def _print(diagnosis: Diagnosis, out: Path) -> None:
         bad = f", {other.unusable:,} lines that are no records" if other.unusable else ""
         said = f"{other.folder}: {other.videos:,} videos{gone}{bad}; {other.shared:,} are here too"
         console.print(said, highlight=False, soft_wrap=True, markup=False)
+
     for line in (
         f"{notes.records:,} records, {notes.unusable:,} lines that are none",
         f"{len(notes.videos):,} videos: {len(files.by_path):,} opened{kept}, {len(files.missing):,} missing",

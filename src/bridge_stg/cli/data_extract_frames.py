@@ -45,6 +45,7 @@ def extract_frames(
     if out.is_file():
         raise InputError(f"{out}: is a file; give --out the name of a folder")
     check_writable(out)
+
     settings = FrameSettings(fps, token_side, max_tokens, jpeg_quality)
     with progress_bar() as bar:
         task = bar.add_task("extracting clips", total=None)
@@ -56,6 +57,7 @@ def extract_frames(
             workers or os.cpu_count() or 1,
             lambda count, total: bar.update(task, completed=count, total=total),
         )
+
     for reason, count in Counter(reason for _, reason in done.failed).most_common(10):
         print(f"{count:,} clip(s) failed: {reason}")
     if done.bad_lines:
@@ -65,6 +67,7 @@ def extract_frames(
         f"{done.clips - len(done.failed):,} of {done.clips:,} clips{kept}, {done.frames:,} frames, "
         f"{done.size / 2**20:,.1f} MiB in {out}"
     )
+
     if done.failed:
         print(f"{len(done.failed):,} clips have no frames, see {out / 'failed.jsonl'}; run again to try them")
         raise typer.Exit(1)

@@ -49,6 +49,7 @@ def synthesize(
     if fps is not None and not 0 < fps < 1000:
         raise InputError(f"--fps must be a positive number of frames per second, got {fps}")
     check_writable(out.parent)
+
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
         given, locate = (
@@ -68,6 +69,7 @@ def synthesize(
         except KeyboardInterrupt:
             print("stopped; the same command goes on with what is finished", file=sys.stderr)
             raise
+
     if report.resumed:
         print(f"{report.resumed:,} videos were there from an earlier run")
     for reason, count in report.dropped.most_common():

@@ -32,6 +32,7 @@ def export(
     from bridge_stg.curation.export import export_videos
 
     videos = read_results(tube)
+
     several_files = format_ == "cvat" and len(videos) > 1
     ending = "-cvat" if several_files else _ENDINGS[format_]
     report = export_videos(videos, format_, out or tube.with_name(f"{tube.stem}{ending}"))

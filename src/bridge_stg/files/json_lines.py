@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, InputError
+from bridge_stg.files.output_files import write_whole
 
 # How files that a program has packed begin; the name says how to unpack them.
 _PACKED = {
@@ -76,6 +77,20 @@ def parse_object(text: bytes) -> dict[str, Any]:
 def to_line(value: dict[str, Any]) -> str:
     """An object as one line, with its line end."""
     return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def begin_lines(path: Path, lines: Iterable[str]) -> TextIO:
+    """A file that holds ``lines``, open for more: they replace what was there whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, "".join(lines))
+        return path.open("a", encoding="utf-8")
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
 
 
 def read_whole_lines(path: Path) -> tuple[list[bytes], bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from bridge_stg.curation.doctor.annotations import AnnotatedVideo
 from bridge_stg.errors import InputError, VideoError
+from bridge_stg.files.json_lines import begin_lines, read_whole_lines, to_line
 from bridge_stg.files.worker_pool import Died, run_each
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.record import Media
@@ -108,7 +109,7 @@ def open_videos(
 
     jobs = [_Job(path, videos[path].media, *present[path]) for path in sorted(present) if path not in found]
     # Written anew without the lines that no longer hold, then added to.
-    with _begin(out / "videos.jsonl", (_line(opened, out) for opened in found.values())) as handle:
+    with begin_lines(out / "videos.jsonl", (_line(opened, out) for opened in found.values())) as handle:
         if progress is not None:
             progress(kept, len(present))
 
@@ -208,7 +209,7 @@ def _line(opened: OpenedFile, out: Path) -> str:
     # Relative, so that the data can be moved together with what was found about it.
     times = opened.frame_times.to_json() if opened.frame_times else None
     values = asdict(opened) | {"path": os.path.relpath(opened.path, out), "frame_times": times}
-    return json.dumps({"schema": OPENED_SCHEMA, **values}) + "\n"
+    return to_line({"schema": OPENED_SCHEMA, **values})
 
 
 def _read_opened(path: Path, out: Path) -> dict[str, OpenedFile]:
@@ -217,15 +218,9 @@ def _read_opened(path: Path, out: Path) -> dict[str, OpenedFile]:
     Raises:
         InputError: the file is something else.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return {}
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be read ({problem.strerror}); give another --out") from problem
-
+    lines, _ = read_whole_lines(path)
     found: dict[str, OpenedFile] = {}
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             value = json.loads(line)
             if value.pop("schema") != OPENED_SCHEMA:
@@ -237,15 +232,3 @@ def _read_opened(path: Path, out: Path) -> dict[str, OpenedFile]:
         real = os.path.realpath(out / opened.path)
         found[real] = replace(opened, path=real)
     return found
-
-
-def _begin(path: Path, lines: Iterable[str]) -> Any:
-    """The file with ``lines`` in it, open for more of them."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("".join(lines), encoding="utf-8")
-        os.replace(partial, path)
-        return path.open("a", encoding="utf-8")
-    except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 import bridge_stg
 from bridge_stg.errors import InputError
+from bridge_stg.files.json_lines import begin_lines, parse_object, read_whole_lines, to_line
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.records.store import to_row
@@ -37,24 +38,23 @@ class Workspace:
         self._log: TextIO | None = None
 
     def path(self, number: int) -> Path:
+        """Where a video is made."""
         return self.data / video_name(number)
 
     def resume(self) -> None:
-        """Take over what is finished; what else a run left that was ended while it wrote is removed."""
+        """Take over what is finished; what else a run left that was killed is removed."""
         sizes = {}
-        with suppress(FileNotFoundError):
-            for line in (self.folder / "made.jsonl").read_bytes().split(b"\n")[:-1]:
-                with suppress(ValueError, KeyError, TypeError):  # a loss of power can leave anything
-                    value = json.loads(line)
-                    sizes[int(value["number"])] = int(value["bytes"])
+        for line in read_whole_lines(self.folder / "made.jsonl")[0]:
+            with suppress(ValueError, KeyError, TypeError):  # a loss of power can leave anything
+                value = parse_object(line)
+                sizes[int(value["number"])] = int(value["bytes"])
 
         self.made = {number for number, size in sizes.items() if _has_bytes(self.path(number), size)}
         self.resumed = len(self.made)
         self.keep_only(self.made)
 
-        text = "".join(_line(number, sizes[number]) for number in sorted(self.made))
-        write_whole(self.folder / "made.jsonl", text)
-        self._log = (self.folder / "made.jsonl").open("a", encoding="utf-8")
+        lines = (_line(number, sizes[number]) for number in sorted(self.made))
+        self._log = begin_lines(self.folder / "made.jsonl", lines)
 
     def finished(self, number: int, size: int) -> None:
         """Video ``number`` is finished and has ``size`` bytes."""
@@ -72,10 +72,12 @@ class Workspace:
         shutil.rmtree(self.data / "records", ignore_errors=True)
 
     def close(self) -> None:
+        """Nothing more is noted."""
         if self._log is not None:
             self._log.close()
 
     def remove(self) -> None:
+        """Nothing of it is needed any more."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -139,7 +141,7 @@ def _check_plan(folder: Path, records: Iterable[TruthRecord], seed: int) -> None
 
 
 def _line(number: int, size: int) -> str:
-    return json.dumps({"number": number, "bytes": size}) + "\n"
+    return to_line({"number": number, "bytes": size})
 
 
 def _has_bytes(path: Path, size: int) -> bool:
