@@ -143,7 +143,6 @@ def run(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's workers step aside for every other process; here they are what the command was given for.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
     import ray.data

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge_stg.cli.prepare import CHECKPOINT_HELP, DEFAULT_CHECKPOINTS, quiet_libraries, quiet_threads
 from bridge_stg.errors import InputError
+
+if TYPE_CHECKING:
+    from bridge_stg.serve.settings import LabelStudioAccess
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -42,6 +45,10 @@ def serve(
         int, typer.Option(min=1, help="Jobs that may wait; the next client is told to come back.")
     ] = 64,
     job_timeout: Annotated[float, typer.Option(min=1, help="Seconds that a job may run.")] = 600.0,
+    label_studio: Annotated[
+        str | None,
+        typer.Option(help="Address of a Label Studio to predict for; its key is in LABEL_STUDIO_API_KEY."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
 ) -> None:
@@ -74,10 +81,24 @@ def serve(
             keep=keep * 3600,
             token=token,
             local_only=host in _LOOPBACK,
+            label_studio=_label_studio(label_studio),
         ),
         host,
         port,
     )
+
+
+def _label_studio(address: str | None) -> LabelStudioAccess | None:
+    from bridge_stg.serve.settings import LabelStudioAccess
+
+    if address is None:
+        return None
+    if not address.startswith(("http://", "https://")):
+        raise InputError(f"--label-studio {address}: give an address such as http://localhost:8080")
+    key = os.environ.get("LABEL_STUDIO_API_KEY", "").strip()
+    if not key:
+        raise InputError("--label-studio needs a key of it in the environment: LABEL_STUDIO_API_KEY")
+    return LabelStudioAccess(address, key)
 
 
 def _cache() -> Path:

@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bridge_stg.serve.files_out import FILES, exported
 from bridge_stg.serve.guards import Guards
+from bridge_stg.serve.label_studio import label_studio_routes
 from bridge_stg.serve.problems import ServiceError, install_handlers, not_found
 from bridge_stg.serve.schemas import (
     About,
@@ -65,6 +66,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(_about_routes(service))
     app.include_router(_video_routes(service))
     app.include_router(_job_routes(service))
+    app.include_router(label_studio_routes(service, service.settings.label_studio))
     app.mount("/", _Page(directory=str(files("bridge_stg") / "serve" / "page"), html=True), name="page")
     return app
 

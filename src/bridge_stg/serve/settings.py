@@ -41,6 +41,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class LabelStudioAccess:
+    """The Label Studio whose videos may be fetched, and a key of it."""
+
+    url: str
+    key: str
+
+
+@dataclass(frozen=True)
 class ServiceSettings:
     """Everything that a service is started with.
 
@@ -55,3 +63,4 @@ class ServiceSettings:
     keep: float = 24 * 3600.0
     token: str | None = None
     local_only: bool = True
+    label_studio: LabelStudioAccess | None = None
