@@ -6,7 +6,7 @@ of a model whose weights are large enough that one wrong position shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bridge_stg.inference.answering import Answers, ReadClip, answer, bridge_answers, read_clip
+from bridge_stg.inference.branch_cache import BLOCK
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import ClipLayout
@@ -27,11 +28,12 @@ QUERIES = ("the red circle", "what blinks to the right of the blue square?", "it
 class Scene:
     """A model, a clip it has read, and questions about it."""
 
-    def __init__(self, queries: int = 8, eta: str = "virtual") -> None:
+    def __init__(self, queries: int = 8, eta: str = "virtual", kv_heads: int = 4) -> None:
         torch.manual_seed(3)
         tokenizer = small_tokenizer()
         config = small_config(tokenizer, num_bridge_queries=queries, eta_mode=eta)
         config.mllm.text_config.num_hidden_layers = 3
+        config.mllm.text_config.num_key_value_heads = kv_heads
         self.model = BridgeSTGForVideoGrounding(config).eval()
         with torch.no_grad():
             for parameter in self.model.mllm.model.parameters():
@@ -96,12 +98,15 @@ def test_every_step_equals_a_pass_from_nothing(scene: Scene) -> None:
     clip = scene.read()
     answers, logits = logits_of(scene.model, lambda: answer(scene.model, clip, scene.questions, 0, 6))
     assert [len(ids) for ids in answers.ids] == [6, 6, 6]
+    assert answers.passes == [6, 6, 6]
     for row, question in enumerate(scene.questions):
         for step in range(6):
             hidden = scene.from_nothing([*question, *answers.ids[row][:step]])[-1]
             plain = scene.model.mllm.lm_head(hidden)
             assert (logits[step, row] - plain).abs().max() < CLOSE
             assert int(plain.argmax()) == answers.ids[row][step]
+            log_prob = float(plain.log_softmax(-1).max())
+            assert answers.log_probs[row][step] == pytest.approx(log_prob, abs=CLOSE)
 
 
 def test_the_comparison_sees_one_wrong_position(scene: Scene) -> None:
@@ -185,3 +190,68 @@ def test_a_clip_read_at_a_wrong_place_answers_otherwise(scene: Scene) -> None:
     _, right = logits_of(scene.model, lambda: answer(scene.model, clip, scene.questions, 0, 1))
     _, wrong = logits_of(scene.model, lambda: answer(scene.model, shifted, scene.questions, 0, 1))
     assert (right - wrong).abs().max() > 100 * CLOSE
+
+
+class Guesses:
+    """Drafts what it was told, from where an answer stands, or what was predicted if nothing is left of it."""
+
+    def __init__(self, told: list[list[int]]) -> None:
+        self.told = told
+
+    def draft(self, sentence: int, said: Sequence[int], predicted: Sequence[int]) -> list[int]:
+        return self.told[sentence][len(said) :] or list(predicted)
+
+
+@pytest.mark.parametrize("wrong", [None, 0, 3, 9])
+def test_drafts_change_the_number_of_passes_and_nothing_else(scene: Scene, wrong: int | None) -> None:
+    """Drafts that are right, and drafts of which one word is wrong; one row gets none."""
+    clip = scene.read()
+    plain = answer(scene.model, clip, scene.questions, 0, 12)
+    told = [list(ids) for ids in plain.ids]
+    told[1] = []
+    if wrong is not None:
+        told[0][wrong] += 1
+        told[2][wrong] += 1
+    drafted = answer(scene.model, clip, scene.questions, 0, 12, Guesses(told))
+    assert drafted.ids == plain.ids
+    for one, other in zip(drafted.log_probs, plain.log_probs, strict=True):
+        assert one == pytest.approx(other, abs=CLOSE)
+    # All right: one pass. One wrong word is replaced by the model's own, and the rest is drafted again.
+    assert [drafted.passes[row] for row in (0, 2)] == [1 if wrong is None else 2] * 2
+    assert drafted.passes[1] == 12
+    bridges = [bridge_answers(scene.model, clip, answers) for answers in (plain, drafted)]
+    assert (bridges[0] - bridges[1]).abs().max() < CLOSE
+
+
+def test_a_draft_beyond_the_end_of_an_answer_is_forgotten(scene: Scene) -> None:
+    clip = scene.read()
+    free = answer(scene.model, clip, scene.questions, 0, 8)
+    turn_end = free.ids[1][5]
+    expected = answer(scene.model, clip, scene.questions, turn_end, 8)
+    drafted = answer(scene.model, clip, scene.questions, turn_end, 8, Guesses(free.ids))
+    assert drafted.ids == expected.ids
+    assert drafted.branches.lengths[1] == len(scene.questions[1]) + len(drafted.ids[1])
+    bridges = [bridge_answers(scene.model, clip, answers) for answers in (expected, drafted)]
+    assert (bridges[0] - bridges[1]).abs().max() < CLOSE
+
+
+def test_sentences_take_the_bytes_of_their_own_tokens(scene: Scene) -> None:
+    """The clip's keys and values are shared, whatever the number of sentences."""
+    clip = scene.read()
+    text = scene.model.config.mllm.text_config
+    per_token = 2 * 4 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
+    for count in (1, 3):
+        answers = answer(scene.model, clip, scene.questions[:count], 0, 6)
+        most = max(map(len, scene.questions[:count])) + 6
+        assert answers.branches.clip_keys[0].data_ptr() == clip.cache.layers[0].keys.data_ptr()
+        assert answers.branches.nbytes <= count * per_token * (most + BLOCK)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_heads_that_share_keys(kv_heads: int) -> None:
+    scene = Scene(kv_heads=kv_heads)
+    clip = scene.read()
+    answers, logits = logits_of(scene.model, lambda: answer(scene.model, clip, scene.questions, 0, 3))
+    for row, question in enumerate(scene.questions):
+        hidden = scene.from_nothing([*question, *answers.ids[row][:2]])[-1]
+        assert (logits[2, row] - scene.model.mllm.lm_head(hidden)).abs().max() < CLOSE

@@ -9,15 +9,18 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.taught import TAUGHT
 
 from bridge_stg.errors import CheckpointError, InputError, VideoError
 from bridge_stg.inference import grounder as module
 from bridge_stg.inference import locating
+from bridge_stg.inference.answering import Answers, answer
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.outcome import read_outcome
 from bridge_stg.types import GroundingResult, TimeSpan
@@ -105,9 +108,44 @@ def test_chunks_do_not_change_results(
     sentences: int,
 ) -> None:
     monkeypatch.setattr(locating, "FRAMES_PER_CHUNK", frames)
-    monkeypatch.setattr(module, "SENTENCES_PER_CHUNK", sentences)
+    monkeypatch.setattr(module, "sentences_at_once", lambda model, tokens: sentences)
     for one, other in zip(grounder.ground(clip, QUERIES), results, strict=True):
         same(one, other)
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_out_of_memory_halves_the_sentences_at_a_time(
+    grounder: VideoGrounder,
+    results: list[GroundingResult],
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    room: int,
+) -> None:
+    asked: list[int] = []
+
+    def with_little_room(model: Any, read: Any, questions: Any, *rest: Any, **options: Any) -> Answers:
+        asked.append(len(questions))
+        if len(questions) > room:
+            raise torch.OutOfMemoryError("no memory left")
+        return answer(model, read, questions, *rest, **options)
+
+    monkeypatch.setattr(module, "answer", with_little_room)
+    for one, other in zip(grounder.ground(clip, QUERIES), results, strict=True):
+        same(one, other)
+    assert asked[0] == len(QUERIES)
+    assert max(asked[1:]) < len(QUERIES)
+    assert asked[-1] <= room
+
+
+def test_one_sentence_that_does_not_fit_fails(
+    grounder: VideoGrounder, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_room(*rest: Any, **options: Any) -> Answers:
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setattr(module, "answer", without_room)
+    with pytest.raises(torch.OutOfMemoryError):
+        grounder.ground(clip, QUERIES)
 
 
 def test_the_tube_follows_the_sentence(

@@ -1,20 +1,25 @@
 """Inference on one clip: prefill once, answer every sentence, hand over the bridging queries.
 
-The clip's key-value cache is computed once and shared by all sentences. Sentences are answered greedily side by
-side; each stops at ``<det>`` (or at the end of its turn), and then ``<det>`` and the M queries enter as one
-chunk on the same cache (Eq. 3). Only the last position's logits are ever computed.
+The clip's key-value cache is computed once and read by all sentences, which are branches of one row over it
+(``branch_cache``). Sentences are answered greedily side by side; each stops at ``<det>`` (or at the end of its
+turn), and then ``<det>`` and the M queries enter as one chunk (Eq. 3). Only the logits that choose a token are
+ever computed.
+
+Words that are likely to come may be drafted: they are fed together, and those that the model would have said
+itself are kept. So drafts change how many passes an answer takes, never what it says.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from bridge_stg.inference.branch_cache import BranchCache
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, EncodedVideo
 from bridge_stg.model.temporal_alignment import ClipLayout
 
@@ -31,40 +36,60 @@ class ReadClip:
     next_position: int
 
 
+class Drafter(Protocol):
+    """Guesses how an answer goes on."""
+
+    def draft(self, sentence: int, said: Sequence[int], predicted: Sequence[int]) -> Sequence[int]:
+        """Token ids that may follow ``said``.
+
+        ``predicted`` is what the model made of the last draft's places after ``said``: each token follows the
+        words of that draft, not those that are predicted.
+        """
+        ...
+
+
 @dataclass
 class Answers:
     """Greedy answers of S sentences, and the state of the language model after them.
 
-    ``ids``: generated tokens without the ending one; ``log_probs`` the logarithm of each one's probability.
-    ``asks_where``: whether the model itself ended with <det>.
-    ``cache``: keys and values of clip, questions and answers, ``attention_mask`` (S, K) which of its K places
-    are real in each row. ``lengths`` (S,): tokens of each question and its answer, padding not counted.
+    ``ids``: generated tokens without the ending one; ``log_probs``: the natural logarithm of the probability of
+    each. ``asks_where``: whether the model itself ended with <det>. ``passes``: forward passes that each answer
+    took, its question's included. ``branches``: keys and values of questions and answers; ``pending``: the last
+    tokens of each, if any, that are not among them yet.
     """
 
     ids: list[list[int]]
     log_probs: list[list[float]]
     asks_where: list[bool]
-    cache: DynamicCache
-    attention_mask: Tensor
-    lengths: Tensor
+    passes: list[int]
+    branches: BranchCache
+    pending: list[list[int]]
 
 
-@dataclass(frozen=True)
-class _Padded:
-    """Every sentence sees its own copy of the clip and its own earlier tokens, never padding.
+@dataclass
+class _Sentence:
+    """An answer on its way: what was said, and what is to be fed next."""
 
-    ``real`` (S, K): which keys are no padding; the last of them are those of the queries.
-    """
+    index: int
+    feed: list[int]
+    draft: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    passes: int = 0
+    ended_with: int | None = None
 
-    real: Tensor
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        queries, keys = query.shape[2], key.shape[2]
-        causal = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
-        mask = causal & self.real.bool()[:, None, None, :]
-        return torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, scale=scale, enable_gqa=query.shape[1] != key.shape[1]
-        )
+    def take(self, tokens: Sequence[int], log_probs: Sequence[float], ends: Sequence[int], limit: int) -> int:
+        """Accept what the model says after ``feed`` and each drafted word: how many of those were right."""
+        for right, (token, log_prob) in enumerate(zip(tokens, log_probs, strict=True)):
+            if token in ends:
+                self.ended_with, self.feed = token, []
+                return right
+            self.ids.append(token)
+            self.log_probs.append(log_prob)
+            self.feed = [token]
+            if len(self.ids) == limit or right == len(self.draft) or self.draft[right] != token:
+                return right
+        raise AssertionError("the model says one word more than were drafted")
 
 
 def read_clip(model: BridgeSTGForVideoGrounding, clip: ClipLayout, vision: EncodedVideo) -> ReadClip:
@@ -84,6 +109,7 @@ def answer(
     questions: Sequence[Sequence[int]],
     turn_end: int,
     max_new_tokens: int = MAX_ANSWER_TOKENS,
+    drafter: Drafter | None = None,
 ) -> Answers:
     """Answer questions about a prefilled clip greedily, side by side; each answer is what it would be alone.
 
@@ -92,50 +118,43 @@ def answer(
         questions: token ids of each, which end where its answer begins.
         turn_end: the token that ends an answer which does not ask where.
         max_new_tokens: an answer that is longer is cut there.
+        drafter: guesses words; without one every pass gives one token.
     """
-    device, det = model.device, model.config.det_token_id
-    count, longest = len(questions), max(len(question) for question in questions)
-    # Every sentence goes on from its own copy of the clip.
-    cache = copy.deepcopy(clip.cache)
-    cache.batch_repeat_interleave(count)
-    lengths = torch.tensor([len(question) for question in questions], device=device)
-    ids = torch.full((count, longest), turn_end, device=device)
-    for row, question in enumerate(questions):
-        ids[row, : len(question)] = torch.tensor(question, device=device)
-    # Padding sits to the right of short questions; its keys stay masked for good.
-    real = torch.arange(longest, device=device)[None] < lengths[:, None]
-    mask = torch.cat([torch.ones(count, clip.length, dtype=torch.long, device=device), real.long()], dim=1)
-    steps = torch.arange(longest, device=device).expand(count, -1)
-    hidden = model.read(ids, _positions(clip, steps), pattern=_Padded(mask), cache=cache)
-    last = hidden[torch.arange(count, device=device), lengths - 1]
+    det = model.config.det_token_id
+    branches = BranchCache(clip.cache, len(questions))
+    sentences = [_Sentence(index, list(question)) for index, question in enumerate(questions)]
+    going = list(sentences) if max_new_tokens > 0 else []
+    if drafter is not None:
+        for sentence in going:
+            sentence.draft = list(drafter.draft(sentence.index, [], []))
 
-    generated: list[list[int]] = [[] for _ in questions]
-    log_probs: list[list[float]] = [[] for _ in questions]
-    asks_where = [False] * count
-    alive = torch.ones(count, dtype=torch.bool, device=device)
-    for _ in range(max_new_tokens):
-        logits = model.mllm.lm_head(last)
-        token = logits.argmax(-1)
-        likely = logits.float().log_softmax(-1).amax(-1)
-        # One transfer of each per step, not one per row: on a GPU each of them waits.
-        values, certain, answering = token.tolist(), likely.tolist(), alive.tolist()
-        for row, value in enumerate(values):
-            if answering[row] and value in (det, turn_end):
-                alive[row] = False
-                asks_where[row] = value == det
-            elif answering[row]:
-                generated[row].append(value)
-                log_probs[row].append(certain[row])
-        if not alive.any():
-            break
-        # Finished rows run along, but what they write is never attended to, and their position stands still.
-        mask = torch.cat([mask, alive.long()[:, None]], dim=1)
-        hidden = model.read(
-            token[:, None], _positions(clip, lengths[:, None]), pattern=_Padded(mask), cache=cache
-        )
-        last = hidden[:, 0]
-        lengths = lengths + alive.long()
-    return Answers(generated, log_probs, asks_where, cache, mask, lengths)
+    while going:
+        # One row of tokens: of each sentence what was not read yet and what may follow.
+        chunks = [[*sentence.feed, *sentence.draft] for sentence in going]
+        chosen = [len(sentence.draft) + 1 for sentence in going]
+        hidden = _feed(model, clip, branches, [sentence.index for sentence in going], chunks)
+        tokens, log_probs = _greedy(model, hidden, [len(chunk) for chunk in chunks], chosen)
+
+        # Accept the drafted words that the model says too, and the first one that it says otherwise.
+        for sentence, said, sure in zip(going, tokens, log_probs, strict=True):
+            drafted = len(sentence.draft)
+            right = sentence.take(said, sure, (det, turn_end), max_new_tokens)
+            sentence.passes += 1
+            branches.lengths[sentence.index] -= drafted - right
+            if drafter is not None and sentence.ended_with is None:
+                sentence.draft = list(drafter.draft(sentence.index, sentence.ids, said[right + 1 :]))
+
+        # Sentences that have ended leave.
+        going = [s for s in going if s.ended_with is None and len(s.ids) < max_new_tokens]
+
+    return Answers(
+        ids=[sentence.ids for sentence in sentences],
+        log_probs=[sentence.log_probs for sentence in sentences],
+        asks_where=[sentence.ended_with == det for sentence in sentences],
+        passes=[sentence.passes for sentence in sentences],
+        branches=branches,
+        pending=[sentence.feed for sentence in sentences],
+    )
 
 
 def bridge_answers(
@@ -144,25 +163,64 @@ def bridge_answers(
     """Feed <det> and the M queries as one chunk and project them: Q_bridge (S, M, D) of Eq. 3; (S, 1, D) if M
     is 0. ``slots`` queries instead of M where their number depends on the clip.
 
-    An answer that ended without <det> gets one here, so that every sentence is asked where. The chunk stays in
-    ``answers.cache``: call this once.
+    An answer that ended without <det> gets one here, so that every sentence is asked where.
     """
-    count = len(answers.ids)
-    chunk = 1 + (model.config.query_slots if slots is None else slots)
-    device = model.device
-    ids = torch.full((count, chunk), model.config.det_token_id, device=device)
-    is_query = torch.ones(count, chunk, dtype=torch.bool, device=device)
-    is_query[:, 0] = False
-    steps = answers.lengths[:, None] + torch.arange(chunk, device=device)
-    mask = torch.cat([answers.attention_mask, torch.ones_like(ids)], dim=1)
-    hidden = model.read(
-        ids, _positions(clip, steps), slot_mask=is_query, pattern=_Padded(mask), cache=answers.cache
-    )
-    bridge: Tensor = model.bridge(hidden[:, min(1, chunk - 1) :])
+    det = model.config.det_token_id
+    slots = model.config.query_slots if slots is None else slots
+    lengths = list(answers.branches.lengths)
+    chunks = [[*pending, det, *[det] * slots] for pending in answers.pending]
+
+    # The last tokens of each sentence are learned queries.
+    ends = torch.tensor([len(chunk) for chunk in chunks]).cumsum(0)
+    slot_mask = torch.zeros(1, int(ends[-1]), dtype=torch.bool)
+    slot_mask[0, (ends[:, None] - 1 - torch.arange(slots)).flatten()] = True
+    hidden = _feed(model, clip, answers.branches, range(len(chunks)), chunks, slot_mask)
+    # Nothing is said after them: the sentences stay as they were.
+    answers.branches.lengths = lengths
+
+    # Without queries the state of <det> itself is handed over.
+    read = max(slots, 1)
+    places = ends[:, None] - read + torch.arange(read)
+    bridge: Tensor = model.bridge(hidden[places.to(hidden.device)])
     return bridge
 
 
-def _positions(clip: ReadClip, steps: Tensor) -> Tensor:
-    """(4, S, n) positions of running text, ``steps`` (S, n) tokens after the clip."""
+def _feed(
+    model: BridgeSTGForVideoGrounding,
+    clip: ReadClip,
+    branches: BranchCache,
+    sentences: Sequence[int],
+    chunks: Sequence[Sequence[int]],
+    slot_mask: Tensor | None = None,
+) -> Tensor:
+    """Hidden states (N, D) of the next tokens of some sentences, one sentence after the other."""
+    device = model.device
+    steps = branches.feed(sentences, [len(chunk) for chunk in chunks])
+    ids = torch.tensor([token for chunk in chunks for token in chunk], device=device)
     text = steps + clip.next_position
-    return torch.stack([steps + clip.length, text, text, text])
+    positions = torch.stack([steps + clip.length, text, text, text])[:, None]
+    if slot_mask is not None:
+        slot_mask = slot_mask.to(device)
+    return model.read(ids[None], positions, slot_mask=slot_mask, pattern=branches)[0]
+
+
+def _greedy(
+    model: BridgeSTGForVideoGrounding, hidden: Tensor, counts: Sequence[int], chosen: Sequence[int]
+) -> tuple[list[list[int]], list[list[float]]]:
+    """The likeliest token after each of the last ``chosen`` of the ``counts`` tokens of every sentence."""
+    places, end = [], 0
+    for count, last in zip(counts, chosen, strict=True):
+        end += count
+        places += range(end - last, end)
+    logits = model.mllm.lm_head(hidden[torch.tensor(places, device=hidden.device)]).float()
+    best = logits.max(-1)
+    log_probs = best.values - logits.logsumexp(-1)
+
+    # Two transfers per pass, not one per token: on a GPU each of them waits.
+    tokens, sure = best.indices.tolist(), log_probs.tolist()
+    split_tokens, split_sure, begin = [], [], 0
+    for last in chosen:
+        split_tokens.append(tokens[begin : begin + last])
+        split_sure.append(sure[begin : begin + last])
+        begin += last
+    return split_tokens, split_sure

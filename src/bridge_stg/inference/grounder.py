@@ -24,6 +24,7 @@ from bridge_stg.inference.extent import clip_extent, given_window, span_to_sampl
 from bridge_stg.inference.hand_over import answer_limit, hand_over
 from bridge_stg.inference.locating import locate_frames
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
+from bridge_stg.inference.memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.notes import is_far_longer, length_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.outcome import Outcome, read_outcome
@@ -45,9 +46,6 @@ from bridge_stg.types import (
 from bridge_stg.video.sampling import sample_video
 from bridge_stg.video.source import VideoInput, VideoSource, open_video
 from bridge_stg.weights.locate import checkpoint_folder
-
-# What bounds memory: every sentence of a chunk holds a copy of the clip's cache.
-SENTENCES_PER_CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -273,7 +271,7 @@ class VideoGrounder(Grounder):
         return _Clip(extent, sampled, self.processor.merged_grid(grid), read)
 
     def _answer(self, clip: _Clip, question: Question, clock: StageClock) -> tuple[list[Said], Tensor | None]:
-        """The answers of all sentences, some at a time, since each holds a copy of the clip's cache.
+        """The answers of all sentences, as many at a time as memory has room for.
 
         Returns:
             The answers, and their bridging queries (S, M, D) if the task has boxes.
@@ -282,15 +280,24 @@ class VideoGrounder(Grounder):
         bridges: list[Tensor] = []
         decode = self.processor.tokenizer.decode
         writes_boxes = self.model.config.objective == "entangled"
-        for first in range(0, len(question.ids), SENTENCES_PER_CHUNK):
-            chunk = question.ids[first : first + SENTENCES_PER_CHUNK]
-            with clock.stage("answer"):
-                answers = answer(self.model, clip.read, chunk, self.processor.turn_end, question.limit)
-            if question.task in LOCATED_TASKS:
-                with clock.stage("bridge"):
-                    texts = [decode(ids) for ids in answers.ids]
-                    seconds = clip.sampled.times - clip.extent.start
-                    bridges.append(hand_over(self.model, clip.read, answers, texts, seconds))
+        longest = max(map(len, question.ids)) + question.limit + 1 + self.model.config.query_slots
+        at_once = sentences_at_once(self.model, longest)
+        while len(said) < len(question.ids):
+            chunk = question.ids[len(said) : len(said) + at_once]
+            try:
+                with clock.stage("answer"):
+                    answers = answer(self.model, clip.read, chunk, self.processor.turn_end, question.limit)
+                if question.task in LOCATED_TASKS:
+                    with clock.stage("bridge"):
+                        texts = [decode(ids) for ids in answers.ids]
+                        seconds = clip.sampled.times - clip.extent.start
+                        bridges.append(hand_over(self.model, clip.read, answers, texts, seconds))
+            except RuntimeError as problem:
+                # Fewer sentences need less; one alone has failed.
+                if not is_out_of_memory(problem) or len(chunk) == 1:
+                    raise
+                at_once = len(chunk) // 2
+                continue
             for ids, log_probs, asks in zip(answers.ids, answers.log_probs, answers.asks_where, strict=True):
                 pieces = [decode([token]) for token in ids]
                 # An answer that ended by itself has fewer tokens than the limit: the last one is its end.

@@ -1,0 +1,122 @@
+"""Sentences as branches of one row over one cache: the clip's keys are read once for all of them.
+
+Each sentence keeps the keys and values of its own tokens only. What is fed in one pass is one row of tokens of
+all sentences, each of which may bring another number of them.
+
+Shape letters: A sentences fed in one pass, Q the most tokens that one of them brings, N tokens of all of them,
+H heads, G heads per key-value head (K), W own tokens so far, C channels of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from bridge_stg.model.attention_parts import attend_part, join_parts
+
+# Room is made for so many tokens at a time.
+BLOCK = 64
+
+
+class BranchCache:
+    """Keys and values of S sentences beside those of their clip; a ``Pattern`` of the language model.
+
+    ``lengths`` says how many of a sentence's own tokens are kept; a smaller number forgets the last ones.
+    """
+
+    def __init__(self, clip: DynamicCache, sentences: int) -> None:
+        self.clip_keys = [layer.keys for layer in clip.layers]
+        self.clip_values = [layer.values for layer in clip.layers]
+        self.lengths = [0] * sentences
+        first = self.clip_keys[0]
+        shape = (sentences, first.shape[1], 0, first.shape[-1])
+        self.keys = [first.new_empty(shape) for _ in self.clip_keys]
+        self.values = [first.new_empty(shape) for _ in self.clip_keys]
+
+    @property
+    def nbytes(self) -> int:
+        """What the sentences' own tokens take."""
+        return sum(part.nbytes for part in (*self.keys, *self.values))
+
+    def feed(self, sentences: Sequence[int], counts: Sequence[int]) -> Tensor:
+        """Prepare a pass in which each of ``sentences`` brings some tokens: their places (N,) in its text."""
+        device = self.keys[0].device
+        before = [self.lengths[sentence] for sentence in sentences]
+        after = [start + count for start, count in zip(before, counts, strict=True)]
+        self._make_room(max(after))
+        for sentence, length in zip(sentences, after, strict=True):
+            self.lengths[sentence] = length
+
+        # Where each token is: its sentence, its place there, and its row and column in a padded batch.
+        rows_A = torch.tensor(list(sentences))
+        counts_A = torch.tensor(list(counts))
+        row_N = torch.arange(len(counts)).repeat_interleave(counts_A)
+        column_N = torch.arange(len(row_N)) - (counts_A.cumsum(0) - counts_A)[row_N]
+        place_N = torch.tensor(before)[row_N] + column_N
+        self._every = list(sentences) == list(range(len(self.lengths)))
+        self._rows_A, self._sentence_N = rows_A.to(device), rows_A[row_N].to(device)
+        self._place_N = place_N.to(device)
+        self._cell_N = (row_N.to(device), column_N.to(device))
+        self._most, self._used = max(counts), max(after)
+
+        # A token sees its sentence up to itself; padding sees the first token, so that nothing is NaN.
+        place_AQ = torch.zeros(len(counts), self._most, dtype=torch.long)
+        place_AQ[row_N, column_N] = place_N
+        hidden_AQW = torch.arange(self._used) > place_AQ[..., None]
+        bias = torch.zeros(hidden_AQW.shape).masked_fill(hidden_AQW, -torch.inf)
+        self._bias_AQW = bias.to(device, self.keys[0].dtype)
+        return self._place_N
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """The contract of ``Pattern``: one row of queries (1, H, N, C), keys and values (1, K, N, C)."""
+        _, heads, tokens, channels = query.shape
+        kv_heads = key.shape[1]
+        groups = heads // kv_heads
+
+        # Every sentence keeps its own.
+        self.keys[layer][self._sentence_N, :, self._place_N] = key[0].transpose(0, 1)
+        self.values[layer][self._sentence_N, :, self._place_N] = value[0].transpose(0, 1)
+
+        # The clip, for all tokens together: heads that share keys are more queries of one head.
+        shared_1KGC = query.reshape(1, kv_heads, groups * tokens, channels)
+        out, lse = attend_part(shared_1KGC, self.clip_keys[layer], self.clip_values[layer], scale)
+        clip_out_NHC = out.reshape(heads, tokens, channels).transpose(0, 1)
+        clip_lse_NH = lse.reshape(heads, tokens).transpose(0, 1)
+
+        # The sentences themselves, padded to the one that brings most.
+        own_keys, own_values = self._own(self.keys[layer]), self._own(self.values[layer])
+        padded_AQHC = query.new_zeros(len(self._rows_A), self._most, heads, channels)
+        padded_AQHC[self._cell_N] = query[0].transpose(0, 1)
+        grouped = padded_AQHC.transpose(1, 2).reshape(-1, kv_heads, groups * self._most, channels)
+        out, lse = attend_part(grouped, own_keys, own_values, scale, bias=self._bias(groups))
+        own_out = out.reshape(-1, heads, self._most, channels).transpose(1, 2)[self._cell_N]
+        own_lse = lse.reshape(-1, heads, self._most).transpose(1, 2)[self._cell_N]
+
+        joined_NHC, _ = join_parts(clip_out_NHC, clip_lse_NH, own_out, own_lse)
+        return joined_NHC.transpose(0, 1)[None]
+
+    def _own(self, kept: Tensor) -> Tensor:
+        """(A, K, W, C) of the sentences that are fed."""
+        used = kept[:, :, : self._used]
+        return used if self._every else used[self._rows_A]
+
+    def _bias(self, groups: int) -> Tensor:
+        """(A, 1, G * Q, W): the same for all heads."""
+        return self._bias_AQW.repeat(1, groups, 1)[:, None]
+
+    def _make_room(self, length: int) -> None:
+        """Room for so many tokens of each sentence; at least half as much again, so that it is rare."""
+        room = self.keys[0].shape[2]
+        if length <= room:
+            return
+        new = -(-max(length, room + room // 2) // BLOCK) * BLOCK
+        for parts in (self.keys, self.values):
+            for layer, old in enumerate(parts):
+                grown = old.new_empty(old.shape[0], old.shape[1], new, old.shape[3])
+                grown[:, :, :room] = old
+                # What was never written is multiplied by a weight of 0, which NaN would survive.
+                grown[:, :, room:] = 0
+                parts[layer] = grown

@@ -1,0 +1,37 @@
+"""How much fits: bytes decide what is computed at once, and out of memory is recognised."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+
+# The share of the free memory that answers may take; passes need some for themselves.
+SHARE = 0.25
+
+
+def sentences_at_once(model: BridgeSTGForVideoGrounding, tokens: int) -> int:
+    """How many sentences of up to so many own tokens are answered together; at least one."""
+    return max(int(SHARE * free_bytes(model.device)) // (tokens * bytes_per_token(model)), 1)
+
+
+def bytes_per_token(model: BridgeSTGForVideoGrounding) -> int:
+    """Keys and values of one token in all layers of the language model."""
+    text = model.config.mllm.text_config
+    return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that nobody uses; of a device that does not tell, 4 GiB."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cpu" and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 4 * 2**30
+
+
+def is_out_of_memory(problem: RuntimeError) -> bool:
+    """Whether torch could not get memory; on a CPU its error has no class of its own."""
+    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)
