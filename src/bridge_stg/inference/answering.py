@@ -208,7 +208,8 @@ def _greedy(
     model: BridgeSTGForVideoGrounding, hidden: Tensor, counts: Sequence[int], chosen: Sequence[int]
 ) -> tuple[list[list[int]], list[list[float]]]:
     """The likeliest token after each of the last ``chosen`` of the ``counts`` tokens of every sentence."""
-    places, end = [], 0
+    places: list[int] = []
+    end = 0
     for count, last in zip(counts, chosen, strict=True):
         end += count
         places += range(end - last, end)
