@@ -20,7 +20,8 @@ def sentences_at_once(model: BridgeSTGForVideoGrounding, tokens: int) -> int:
 def bytes_per_token(model: BridgeSTGForVideoGrounding) -> int:
     """Keys and values of one token in all layers of the language model."""
     text = model.config.mllm.text_config
-    return 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
+    values = int(text.num_hidden_layers) * int(text.num_key_value_heads) * int(text.head_dim)
+    return 2 * values * model.dtype.itemsize
 
 
 def free_bytes(device: torch.device) -> int:
