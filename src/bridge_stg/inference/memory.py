@@ -21,7 +21,7 @@ def bytes_per_token(model: BridgeSTGForVideoGrounding) -> int:
     """Keys and values of one token in all layers of the language model."""
     text = model.config.mllm.text_config
     values = int(text.num_hidden_layers) * int(text.num_key_value_heads) * int(text.head_dim)
-    return 2 * values * model.dtype.itemsize
+    return int(2 * values * model.dtype.itemsize)
 
 
 def free_bytes(device: torch.device) -> int:
