@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import build_tree, tree_mask
 from bridge_stg.model.tree_attention import IMPLEMENTATION
+from bridge_stg.prompting.templates import SCAN_HINT
+from bridge_stg.shapes.bridge_stage import ShapesBridgeStage
 from bridge_stg.shapes.clips import build_batch
 from bridge_stg.shapes.configuration import ClipMix, Lesson, ShapesData
 from bridge_stg.shapes.direct_branches import ClipQuestions, choice_branches, direct_branches, spot_branches
@@ -24,10 +27,12 @@ from bridge_stg.shapes.frames import draw, sample_times
 from bridge_stg.shapes.grow import grow
 from bridge_stg.shapes.led_model import PLACES, LedModel
 from bridge_stg.shapes.model import new_model
+from bridge_stg.shapes.recipes import RECIPES
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, SceneSettings
 from bridge_stg.shapes.world.questions import questions
 from bridge_stg.shapes.world.scene import make_scene
+from bridge_stg.training.settings import override
 
 MIX = ClipMix(direct=2, named=1, absent=1, spots=1, choices=1, located_direct=1, tracked=1)
 
@@ -173,3 +178,40 @@ def test_evidence_counts_tokens_of_the_whole_tree() -> None:
     ]
     edge, choice = LEADS.index("edge"), LEADS.index("choice")
     assert evidence_rows(branches, 10).tolist() == [[11, 4, edge], [11, 5, edge], [14, 13, choice]]
+
+
+def test_a_model_of_both_styles_is_asked_for_a_scan_by_name(
+    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor],
+) -> None:
+    _, processor = small
+    data = ShapesData(clips_per_step=1, image_share=0.0, mix=ClipMix(scans=2, names=1, direct=2, located=1))
+    trees = build_batch(data, 0, 1, processor).trees
+    texts = [
+        processor.tokenizer.decode(trees.input_ids[0, trees.branch[0] == branch])
+        for branch in range(int(trees.branch.max()) + 1)
+    ]
+    assert len(texts) == 6
+    for text in texts:
+        assert text.startswith(SCAN_HINT) == (":" in text)
+
+
+def test_both_styles_are_written_into_the_configuration(tmp_path: Path) -> None:
+    """From the shipped checkpoint on: grown, led, and exported as an ordinary checkpoint."""
+    config = override(RECIPES["shapes-direct"](), ["base=shapes", "optim.steps=1", "data.clips_per_step=1"])
+    stage = ShapesBridgeStage(config)
+    start = stage.build(lambda line: None)
+    source = stage.source(start.processor, 1, None)
+    batch = source.batch(0, slice(None))
+    output = start.model(**batch.inputs(start.processor), **stage.counts(batch), **stage.options(1))
+    output.loss.backward()
+    whole = stage.whole(start.model)
+    assert whole.mllm.model.language_model.layers[7].self_attn.q_proj.weight.grad.abs().sum() > 0
+    notes = stage.notes(output, batch, stage.counts(batch))
+    assert {"video/lead_edge", "video/probe_second"} <= set(notes)
+
+    stage.export(start.model, start.processor, tmp_path, None)
+    processor = BridgeSTGProcessor.from_pretrained(tmp_path)
+    assert tuple(processor.config.answer_styles) == ("scan", "direct")
+    assert len(processor.plain_ids("[123, 1000]")) == 6
+    again = BridgeSTGForVideoGrounding.from_pretrained(tmp_path)
+    assert len(again.mllm.model.language_model.layers) == 8

@@ -7,10 +7,11 @@ token that the pair's timestamp carries.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 DET_TOKEN = "<det>"
 SPECIAL_TOKENS = (
@@ -23,6 +24,8 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
     DET_TOKEN,
 )
+# The sides of a box in text, beyond the seconds of a clip.
+BOX_NUMBERS = range(100, 1001)
 _PIECES = r"\.\d|1000|\d{1,3}| ?[A-Za-z]+|\s|[^\sA-Za-z0-9]"
 
 
@@ -35,7 +38,7 @@ def build_small_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     pieces = [f"{number}" for number in range(10, 100)] + [f".{digit}" for digit in range(10)]
     pieces += [form for word in sorted(set(words)) for form in (word, "\u0120" + word)]
     # The sides of a box came last: whatever stands before them keeps the row that it had without them.
-    pieces += [*SPECIAL_TOKENS, *(f"{number}" for number in range(100, 1001))]
+    pieces += [*SPECIAL_TOKENS, *map(str, BOX_NUMBERS)]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys([*alphabet, *pieces]))}
     # No merges: a piece is either a whole entry of the vocabulary or a row of bytes.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
@@ -49,6 +52,24 @@ def build_small_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     tokenizer.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
     )
+    return _fast(tokenizer)
+
+
+def with_box_numbers(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A small tokenizer with a word for each number up to 1000, the new ones behind all that it has."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary: dict[str, int] = state["model"]["vocab"]
+    missing = [str(number) for number in BOX_NUMBERS if str(number) not in vocabulary]
+    if not missing:
+        return tokenizer
+    # A model's rows have no gaps: special tokens are words like any other for whoever counts them.
+    vocabulary |= {token["content"]: token["id"] for token in state["added_tokens"]}
+    vocabulary |= {number: row for row, number in enumerate(missing, start=len(tokenizer))}
+    state["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": _PIECES}
+    return _fast(Tokenizer.from_str(json.dumps(state)))
+
+
+def _fast(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",

@@ -99,7 +99,7 @@ def _judged(
     true = scan_words(seen, read)
     wrong = [words[words.index(word) - 1] for word in true]
     said, differs, shown = (
-        processor.branch("vtg", query, _scan(name, kind, seconds, scan), locates=False)
+        processor.branch("vtg", query, _scan(name, kind, seconds, scan), False, style_asked(processor, "scan"))
         for scan in (true, wrong, read)
     )
     # The seconds between the words are known beforehand.
@@ -124,7 +124,8 @@ def name_branches(
         assert question.object_index is not None
         assert question.kind is not None
         scan = _scan(scene.objects[question.object_index].name, question.kind, [0], [BEFORE])
-        told = processor.branch("vtg", question.query, scan[: scan.index(":") + 1], locates=False)
+        begun = scan[: scan.index(":") + 1]
+        told = processor.branch("vtg", question.query, begun, False, style_asked(processor, "scan"))
         # An answer goes on here: that it ends is not learned.
         found.append(Branch(ids=told.ids[:-1], labels=told.labels[:-1]))
     return found
@@ -181,7 +182,11 @@ def window_branches(
     """Temporal grounding: the window, after a scan if that is the style of answers."""
     return [
         processor.branch(
-            "vtg", question.query, window_answer(scene, question, rng, slots, style), locates=False
+            "vtg",
+            question.query,
+            window_answer(scene, question, rng, slots, style),
+            False,
+            style_asked(processor, style),
         )
         for question in spread(asked, "vtg", count)
     ]
@@ -197,13 +202,18 @@ def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Ge
     found = []
     for question in spread(questions(scene, rng), "vtg", count):
         answer = window_answer(scene, question, rng, slots)
-        told = processor.branch("vtg", question.query, answer, locates=False)
+        told = processor.branch("vtg", question.query, answer, False, style_asked(processor, "scan"))
         window = processor.plain_ids(answer[answer.index(".") + 1 :])
         # The scan cannot be known without the clip; what follows from it can.
         known = len(told.ids) - len(window) - 1
         labels = (*(IGNORE,) * known, *told.labels[known:])
         found.append(Branch(ids=told.ids, labels=labels, attach=0))
     return found
+
+
+def style_asked(processor: BridgeSTGProcessor, style: AnswerStyle) -> AnswerStyle | None:
+    """The style to ask for, if the model is to know it by a name."""
+    return style if style in processor.config.answer_styles else None
 
 
 def spread(asked: list[Question], task: str, count: int) -> list[Question]:

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
-from bridge_stg.errors import InputError
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.small_tokenizer import with_box_numbers
 from bridge_stg.shapes.clips import build_batch, clip_seeds
 from bridge_stg.shapes.configuration import ShapesTrainConfig
 from bridge_stg.shapes.grow import grow
 from bridge_stg.shapes.led_model import LedModel, LedOutput
-from bridge_stg.shapes.model import small_tokenizer
 from bridge_stg.shapes.source import GeneratedSamples
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES
 from bridge_stg.shapes.world.writer import write_shapes
@@ -47,12 +45,15 @@ class ShapesBridgeStage(BridgeStage):
         model, processor = self.whole(start.model), start.processor
         if self.config.layers is not None:
             moving = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-            processor = BridgeSTGProcessor(_with_numbers(processor.tokenizer), model.config)
+            processor = BridgeSTGProcessor(with_box_numbers(processor.tokenizer), model.config)
             model = grow(model, self.config.layers, len(processor.tokenizer))
             processor.config = model.config
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(moving.get(name, True))
             report(f"language tower: {self.config.layers} layers, {len(processor.tokenizer)} words")
+        # What it learns to do both ways it is asked for by name.
+        if self.config.data.mix.at_once and self.config.model.answer != "direct":
+            model.config.answer_styles = ("scan", "direct")
         if self.config.lead is None:
             return Start(model, processor, start.origin)
         led = LedModel(model, self.config.lead.attention, self.config.lead.probe)
@@ -92,16 +93,3 @@ class ShapesBridgeStage(BridgeStage):
                 per_video_questions=QUESTIONS_PER_VIDEO,
             )
         return HeldOut(folder, count)
-
-
-def _with_numbers(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer itself if it has a word for every side of a box, else the one that goes on from it.
-
-    Raises:
-        InputError: it is another tokenizer altogether.
-    """
-    grown = small_tokenizer()
-    known, words = grown.get_vocab(), tokenizer.get_vocab()
-    if any(known.get(word) != row for word, row in words.items()):
-        raise InputError("layers are added to the small model only, and the base has another tokenizer")
-    return grown

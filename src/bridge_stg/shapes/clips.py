@@ -20,6 +20,7 @@ from bridge_stg.shapes.branches import (
     retold_branches,
     scan_branches,
     spread,
+    style_asked,
     window_answer,
     window_branches,
 )
@@ -39,7 +40,6 @@ from bridge_stg.shapes.direct_branches import (
     led_window,
     named_branches,
     spot_branches,
-    style_asked,
 )
 from bridge_stg.shapes.evidence import ClipMap, evidence_rows, shown_rows
 from bridge_stg.shapes.frames import draw, sample_times
@@ -180,7 +180,7 @@ def video_clip(
         track = Track(times, box[question.object_index], visible[question.object_index])
         drawn = int(rng.integers(2**31))
         positive, negative = frames_to_learn(track, question.window, data, drawn, objective)
-        asked_style = style_asked(clip, answered) if question.task == "stvg" else None
+        asked_style = style_asked(processor, answered) if question.task == "stvg" else None
         sentence = Sentence(question.task, question.query, answer, asked_style)
         branch = located_branch(sentence, track, positive, processor)
         # An entangled model writes boxes behind its answer, whose numbers nothing is known of here.

@@ -64,6 +64,11 @@ class ClipMix(Strict):
     spots: Share = 0
     located_direct: Share = 0
 
+    @property
+    def at_once(self) -> bool:
+        """Whether any window is named without a scan, whatever the style of ``windows`` and ``located``."""
+        return self.direct + self.named + self.located_direct > 0
+
 
 class Lead(Strict):
     """Attention that is taught beside the answers (``bridge_stg.shapes.led_model``).

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE, Branch
 from bridge_stg.prompting.templates import ABSENT, choices_text
-from bridge_stg.shapes.branches import NAMED, seen_in_pairs, spread, window_answer
+from bridge_stg.shapes.branches import NAMED, seen_in_pairs, spread, style_asked, window_answer
 from bridge_stg.shapes.evidence import ClipMap, Evidence, LedBranch, window_evidence
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.matching import Appearance, Description
 from bridge_stg.shapes.world.objects import ACTIONS, BASE_FORM, Scene
 from bridge_stg.shapes.world.questions import Question, sentence
-from bridge_stg.types import AnswerStyle, Task
+from bridge_stg.types import Task
 
 TURN_END = "<|im_end|>"
 
@@ -37,7 +37,7 @@ class ClipQuestions:
 def direct_branch(clip: ClipQuestions, question: Question, task: Task) -> Branch:
     """A window named at once."""
     answer = window_answer(clip.scene, question, clip.rng, clip.slots, "direct")
-    style = style_asked(clip, "direct")
+    style = style_asked(clip.processor, "direct")
     return led_window(clip, question, clip.processor.branch(task, question.query, answer, False, style))
 
 
@@ -82,7 +82,7 @@ def absent_branches(clip: ClipQuestions, count: int) -> list[Branch]:
     found = []
     for question in absent_questions(clip.scene, clip.rng, count):
         task = "vtg" if clip.rng.random() < 0.5 else "stvg"
-        style = style_asked(clip, "direct" if clip.rng.random() < 0.5 else "scan")
+        style = style_asked(clip.processor, "direct" if clip.rng.random() < 0.5 else "scan")
         found.append(clip.processor.branch(task, question.query, ABSENT, locates=False, style=style))
     return found
 
@@ -137,11 +137,6 @@ def spot_branches(clip: ClipQuestions, count: int, skip: int = 0) -> list[Branch
         branch = clip.processor.branch("vot", question.query, answer, locates=False)
         found.append(led_spot(clip, question, branch))
     return found
-
-
-def style_asked(clip: ClipQuestions, style: AnswerStyle) -> AnswerStyle | None:
-    """The style to ask for, if the model is to know more than one."""
-    return style if style in clip.processor.config.answer_styles else None
 
 
 def _answer_start(branch: Branch) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bridge_stg.losses.objective import LossWeights
-from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lesson, ShapesData, ShapesTrainConfig
+from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lead, Lesson, ShapesData, ShapesTrainConfig
 from bridge_stg.training.configuration import OptimConfig
 
 
@@ -110,9 +110,70 @@ def shapes() -> ShapesTrainConfig:
     )
 
 
+def shapes_direct() -> ShapesTrainConfig:
+    """Stage 4: short answers as in the paper, refusals, given boxes; two more layers, and attention is led."""
+    return ShapesTrainConfig(
+        name="shapes-direct",
+        stage="bridge",
+        base="runs/shapes/checkpoint",
+        layers=8,
+        lead=Lead(),
+        data=ShapesData(
+            seed=4,
+            clips_per_step=4,
+            image_share=0.0,
+            curriculum=(
+                Lesson(until=0.4, min_objects=1, max_objects=4, max_duration=10.0),
+                Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=14.0),
+            ),
+            mix=ClipMix(named=4, direct=6, absent=3, choices=3, spots=2, lookups=1, scans=1, names=1),
+        ),
+        optim=OptimConfig(lr=7e-4, warmup_ratio=0.03, final_ratio=0.5, steps=800),
+        weights=LossWeights(box=5.0, spatial=0.4, objectness=2.0),
+    )
+
+
+def shapes_both() -> ShapesTrainConfig:
+    """Stage 5: both styles of answer with their boxes, on the folder that stage 4 wrote."""
+    return ShapesTrainConfig(
+        name="shapes-both",
+        stage="bridge",
+        base="runs/shapes-direct/checkpoint",
+        lead=Lead(),
+        data=ShapesData(
+            seed=5,
+            clips_per_step=4,
+            images_per_step=12,
+            image_share=0.12,
+            curriculum=(Lesson(until=1.0, min_objects=2, max_objects=6, max_duration=16.0),),
+            mix=ClipMix(
+                named=2,
+                direct=4,
+                absent=5,
+                choices=2,
+                spots=2,
+                lookups=1,
+                scans=4,
+                names=3,
+                retold=2,
+                located=1,
+                located_direct=1,
+                tracked=1,
+            ),
+            image_mix=ImageMix(referred=3, retold=1),
+            num_positive=2,
+            num_negative=1,
+        ),
+        optim=OptimConfig(lr=7e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.02, steps=2000),
+        weights=LossWeights(box=5.0, spatial=0.4, objectness=2.0),
+    )
+
+
 RECIPES: dict[str, Callable[[], ShapesTrainConfig]] = {
     "shapes-vision": shapes_vision,
     "shapes-pretrain": shapes_pretrain,
     "shapes-detector": shapes_detector,
     "shapes": shapes,
+    "shapes-direct": shapes_direct,
+    "shapes-both": shapes_both,
 }
