@@ -6,7 +6,7 @@ import pytest
 
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.benchmarks import BENCHMARKS, benchmark_by_name
-from bridge_stg.evaluation.reported import all_reported, reported_rows, reported_table
+from bridge_stg.evaluation.reported import all_reported, reported_analysis, reported_rows, reported_table
 from bridge_stg.evaluation.task_scores import rule_of, score_queries
 from bridge_stg.records.record import TruthRecord
 
@@ -160,3 +160,18 @@ def test_the_task_of_a_benchmark() -> None:
         benchmark_by_name("got10k").task_for("rec")
     with pytest.raises(InputError, match="no task 'tracking'"):
         benchmark_by_name("shapes").task_for("tracking")
+
+
+def test_the_closer_looks_are_the_numbers_of_the_paper() -> None:
+    cost = reported_analysis(9)
+    assert dict(cost.rows)["Bridge-STG"][cost.columns.index("tokens of the answer")] == 42.83
+    assert dict(cost.rows)["LLaVA-ST"][cost.columns.index("frames with a box")] is None
+    assert dict(reported_analysis(14).rows)["true window given"] == (None, 65.2, 73.2, 59.3)
+    bins = [values for name, values in reported_analysis(15).rows if name.startswith("[")]
+    assert sum(values[0] or 0 for values in bins) == 4609
+    assert dict(reported_analysis(16).rows)["event under 1 s"] == (366, 0.7, 36.7, 29.9, 39.8, 20.1)
+    for number in (9, 14, 15, 16):
+        found = reported_analysis(number)
+        assert all(len(values) == len(found.columns) for _, values in found.rows)
+    with pytest.raises(InputError, match="9, 14, 15, 16"):
+        reported_analysis(10)

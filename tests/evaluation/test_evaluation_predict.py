@@ -24,6 +24,7 @@ from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
 from bridge_stg.evaluation.score import score_files
 from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.options import GroundOptions
 from bridge_stg.records.part import ClipQuestions, choose_task, group_questions
 from bridge_stg.records.prediction import read_predictions
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
@@ -201,9 +202,9 @@ def test_sentences_share_the_pass_and_the_choices_are_asked(data: Path, taught_c
     class Listening(VideoGrounder):
         asked: ClassVar[list[tuple[str, ...]]] = []
 
-        def ground_many(self, video: Any, queries: Any, *rest: Any, **options: Any) -> Any:
+        def ground_with(self, video: Any, queries: Any, *rest: Any, **options: Any) -> Any:
             self.asked.append(tuple(queries))
-            return super().ground_many(video, queries, *rest, **options)
+            return super().ground_with(video, queries, *rest, **options)
 
     grounder = Listening.from_pretrained(str(taught_checkpoint), device="cpu")
     records = read_truth(data / "truth.jsonl")
@@ -383,6 +384,47 @@ def test_a_benchmark_picks_the_task_and_says_how_it_is_read(
     # The small model reads fewer tokens per frame than the paper's.
     assert done.stderr.count("note: this checkpoint reads") == 1
     assert "Charades-STA test 192" in done.stderr
+
+
+# --- subtitles
+
+
+def test_subtitles_come_before_the_question_however_long_they_are(
+    data: Path, taught_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Only what is said at the frames that are read; a question without subtitles is asked alone."""
+    asked: list[tuple[tuple[str, ...], GroundOptions]] = []
+
+    class Listening(VideoGrounder):
+        def ground_with(self, video: Any, queries: Any, options: Any = None, **rest: Any) -> Any:
+            asked.append((tuple(queries), options))
+            return super().ground_with(video, queries, options, **rest)
+
+    (tmp_path / "videos").symlink_to(data / "videos")
+    long = " ".join(["word"] * 2000)
+    (tmp_path / "said.srt").write_text(
+        f"1\n00:00:00,000 --> 00:00:01,200\n{long}\n\n2\n01:00:00,000 --> 01:00:05,000\nlater\n"
+    )
+    same = {"choices": ("a star", "a square"), "choice": "B", "query": "what spins?"}
+    records = [record("with", "vqa", subtitles="said.srt", **same), record("without", "vqa", **same)]
+    (clip,) = group_questions(records, "vqa")
+    grounder = Listening.from_pretrained(str(taught_checkpoint), device="cpu")
+    answers, _ = ask(GrounderMethod(grounder, Settings(subtitles=True)), tmp_path, clip)
+    assert [answer.status for answer in answers] == ["ok", "ok"]
+    (queries, options), *_ = asked
+    question = "what spins? (A) a star (B) a square"
+    assert queries == (f"Subtitles of the video: {long} Question: {question}", question)
+    assert options.max_query_tokens > 2000
+
+    # Without the option the same words are too long for a question.
+    (plain,) = group_questions([replace(records[0], query=queries[0])], "vqa")
+    (refused,), _ = ask(GrounderMethod(grounder), tmp_path, plain)
+    assert refused.status == "failed"
+    # A file that is not there is named, and the other question is answered all the same.
+    (lost,) = group_questions([replace(records[0], subtitles="none.srt"), records[1]], "vqa")
+    found, _ = ask(GrounderMethod(grounder, Settings(subtitles=True)), tmp_path, lost)
+    assert [answer.status for answer in found] == ["failed", "ok"]
+    assert "none.srt" in found[0].text
 
 
 # --- stock Qwen3-VL

@@ -11,10 +11,13 @@ import numpy as np
 from bridge_stg.errors import InputError, VideoError, one_line
 from bridge_stg.evaluation.constants import ConstantAnswer
 from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.options import GroundOptions
 from bridge_stg.metrics.choice import letter_of
-from bridge_stg.records.part import ClipQuestions, true_windows
+from bridge_stg.records.part import ClipQuestions, clip_span, true_windows
 from bridge_stg.records.prediction import PredictionRecord
+from bridge_stg.records.question_text import question_text, subtitled_text
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.records.subtitles import read_subtitles, said_at
 from bridge_stg.types import AnswerStyle, GroundingResult, Task, TimeSpan
 from bridge_stg.video.sampling import MAX_FPS
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 MethodName = Literal["bridge-stg", "qwen3-vl", "compose", "whole-clip", "best-constant"]
 MODELS: tuple[MethodName, ...] = ("bridge-stg", "qwen3-vl", "compose")
 Answered = tuple[list[PredictionRecord], ClipCost | None]
+# An hour of subtitles at 2 frames per second has about half of this.
+MAX_SUBTITLED_TOKENS = 65_536
 
 
 @dataclass(frozen=True)
@@ -102,19 +107,31 @@ class GrounderMethod:
         if box_fps is None and clip.task == "vot":
             # GOT-10k is annotated on every frame; boxes between sampled ones would be interpolated.
             box_fps = min(clip.records[0].fps, MAX_FPS)
-        results = self.grounder.ground_many(
-            videos / clip.video,
-            clip.queries,
-            times=clip.times,
+        options = GroundOptions(
+            times=None if clip.times is None else tuple(clip.times),
             box_fps=box_fps,
             answer=settings.answer,
-            window=[true_window(record) for record in clip.records] if settings.oracle_window else None,
+            window=tuple(true_window(record) for record in clip.records) if settings.oracle_window else None,
             task=clip.task,
             clip=clip.span,
-            on_cost=costs.append,
+            max_query_tokens=MAX_SUBTITLED_TOKENS if settings.subtitles else None,
         )
+        queries = clip.queries
+        if settings.subtitles:
+            queries = [self._with_subtitles(videos, record) for record in clip.records]
+        results = self.grounder.ground_with(videos / clip.video, queries, options, on_cost=costs.append)
         answers = [to_prediction(record, result) for record, result in zip(clip.records, results, strict=True)]
         return answers, costs[0]
+
+    def _with_subtitles(self, videos: Path, record: TruthRecord) -> str:
+        """The question after what is said at the frames that are read; alone if the record has no subtitles."""
+        question = question_text(record)
+        if record.subtitles is None:
+            return question
+        subtitles = read_subtitles(videos / record.subtitles)
+        span = clip_span(record)
+        times = np.arange(span.start, span.end, 1 / self.grounder.sample_fps)
+        return subtitled_text(question, said_at(subtitles, times.tolist()))
 
 
 class ConstantMethod:

@@ -1,4 +1,4 @@
-"""Tables 2 to 7 of the paper as data: numbers as reported there, none of them measured by this package."""
+"""Tables of the paper as data: numbers as reported there, none of them measured by this package."""
 
 from __future__ import annotations
 
@@ -29,11 +29,40 @@ class ReportedRow:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True)
+class ReportedAnalysis:
+    """One of Tables 9 and 14 to 16, which look at Bridge-STG more closely; None is a dash in the paper."""
+
+    table: int
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+
+
+def reported_analysis(number: int) -> ReportedAnalysis:
+    """Table 9, 14, 15 or 16.
+
+    Raises:
+        InputError: it is another one.
+    """
+    for table in _content()["analyses"]:
+        if table["number"] == number:
+            rows = tuple((one["name"], tuple(one["values"])) for one in table["rows"])
+            return ReportedAnalysis(number, table["caption"], tuple(table["columns"]), rows)
+    raise InputError(f"Table {number} is not among the reported analyses; there is: 9, 14, 15, 16")
+
+
+@cache
+def _content() -> dict[str, Any]:
+    text = (resources.files("bridge_stg") / "evaluation" / "reported.json").read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
 @cache
 def all_reported() -> tuple[ReportedRow, ...]:
     """Every row of Tables 2 to 7, in the order of the paper, split by split within a table."""
-    text = (resources.files("bridge_stg") / "evaluation" / "reported.json").read_text(encoding="utf-8")
-    return tuple(row for table in json.loads(text)["tables"] for row in _rows(table))
+    return tuple(row for table in _content()["tables"] for row in _rows(table))
 
 
 def _rows(table: dict[str, Any]) -> list[ReportedRow]:

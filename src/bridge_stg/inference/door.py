@@ -31,8 +31,14 @@ class Grounder(ABC):
     """Finds when and where sentences happen in a video. ``name`` is that of its checkpoint."""
 
     name: str
+
     # A torch module; it says on which device the work is done, and its size.
     model: Any
+
+    @property
+    @abstractmethod
+    def sample_fps(self) -> float:
+        """Frames per second that are read of a video."""
 
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first one wins

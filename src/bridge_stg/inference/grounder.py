@@ -31,7 +31,7 @@ from bridge_stg.inference.outcome import Outcome, read_outcome
 from bridge_stg.inference.results import Question, ResultBuilder, Said
 from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.prompting.templates import DIRECT_OPENING, WINDOW_TASKS, check_queries
 from bridge_stg.types import (
     LOCATED_TASKS,
@@ -99,6 +99,10 @@ class VideoGrounder(Grounder):
         processor = BridgeSTGProcessor.from_pretrained(folder, **hub)
         model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype, **hub)
         return cls(model.to(device), processor, str(name))
+
+    @property
+    def sample_fps(self) -> float:
+        return self.processor.config.sample_fps
 
     @torch.inference_mode()
     def ground_with(
@@ -245,7 +249,8 @@ class VideoGrounder(Grounder):
                 )
             opening = DIRECT_OPENING
         asked = style if style in known else None
-        ids = [self.processor.question_ids(task, query, asked) for query in queries]
+        longest = options.max_query_tokens or MAX_QUERY_TOKENS
+        ids = [self.processor.question_ids(task, query, asked, longest) for query in queries]
         if opening:
             begun = self.processor.plain_ids(opening)
             ids = [(*question, *begun) for question in ids]

@@ -33,6 +33,8 @@ class GroundOptions:
         chunk: seconds of the pieces in which a long video is read; None reads it whole unless it is far longer
             than what the checkpoint knows.
         max_answer_tokens: an answer is cut there; None is the grounder's own limit.
+        max_query_tokens: a longer query is refused; None is the limit of one sentence. Questions that bring a
+            text, such as subtitles, need more.
         timing: milliseconds of each stage in the results.
 
     Raises:
@@ -48,6 +50,7 @@ class GroundOptions:
     min_confidence: float = 0.0
     chunk: float | None = None
     max_answer_tokens: int | None = None
+    max_query_tokens: int | None = None
     timing: bool = False
 
     def __post_init__(self) -> None:
@@ -67,9 +70,10 @@ class GroundOptions:
             raise InputError(f"min_confidence must be a number from 0 to 1, got {self.min_confidence!r}")
         if self.chunk is not None and not (is_number(self.chunk) and 0 < self.chunk < math.inf):
             raise InputError(f"chunk must be a positive number of seconds, got {self.chunk!r}")
-        limit = self.max_answer_tokens
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-            raise InputError(f"max_answer_tokens must be a positive whole number, got {limit!r}")
+        for name in ("max_answer_tokens", "max_query_tokens"):
+            limit = getattr(self, name)
+            if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+                raise InputError(f"{name} must be a positive whole number, got {limit!r}")
 
     def windows_for(self, count: int) -> list[TimeSpan] | None:
         """The given windows, one for each of ``count`` sentences; None if the caller gave none.

@@ -116,7 +116,13 @@ class BridgeSTGProcessor:
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return tuple(encoded["input_ids"])
 
-    def question_ids(self, task: str, query: str, style: AnswerStyle | None = None) -> tuple[int, ...]:
+    def question_ids(
+        self,
+        task: str,
+        query: str,
+        style: AnswerStyle | None = None,
+        max_tokens: int = MAX_QUERY_TOKENS,
+    ) -> tuple[int, ...]:
         """The rest of the user's turn and the opening of the answer.
 
         Args:
@@ -124,14 +130,13 @@ class BridgeSTGProcessor:
                 style is asked plainly.
 
         Raises:
-            InputError: the query is empty, longer than MAX_QUERY_TOKENS, or no valid text.
+            InputError: the query is empty, longer than ``max_tokens``, or no valid text.
         """
         check_query(query)
         text = self.plain_ids(prompt_text(task, query, self._asked_style(style)))
-        if len(text) > MAX_QUERY_TOKENS:
+        if len(text) > max_tokens:
             raise InputError(
-                f"the query is {len(text)} tokens long, the limit is {MAX_QUERY_TOKENS}; "
-                "describe one event briefly"
+                f"the query is {len(text)} tokens long, the limit is {max_tokens}; describe one event briefly"
             )
         return (*text, *self._reply)
 

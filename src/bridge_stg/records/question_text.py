@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from bridge_stg.errors import DataError
 from bridge_stg.prompting.templates import box_text, choices_text
@@ -34,3 +35,14 @@ def question_text(record: TruthRecord) -> str:
     if first > record.clip[0]:
         since = f" from {record.clock.span(record.clip[0], first).length:.1f} seconds"
     return f"{record.query.strip()} at {box_text((x1, y1, x2, y2))}{since}"
+
+
+def subtitled_text(question: str, said: Sequence[str]) -> str:
+    """A question after the subtitles that belong to it; the question alone without any.
+
+    >>> subtitled_text("Who wins? (A) Ann (B) Bob", ["Ready?", "Go!"])
+    'Subtitles of the video: Ready? Go! Question: Who wins? (A) Ann (B) Bob'
+    """
+    if not said:
+        return question
+    return f"Subtitles of the video: {' '.join(' '.join(line.split()) for line in said)} Question: {question}"

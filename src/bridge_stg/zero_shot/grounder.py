@@ -171,6 +171,10 @@ class ZeroShotGrounder(Grounder):
         model, tokenizer, template = load_stock_model(folder, dtype, **hub)
         return cls(model.to(device), tokenizer, str(name), template)
 
+    @property
+    def sample_fps(self) -> float:
+        return SAMPLE_FPS
+
     @torch.inference_mode()
     def ground_with(
         self,

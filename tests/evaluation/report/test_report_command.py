@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -108,6 +109,42 @@ def test_a_page_of_two_runs(data: dict[str, Path]) -> None:
     assert sum(name.startswith(("worst", "best")) for name in names) == scores.n
     inside = re.findall(r'src="data:image/\w+;base64,([^"]+)"', page.read_text())
     assert [b64decode(text) for text in inside] == [(data["out"] / "images" / n).read_bytes() for n in names]
+
+
+def test_absent_events_confidence_and_the_papers_tables_are_on_the_page(
+    data: dict[str, Path], tmp_path: Path
+) -> None:
+    """Predictions in a folder, one of which refuses an event that is absent."""
+    records = read_truth(data["truth"])
+    stvg = [record for record in records if record.task == "stvg"]
+    gone = changed(stvg[0], id="gone", window=None, boxes={}, absent=True)
+    truth = tmp_path / "more" / "truth.jsonl"
+    truth.parent.mkdir()
+    write_truth(truth, [*stvg, gone])
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    sure = [replace(perfect(record), confidence=0.9) for record in stvg]
+    write_predictions(folder / "rank-00000.jsonl", sure)
+    refusal = PredictionRecord("gone", status="absent", confidence=0.9)
+    write_predictions(folder / "rank-00001.jsonl", [refusal])
+    words = ("--truth", truth, "--videos", data["videos"], "--out", data["out"], "--benchmark", "vidstg")
+    done = run(folder, *words, "--worst", 1, "--best", 0)
+    assert done.exit_code == 0, done.output
+
+    page = data["out"] / "report.html"
+    assert rows(page, "run")["answers"][-1] == "100.0100.0-100.0"  # mAP, the first table about runs
+    found = texts(page)
+    for heading in ("All windows of an answer", "Events that do not happen", "Confidence"):
+        assert heading in found
+    # Eleven right answers at 0.9, or however many there are: the error is what is missing to 1.
+    assert "0.100" in found
+    assert (data["out"] / "images" / "plot-reliability.png").is_file()
+    assert rows(page, "as reported, Table 14: true window given, VidSTG declarative")["true window given"] == [
+        "-",
+        "65.2",
+        "73.2",
+        "59.3",
+    ]
 
 
 def test_the_same_files_give_the_same_bytes_and_no_leftovers(data: dict[str, Path]) -> None:

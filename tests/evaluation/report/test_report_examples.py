@@ -20,8 +20,15 @@ def test_ranking_is_by_overlap_and_then_by_name() -> None:
     assert ranking(by_end({"b": 3.0, "a": 3.0, "best": 4.0, "worst": 2.1})) == [3, 1, 0, 2]
 
 
-def test_the_worst_of_every_kind_in_turn() -> None:
-    found = by_end({"a": 2.1, "b": 2.2, "c": 2.3, "d": 2.4, "e": 2.5, "f": 2.6})
+def test_the_worst_are_the_worst_whatever_their_kind() -> None:
+    found = by_end({"a": 2.6, "b": 2.2, "c": 2.3, "d": 4.0, "e": 2.1, "f": 2.5})
+    kinds = ["often", "often", "often", "good", "seldom", "once"]
+    assert worst_rows(found, kinds, 10) == [4, 1, 2, 5, 0, 3]
+    assert worst_rows(found, kinds, 2) == [4, 1]
+
+
+def test_of_equally_bad_ones_every_kind_takes_its_turn() -> None:
+    found = by_end(dict.fromkeys("abcdef", 2.0))
     kinds = ["often", "often", "often", "often", "seldom", "once"]
     assert worst_rows(found, kinds, 10) == [0, 4, 5, 1, 2, 3]
     assert worst_rows(found, kinds, 2) == [0, 4]

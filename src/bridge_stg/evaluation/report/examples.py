@@ -1,4 +1,4 @@
-"""Which queries are shown as pictures: the best ones, and the worst one of every kind of error in turn."""
+"""Which queries are shown as pictures: the best ones and the worst ones."""
 
 from __future__ import annotations
 
@@ -29,25 +29,41 @@ def best_rows(judged: Judged, count: int) -> list[int]:
 
 
 def worst_rows(judged: Judged, kinds: Sequence[Hashable], count: int) -> list[int]:
-    """``count`` of the worst rows, so that every kind of error is seen.
+    """The ``count`` worst rows, worst first.
 
-    A weak model scores 0 on hundreds of queries, most of them wrong in the same way. The rows are dealt in
-    rounds: each round takes the worst row left of every kind, frequent kinds first.
+    A weak model scores 0 on hundreds of queries, most of them wrong in the same way. Rows that are equally bad
+    are dealt in rounds: each round takes one row left of every kind, frequent kinds first, so that every kind
+    of error is seen; one per video while there are videos left.
 
     Args:
         kinds: (N,) the kind of error of each row.
         count: how many.
     """
-    ranked = ranking(judged)
-    fresh = _one_per_video(judged, ranked)
-    ranked = fresh + [row for row in ranked if row not in set(fresh)]
+    by_score: dict[tuple[float, float], list[int]] = {}
+    for row in ranking(judged):
+        by_score.setdefault(_overlaps(judged, row), []).append(row)
+    chosen: list[int] = []
+    for rows in by_score.values():  # in the order of the ranking
+        chosen += _dealt_by_kind(judged, rows, kinds)
+        if len(chosen) >= count:
+            break
+    return chosen[:count]
+
+
+def _overlaps(judged: Judged, row: int) -> tuple[float, float]:
+    """vIoU (0 for a task without boxes) and tIoU of a row."""
+    return 0.0 if judged.viou is None else float(judged.viou[row]), float(judged.tiou[row])
+
+
+def _dealt_by_kind(judged: Judged, rows: Sequence[int], kinds: Sequence[Hashable]) -> list[int]:
+    fresh = _one_per_video(judged, rows)
+    seen = set(fresh)
     by_kind: dict[Hashable, list[int]] = {}
-    for row in ranked:
+    for row in [*fresh, *(row for row in rows if row not in seen)]:
         by_kind.setdefault(kinds[row], []).append(row)
-    groups = sorted(by_kind.values(), key=lambda rows: -len(rows))
-    depth = max((len(rows) for rows in groups), default=0)
-    dealt = [rows[turn] for turn in range(depth) for rows in groups if turn < len(rows)]
-    return dealt[:count]
+    groups = sorted(by_kind.values(), key=lambda group: -len(group))
+    depth = max(map(len, groups))
+    return [group[turn] for turn in range(depth) for group in groups if turn < len(group)]
 
 
 def good_and_bad(judged: Judged) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def judge(
     """
     if task not in _TIOU:
         return None
-    records = tuple(record for record in truth if record.task == task)
+    records = tuple(record for record in truth if record.task == task and not record.absent)
     answers = tuple(predictions.get(record.id) for record in records)
     scores = score_queries(rule_of(task, protocol), records, answers)
     column = {name: scores.values[:, number] for number, name in enumerate(scores.names)}

@@ -44,9 +44,10 @@ def cases(
     """
     kinds = _kinds(judged)
     # Of a handful of queries the better half is best; no query is shown twice.
-    good = best_rows(judged, min(best, len(kinds) // 2))
-    bad = worst_rows(judged, kinds, min(worst, len(kinds) - len(good)))
-    chosen = [("worst", row) for row in bad] + [("best", row) for row in good if row not in bad]
+    shown_best = min(best, len(kinds) // 2)
+    bad = worst_rows(judged, kinds, min(worst, len(kinds) - shown_best))
+    good = [row for row in best_rows(judged, len(kinds)) if row not in set(bad)][:shown_best]
+    chosen = [("worst", row) for row in bad] + [("best", row) for row in good]
     blocks: list[Block] = []
     counts = {"worst": 0, "best": 0}
     unread = 0
@@ -69,8 +70,8 @@ def _introduction(side: str, judged: Judged) -> str:
     if side == "best":
         return f"Highest {by}; at most one per video while there are enough."
     return (
-        f"Lowest {by}; the kinds of error take turns, frequent kinds first. The numbers over the bars are "
-        "those of the frames; a dot on a frame says whose window holds it."
+        f"Lowest {by}; among equals the kinds of error take turns, frequent kinds first. The numbers over the "
+        "bars are those of the frames; a dot on a frame says whose window holds it."
     )
 
 

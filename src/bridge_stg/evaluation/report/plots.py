@@ -13,6 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from bridge_stg.metrics.calibration import ReliabilityBin
+
 # A grey in the middle stands out from white and from near-black; the background is transparent.
 INK = "#7c828c"
 GRID = "#7c828c40"
@@ -100,6 +102,30 @@ def intervals(rows: Sequence[Interval], label: str) -> bytes:
     axes.set_xlim(left=0, right=max(max(row.high for row in rows) * 1.12, 1.0))
     axes.set_xlabel(label)
     axes.grid(axis="x", color=GRID)
+    return _png(figure)
+
+
+def reliability_plot(runs: Sequence[tuple[str, str, Sequence[ReliabilityBin]]]) -> bytes:
+    """Share of right answers over mean confidence, one line per (name, colour, bins); a dot's area is its n."""
+    figure, axes = _figure(SIZE)
+    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2, linestyle="--", zorder=1)
+    for name, color, bins in runs:
+        filled = [one for one in bins if one.confidence is not None and one.accuracy is not None]
+        total = max(sum(one.n for one in filled), 1)
+        at = [one.confidence or 0.0 for one in filled]
+        right = [one.accuracy or 0.0 for one in filled]
+        axes.plot(at, right, color=color, linewidth=1.6, label=_label(name), zorder=2)
+        axes.scatter(
+            at, right, s=[12 + 400 * one.n / total for one in filled], color=color, alpha=0.6, zorder=3
+        )
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share of right answers")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.grid(color=GRID)
+    legend = axes.legend(frameon=False, loc="upper left", fontsize=9)
+    for text in legend.get_texts():
+        text.set_color(INK)
     return _png(figure)
 
 

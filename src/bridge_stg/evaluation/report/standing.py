@@ -21,9 +21,9 @@ from bridge_stg.evaluation.report.document import (
     Table,
     row,
 )
-from bridge_stg.evaluation.report.plots import BASELINE, Interval, intervals
+from bridge_stg.evaluation.report.plots import BASELINE, Interval, intervals, reliability_plot
 from bridge_stg.evaluation.report.runs import MadeBy
-from bridge_stg.evaluation.reported import LABEL, ReportedRow
+from bridge_stg.evaluation.reported import LABEL, ReportedRow, reported_analysis
 from bridge_stg.evaluation.scores import PartScores, Scores
 from bridge_stg.types import Task
 
@@ -50,7 +50,7 @@ class RunScores:
 
 
 def overview(run: RunScores, baselines: Mapping[str, Scores]) -> list[Block]:
-    """The figures of a run to see first, each beside the last of ``baselines``, the best constant answer."""
+    """The figures of a run to see first, each beside the last of ``baselines``, the line of no skill."""
     name, constant = list(baselines.items())[-1]
     scores = run.scores
     facts = [
@@ -64,17 +64,17 @@ def overview(run: RunScores, baselines: Mapping[str, Scores]) -> list[Block]:
     videos = len(set(scores.queries.videos))
     lost = f"{scores.missing} missing, {scores.failed} failed"
     facts.append(Fact("queries", f"{scores.n}", f"on {videos} videos; {lost}"))
-    verdicts = (_verdict(run, metric, constant) for metric in HEADLINE[scores.task])
+    verdicts = (_verdict(run, metric, f"the {name}", constant) for metric in HEADLINE[scores.task])
     return [Heading(2, f"{run.name} at a glance"), Facts(tuple(facts)), Items(tuple(verdicts))]
 
 
-def _verdict(run: RunScores, metric: str, constant: Scores) -> str:
+def _verdict(run: RunScores, metric: str, name: str, constant: Scores) -> str:
     value, other = run.scores.metrics[metric], constant.metrics[metric]
     low, high = run.scores.ci95[metric]
     said = "is above" if low > other else "is below" if high < other else "cannot be told apart from"
     return (
-        f"{metric}: {value:.1f} (95% interval {_range((low, high))}) {said} the best constant answer, which "
-        f"looks at no video ({other:.1f})."
+        f"{metric}: {value:.1f} (95% interval {_range((low, high))}) {said} {name}, which looks at no video "
+        f"({other:.1f})."
     )
 
 
@@ -111,13 +111,82 @@ def _intervals(runs: Sequence[RunScores], baselines: Mapping[str, Scores], metri
 
 def _reported(reported: Sequence[ReportedRow], metrics: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
-    for split in dict.fromkeys(one.split for one in reported):
-        rows.append(row(f"{LABEL}, {reported[0].benchmark} {split}", kind="group"))
+    for benchmark, split in dict.fromkeys((one.benchmark, one.split) for one in reported):
+        rows.append(row(f"{LABEL}, {benchmark} {split}", kind="group"))
         for one in reported:
-            if one.split == split:
+            if (one.benchmark, one.split) == (benchmark, split):
                 values = (f"{one.metrics[name]:.1f}" if name in one.metrics else "-" for name in metrics)
                 rows.append(row(f"{one.model} (Table {one.table})", *values, "", "", "", kind="faint"))
     return rows
+
+
+def several_windows(runs: Sequence[RunScores]) -> list[Block]:
+    """All scored windows as moment retrieval counts them, of tasks with windows."""
+    known = [(run.name, run.scores.moments) for run in runs]
+    found = [(name, moments) for name, moments in known if moments is not None]
+    if not found:
+        return []
+    metrics = tuple(found[0][1].metrics)
+    rows = [
+        row(name, *(Cell(f"{moments.metrics[one]:.1f}", _range(moments.ci95[one])) for one in metrics))
+        for name, moments in found
+    ]
+    note = "As QVHighlights defines them: R1 looks at the best window alone, mAP at all of them in their order."
+    return [
+        Heading(2, "All windows of an answer"),
+        Table(("run", *metrics), tuple(rows)),
+        Paragraph(note, "note"),
+    ]
+
+
+def refusals(runs: Sequence[RunScores]) -> list[Block]:
+    """How often absent and present events are refused; nothing where no event is absent and none refused."""
+    found = [(run.name, run.scores.refusals, run.scores.n) for run in runs if run.scores.refusals is not None]
+    rows = [
+        row(
+            name,
+            str(one.n),
+            Cell(f"{one.refused:.1f}", _range(one.refused_ci95)),
+            str(present),
+            Cell(f"{one.present_refused:.1f}", _range(one.present_refused_ci95)),
+        )
+        for name, one, present in found
+        if one is not None
+    ]
+    if not rows:
+        return []
+    columns = ("run", "absent", "of them refused, %", "present", "of them refused, %")
+    note = "An absent event does not happen in the clip. All absent ones should be refused, and no present one."
+    return [Heading(2, "Events that do not happen"), Table(columns, tuple(rows)), Paragraph(note, "note")]
+
+
+def confidence(runs: Sequence[RunScores]) -> list[Block]:
+    """How far the confidence of answers can be trusted; nothing where none is stated."""
+    known = [(run, run.scores.calibration) for run in runs]
+    found = [(run, one) for run, one in known if one is not None]
+    if not found:
+        return []
+    rows = [row(run.name, str(one.n), f"{one.expected_error:.3f}") for run, one in found]
+    drawn = reliability_plot([(run.name, run.color, one.bins) for run, one in found])
+    said = "; ".join(f"{run.name} error {one.expected_error:.3f} over {one.n} answers" for run, one in found)
+    note = (
+        "An answer is right if it refuses an absent event; otherwise, as the task asks, if its window has tIoU "
+        "of 0.5 or more, its mean overlap is above 0.5, its box has IoU of 0.5 or more, or its letter is right."
+    )
+    return [
+        Heading(2, "Confidence"),
+        Table(("run", "answers", "expected calibration error"), tuple(rows)),
+        Picture("plot-reliability.png", drawn, f"Reliability diagram: {said}", wide=True),
+        Paragraph(note, "note"),
+    ]
+
+
+def reported_beside(number: int) -> list[Block]:
+    """One of the paper's closer looks at Bridge-STG, as it is printed."""
+    found = reported_analysis(number)
+    rows = [row(name, *("-" if one is None else f"{one:,g}" for one in values)) for name, values in found.rows]
+    title = f"{LABEL}, Table {found.table}: {found.caption}"
+    return [Table((title, *found.columns), tuple(rows))]
 
 
 def parts(runs: Sequence[RunScores]) -> list[Block]:
