@@ -36,16 +36,17 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with handle:
         for number, text in enumerate(handle, start=1):
             if number == 1:
-                _refuse_packed(path, text)
+                refuse_packed(path, text)
                 # Some editors begin a file with a mark that says it is UTF-8.
                 text = text.removeprefix(_BYTE_ORDER_MARK)
             if text.strip():
                 yield number, text
 
 
-def _refuse_packed(path: Path, first_line: bytes) -> None:
+def refuse_packed(path: Path, content: bytes) -> None:
+    """Raise DataError when a file, by how its content begins, was packed by a program; the line names it."""
     for opening, tool in _PACKED.items():
-        if first_line.startswith(opening):
+        if content.startswith(opening):
             raise DataError(f"{path}: is compressed; unpack it first, with {tool}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -168,3 +169,11 @@ def test_mot_beside_a_video_of_the_folder_s_name(tmp_path: Path) -> None:
     write(root / "seq" / "gt" / "labels.txt", "the dog\n")
     record = built("custom", root).only
     assert (record.video, record.fps) == ("seq.mp4", pytest.approx(30000 / 1001))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.xml", "a.json", "s/gt/gt.txt"])
+def test_a_compressed_file_is_called_one(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "data" / name, "")
+    path.write_bytes(gzip.compress(b"video,query"))
+    with pytest.raises(DataError, match="gunzip"):
+        built("custom", tmp_path / "data")

@@ -208,6 +208,8 @@ def test_coco_vid_by_hand(tmp_path: Path) -> None:
         (3, 3, 2, [0.0, 0.0, 1.0, 1.0]),
         (4, 3, 3, [0.0, 0.0, 1.0, 1.0]),
     ]
+    # Readers of the format complain where the field is missing.
+    assert {tuple(a["segmentation"]) for a in found["annotations"]} == {()}
     assert [track.get("score") for track in found["tracks"]] == [None, 0.5, 0.5]
 
 

@@ -155,7 +155,7 @@ def test_an_archive_in_place_of_the_folder_or_of_a_file(root: Path, tmp_path: Pa
         hcstvg(tmp_path / "data.zip", tmp_path / "out")
     folder(root)
     (root / "train.json").write_bytes((tmp_path / "data.zip").read_bytes())
-    with pytest.raises(DataError, match=r"train.json: is a zip archive, not JSON; unpack it"):
+    with pytest.raises(DataError, match=r"train.json: is compressed; unpack it first, with unzip"):
         hcstvg(root, tmp_path / "out")
     with pytest.raises(DataError, match="no such folder"):
         hcstvg(tmp_path / "nowhere", tmp_path / "out")

@@ -21,7 +21,6 @@ import csv
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -94,10 +93,9 @@ def _about(sequence: Path, where: PurePosixPath) -> tuple[Drawing, str, Media]:
         }
         # In full where our own file says it: readers of seqinfo.ini take whole numbers alone.
         rate = own.get("framerate") or section.get("framerate")
-        fps = float(Fraction(rate)) if rate else None
-    except (Unusable, ValueError, ZeroDivisionError) as problem:
-        detail = problem.detail if isinstance(problem, Unusable) else one_line(problem)
-        raise DataError(f"{sequence / 'seqinfo.ini'}: not a number: {detail}") from problem
+        fps = _rate(rate) if rate else None
+    except Unusable as problem:
+        raise DataError(f"{sequence / 'seqinfo.ini'}: {problem.reason}: {problem.detail}") from problem
     about = Drawing(
         "",
         fps=fps,
@@ -113,6 +111,13 @@ def _about(sequence: Path, where: PurePosixPath) -> tuple[Drawing, str, Media]:
     if there or (section and not video):
         return about, (where / pictures).as_posix(), "frames"
     return about, video or where.name, "video"
+
+
+def _rate(text: str) -> float:
+    """A rate as a number or as two, such as ``30000/1001``."""
+    above, _, below = text.partition("/")
+    numerator, denominator = finite(above, "frameRate"), finite(below or 1, "frameRate")
+    return finite(numerator / denominator if denominator else "", "frameRate")
 
 
 def _section(path: Path, name: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError
+from bridge_stg.files.json_lines import refuse_packed
 
 # Not from the system's table of media types: it differs between machines, and with it a build would.
 VIDEO_SUFFIXES = frozenset(
@@ -159,13 +160,14 @@ def read_json(path: Path, kind: type, unique: bool = False) -> Any:
         DataError: it cannot be read, is cut off, or holds something else.
     """
     try:
-        with path.open("rb") as handle:
-            value = json.load(handle, object_pairs_hook=_unique_keys if unique else None)
+        content = path.read_bytes()
+        refuse_packed(path, content)
+        value = json.loads(content, object_pairs_hook=_unique_keys if unique else None)
+    except DataError:
+        raise
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
     except (ValueError, RecursionError) as problem:
-        if zipfile.is_zipfile(path):
-            raise DataError(f"{path}: is a zip archive, not JSON; unpack it") from problem
         raise DataError(f"{path}: not complete JSON ({problem}); download it again") from problem
 
     if not isinstance(value, kind):
@@ -180,7 +182,9 @@ def read_lines(path: Path) -> list[str]:
         DataError: it cannot be read or is not text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        content = path.read_bytes()
+        refuse_packed(path, content)
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except OSError as problem:
         raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
     except UnicodeDecodeError as problem:

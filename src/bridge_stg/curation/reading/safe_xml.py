@@ -7,6 +7,7 @@ from pathlib import Path
 from lxml import etree
 
 from bridge_stg.errors import DataError, one_line
+from bridge_stg.files.json_lines import refuse_packed
 
 # A day of annotations is far below this; beyond it a file means to fill the memory.
 MAX_BYTES = 256 * 2**20
@@ -30,8 +31,7 @@ def read_xml(path: Path, root: str) -> etree._Element:
         raise DataError(
             f"{path}: {size / 2**20:.0f} MB of XML, more than {MAX_BYTES // 2**20}; split it by task"
         )
-    if content[:2] == b"PK":
-        raise DataError(f"{path}: is a zip archive, not XML; unpack it")
+    refuse_packed(path, content)
 
     parser = etree.XMLParser(
         resolve_entities=False,
