@@ -79,10 +79,17 @@ def save_detector(kind: str, folder: Path, levels: int = 4, **changes: Any) -> P
 
 
 def without_det(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A Qwen3-VL tokenizer as published: everything but <det>, which is the last token of the small one."""
+    """A Qwen3-VL tokenizer as published: everything but <det>; what stands after it moves one row up."""
     inner = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
     state = json.loads(inner.to_str())
-    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] != DET_TOKEN]
+    vocabulary = state["model"]["vocab"]
+    left_out = vocabulary.pop(DET_TOKEN)
+    state["model"]["vocab"] = {piece: row - (row > left_out) for piece, row in vocabulary.items()}
+    state["added_tokens"] = [
+        token | {"id": token["id"] - (token["id"] > left_out)}
+        for token in state["added_tokens"]
+        if token["content"] != DET_TOKEN
+    ]
     bare = PreTrainedTokenizerFast(
         tokenizer_object=type(inner).from_str(json.dumps(state)),
         eos_token="<|im_end|>",

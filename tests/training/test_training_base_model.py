@@ -130,7 +130,9 @@ def test_adapters_on_an_assembled_base_come_back_whole_and_merged(
     assert compared > 20
     assert model.config.max_tokens_per_frame == 48
     merged = BridgeSTGForVideoGrounding.from_pretrained(out)
-    assert {p.dtype for p in merged.parameters()} == {torch.float32}
+    # In the precision of the base, all of it.
+    assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}
+    merged = merged.float()
     assert merged.config.max_tokens_per_frame == 48
     batch = AnnotatedClips(small_paper, processor).batch(0)
     inputs = {
@@ -144,7 +146,8 @@ def test_adapters_on_an_assembled_base_come_back_whole_and_merged(
         (ours.bridge, theirs.bridge, before.bridge),
         (ours.spatial.boxes, theirs.spatial.boxes, before.spatial.boxes),
     ):
-        torch.testing.assert_close(other, mine, rtol=1e-3, atol=1e-4)
+        # Rounded to 8 bits of mantissa, weight by weight; what was learned is more than that.
+        assert float((other - mine).abs().median()) < 0.05 * float(mine.abs().mean())
         assert float((mine - first).abs().max()) > 1e-3
     assert BridgeSTGProcessor.from_pretrained(out).config.det_token_id == processor.config.det_token_id
 

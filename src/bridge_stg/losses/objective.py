@@ -39,7 +39,7 @@ class LossWeights:
 
     @classmethod
     def paper(cls) -> LossWeights:
-        """Section 4.1 to the letter, with beta = 0.5."""
+        """Section 4.1, with its beta of 0.5."""
         return cls()
 
     @classmethod

@@ -69,12 +69,13 @@ def save_adapters(
 
 
 def load_adapters(
-    folder: str | Path, base: str | Path | None = None
+    folder: str | Path, base: str | Path | None = None, as_stored: bool = False
 ) -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
     """The whole model of a folder that ``save_adapters`` wrote, adapters not merged.
 
     Args:
         base: where the base is now, if not where it was in training.
+        as_stored: hold Qwen3-VL in the precision of its file instead of float32.
 
     Raises:
         CheckpointError: no such folder, a file or the base is missing or is another one.
@@ -88,7 +89,7 @@ def load_adapters(
         raise CheckpointError(
             f"{folder}: no readable config.json: {' '.join(str(problem).split())}"
         ) from problem
-    model = _from_base(source, config, folder)
+    model = _from_base(source, config, folder, as_stored)
     found = fingerprint(model)
     if found != about["fingerprint"]:
         raise CheckpointError(
@@ -115,13 +116,18 @@ def load_adapters(
 
 
 def merge_folder(folder: str | Path, out: str | Path, base: str | Path | None = None) -> Path:
-    """One folder to deploy: the base with everything that was learned, as ``from_pretrained`` reads it.
+    """One folder to deploy: the base with everything that was learned, as ``from_pretrained`` reads it, in the
+    precision of the base.
 
     Raises:
         CheckpointError: as ``load_adapters``.
     """
-    model, processor = load_adapters(folder, base)
+    model, processor = load_adapters(folder, base, as_stored=True)
     merge_lora(model)
+    # Of one type throughout; one parameter after the other, so that a large model is never there twice.
+    dtype = model.mllm.get_input_embeddings().weight.dtype
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
     model.save_pretrained(out)
     processor.save_pretrained(out)
     return Path(out)
@@ -156,7 +162,7 @@ def _saved_names(model: BridgeSTGForVideoGrounding) -> dict[str, list[str]]:
     }
 
 
-def _from_base(source: str, config: Any, folder: Path) -> BridgeSTGForVideoGrounding:
+def _from_base(source: str, config: Any, folder: Path, as_stored: bool) -> BridgeSTGForVideoGrounding:
     """A model of ``config`` whose Qwen3-VL is that of the base; the rest is to be filled."""
     try:
         kind = AutoConfig.from_pretrained(source)
@@ -179,7 +185,8 @@ def _from_base(source: str, config: Any, folder: Path) -> BridgeSTGForVideoGroun
         "initializer_range",
     )
     changes = {name: getattr(config, name) for name in fields}
-    model, _, _ = assemble(source, None, config.spatial, **changes)
+    stored = kind.dtype if as_stored and isinstance(kind.dtype, torch.dtype) else None
+    model, _, _ = assemble(source, None, config.spatial, mllm_dtype=stored, **changes)
     return model
 
 
