@@ -14,7 +14,7 @@ PART ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-fast test-slow fuzz interop lint format types spelling docs bench clean
-.PHONY: batch page load
+.PHONY: batch page load site
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,10 @@ page: $(STAMP) ## try the page of `serve` in Chromium (install Debian's chromium
 
 load: $(STAMP) ## 32 clients for a minute, and requests made from the service's own description
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve/test_serve_load.py
+
+site: $(STAMP) ## build the site of the documents; a link that leads nowhere fails
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --quiet
 
 bench: $(STAMP) ## time each stage of grounding with the shipped model
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/grounding.py

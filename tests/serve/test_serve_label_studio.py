@@ -128,6 +128,8 @@ def test_a_real_label_studio_imports_predicts_accepts_and_exports(
     monkeypatch.setenv("LABEL_STUDIO_BASE_DATA_DIR", str(tmp_path / "studio"))
     monkeypatch.setenv("LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN", "true")
     monkeypatch.setenv("COLLECT_ANALYTICS", "false")
+    # By default it connects to no backend on the machine where it runs.
+    monkeypatch.setenv("ML_BLOCK_LOCAL_IP", "false")
     command = [os.environ["LABEL_STUDIO"], "start", "--no-browser", "--port", "18765", "--log-level", "ERROR"]
     command += ["--internal-host", "127.0.0.1", "--username", "a@b.example", "--password", "long-enough"]
     studio = subprocess.Popen([*command, "--user-token", KEY], start_new_session=True)

@@ -98,13 +98,13 @@ class Grounder(ABC):
     ) -> GroundingResult | list[GroundingResult]:
         """Find when and where one sentence, or each of several, happens.
 
-        Several sentences share one decoding of the video and one pass of the vision tower.
+        Several sentences share one decoding of the video and one pass of the vision tower. From ``task`` to
+        ``timing`` the options are the fields of :class:`GroundOptions`; a window may also be two seconds.
 
         Args:
             video: a file, a folder of images, or frames in memory with their ``times``. A single image has no
                 time: the sentence is looked for in it as a referring expression, and the window is all of it.
             query: one sentence, or several.
-            task, ..., timing: the fields of :class:`GroundOptions`; a window may also be two seconds.
             progress: called with the name of each stage.
             on_cost: called with what the clip took.
 
