@@ -31,14 +31,12 @@ _PIECES = r"\.\d|1000|\d{1,3}| ?[A-Za-z]+|\s|[^\sA-Za-z0-9]"
 
 def build_small_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer whose vocabulary is the bytes, the given ``words`` (with and without a leading space), the
-    numbers 0-1000 and the tenths .0-.9.
+    numbers 0-99 and the tenths .0-.9.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     # The leading space of a piece is written as G with a dot in the byte-level alphabet.
     pieces = [f"{number}" for number in range(10, 100)] + [f".{digit}" for digit in range(10)]
     pieces += [form for word in sorted(set(words)) for form in (word, "\u0120" + word)]
-    # The sides of a box came last: whatever stands before them keeps the row that it had without them.
-    pieces += [*SPECIAL_TOKENS, *map(str, BOX_NUMBERS)]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys([*alphabet, *pieces]))}
     # No merges: a piece is either a whole entry of the vocabulary or a row of bytes.
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
