@@ -26,7 +26,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
 ) -> None:
     """Say what is installed, what is missing, and what hardware there is."""
-    from bridge_stg.weights.locate import SHIPPED, shipped_folder
+    from bridge_stg.files.shipped import SHIPPED, shipped_folder
 
     checkpoints = [_checkpoint(shipped_folder(name)) for name in SHIPPED]
     findings = [*_packages(), *checkpoints, *_hardware(), *_video()]

@@ -9,18 +9,19 @@ from typing import Any
 import torch
 
 from bridge_stg.errors import InputError
+from bridge_stg.model.stored_weights import float_dtype
 
 
-def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple[str, Any]:
+def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple[str, torch.dtype]:
     """The device and dtype to load a model with; on a CPU it also sets torch's threads.
 
     Args:
         device: None for a GPU if there is one.
-        dtype: None for float32 on a CPU and bfloat16 elsewhere.
+        dtype: a dtype or its name; None for float32 on a CPU and bfloat16 elsewhere.
         threads: None for the free cores.
 
     Raises:
-        InputError: torch cannot use that device.
+        InputError: torch cannot use that device, or that is no dtype of weights.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -28,8 +29,8 @@ def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple
     if device == "cpu":
         torch.set_num_threads(threads or choose_threads())
     if dtype is None:
-        dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    return device, dtype
+        return device, torch.float32 if device == "cpu" else torch.bfloat16
+    return device, float_dtype(dtype)
 
 
 def hub_options(revision: str | None, token: str | bool | None) -> dict[str, Any]:

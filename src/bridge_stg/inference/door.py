@@ -190,3 +190,9 @@ class Grounder(ABC):
         on_cost: OnCost | None = None,
     ) -> list[GroundingResult]:
         """``ground_many`` with its options as one value, as commands and services hand them on."""
+
+
+def load_by_name(kind: Any, name: str, device: str, dtype: str) -> Grounder:
+    """What opening the pickle of a grounder does; ``kind`` is its class."""
+    opened: Grounder = kind.from_pretrained(name, device=device, dtype=dtype)
+    return opened

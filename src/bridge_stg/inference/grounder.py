@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from bridge_stg.inference.answering import ReadClip, answer, read_clip
 from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
-from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress
+from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
 from bridge_stg.inference.hand_over import answer_limit, hand_over
 from bridge_stg.inference.locating import locate_frames
@@ -79,7 +79,7 @@ class VideoGrounder(Grounder):
         threads: int | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
-    ) -> VideoGrounder:
+    ) -> Self:
         """Load a shipped checkpoint by name, a folder, or a hub id.
 
         Args:
@@ -99,6 +99,10 @@ class VideoGrounder(Grounder):
         processor = BridgeSTGProcessor.from_pretrained(folder, **hub)
         model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype, **hub)
         return cls(model.to(device), processor, str(name))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the name and not the weights: they are loaded again where it is opened."""
+        return load_by_name, (type(self), self.name, str(self.model.device), str(self.model.dtype))
 
     @property
     def sample_fps(self) -> float:

@@ -19,6 +19,7 @@ from transformers import AutoModel, PreTrainedModel, Qwen3VLForConditionalGenera
 from transformers.utils import ModelOutput
 
 from bridge_stg.errors import CheckpointError, one_line
+from bridge_stg.files.shipped import unless_shipped
 from bridge_stg.losses.frame_boxes import frame_box_loss
 from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
@@ -26,6 +27,7 @@ from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.cpu_linear import use_onednn_products
 from bridge_stg.model.spatial.localizer import localizer_of
+from bridge_stg.model.stored_weights import cast_parameters, check_finite, check_stored_kinds
 from bridge_stg.model.token_tree import IGNORE
 from bridge_stg.model.tree_attention import Pattern, TreePattern, use_tree_attention
 from bridge_stg.model.vision_attention import batch_equal_pairs
@@ -274,12 +276,17 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a folder or hub id; safetensors only, and every key must match.
+        """Load a shipped name, a folder or a hub id; safetensors only, and every key must match.
+
+        Args:
+            kwargs: those of transformers; ``dtype`` (or its name) is that of all parameters.
 
         Raises:
-            CheckpointError: the folder or a file is missing or truncated, or keys or shapes differ.
+            CheckpointError: the folder or a file is missing or truncated, keys or shapes differ, or weights are
+                no numbers.
         """
-        name = str(pretrained_model_name_or_path)
+        name = unless_shipped(pretrained_model_name_or_path)
+        check_stored_kinds(name)
         if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
             raise CheckpointError(f"{name}: not a checkpoint folder (no config.json)")
         wants_info = kwargs.pop("output_loading_info", False)
@@ -288,7 +295,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         log = logging.getLogger("transformers.modeling_utils")
         silent, log.disabled = log.disabled, True
         try:
-            model, info = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs | strict)
+            model, info = super().from_pretrained(name, *args, **kwargs | strict)
         except CheckpointError:
             raise
         except Exception as problem:
@@ -307,10 +314,8 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         ]
         if faults:
             raise CheckpointError(f"{name}: weights do not match the configuration: " + ", ".join(faults))
-        if isinstance(kwargs.get("dtype"), torch.dtype):
-            # The library leaves the language model inside as it was stored. Buffers keep their precision.
-            for parameter in model.parameters():
-                parameter.data = parameter.data.to(kwargs["dtype"])
+        check_finite(model, name)
+        cast_parameters(model, kwargs.get("dtype", kwargs.get("torch_dtype")))
         return (model, info) if wants_info else model
 
 

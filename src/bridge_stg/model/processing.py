@@ -6,6 +6,7 @@ Everything numeric follows from the model's configuration, so a checkpoint folde
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, BatchFeature, PreTrainedTokenizerBase
 
 from bridge_stg.errors import CheckpointError, InputError, one_line
+from bridge_stg.files.shipped import unless_shipped
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.frames import fit_frame_size, normalise_frames, patchify, resize_frames
 from bridge_stg.model.small_tokenizer import DET_TOKEN
@@ -26,6 +28,7 @@ from bridge_stg.prompting.templates import check_query, prompt_text
 from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.types import AnswerStyle, SampledVideo, parse_answer_style
 
+CONFIG_NAME = "config.json"
 MAX_QUERY_TOKENS = 512
 # The tokens that frame a clip, by the fields of Qwen3-VL's configuration that must name them.
 _CLIP_TOKENS = {
@@ -82,12 +85,13 @@ class BridgeSTGProcessor:
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **kwargs: Any) -> BridgeSTGProcessor:
-        """Load the tokenizer and configuration of a checkpoint folder or hub id.
+        """Load the tokenizer and configuration of a shipped name, a checkpoint folder or a hub id.
 
         Args:
             kwargs: ``config`` if it is loaded already; the rest (``revision``, ``token``, ``cache_dir``, ...)
                 says where on the hub to look.
         """
+        name = unless_shipped(name)
         if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
             raise CheckpointError(f"{name}: has no config.json; give a checkpoint's folder")
         try:
@@ -102,9 +106,10 @@ class BridgeSTGProcessor:
             raise CheckpointError(f"{name}: tokenizer or configuration cannot be loaded: {line}") from problem
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the tokenizer and the configuration."""
+        """Write the tokenizer, and the configuration unless the model has written its own there already."""
         self.tokenizer.save_pretrained(folder)
-        self.config.save_pretrained(folder)
+        if not _is_of_a_model(Path(folder) / CONFIG_NAME):
+            self.config.save_pretrained(folder)
 
     # --- text
     # ---------------------------------------------------------------------------------------------------
@@ -305,6 +310,15 @@ class BridgeSTGProcessor:
         if not isinstance(value, int) or value == self.tokenizer.unk_token_id:
             raise CheckpointError(f"the tokenizer has no {token} token; a Qwen3-VL tokenizer is needed")
         return value
+
+
+def _is_of_a_model(file: Path) -> bool:
+    """Whether a Bridge-STG model wrote this configuration: it names its class, a processor does not."""
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return about.get("model_type") == BridgeSTGConfig.model_type and bool(about.get("architectures"))
 
 
 AutoProcessor.register(BridgeSTGConfig, BridgeSTGProcessor)

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig, Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import CheckpointError, InputError, one_line
+from bridge_stg.files.shipped import SHIPPED
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.presets import SMALL_SHORT_SIDE, small_spatial_config
@@ -19,7 +20,7 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.weights.assemble import assemble
 from bridge_stg.weights.detector import read_detector, spatial_config
-from bridge_stg.weights.locate import SHIPPED, checkpoint_folder, checkpoint_of_run, is_adapter_folder
+from bridge_stg.weights.locate import checkpoint_folder, checkpoint_of_run, is_adapter_folder
 from bridge_stg.weights.reshape import reshape
 
 SomeConfig = TypeVar("SomeConfig", BridgeSTGConfig, SpatialConfig)
@@ -48,7 +49,11 @@ def read_base(config: TrainConfig) -> BaseModel:
     """
     base, kind = _base_and_kind(config)
     if kind == BridgeSTGConfig.model_type:
-        model = BridgeSTGForVideoGrounding.from_pretrained(base)
+        # Trained in full precision, whatever it was saved in; the language model is held as the run says.
+        kind_held = torch.bfloat16 if config.half_base else torch.float32
+        model = BridgeSTGForVideoGrounding.from_pretrained(base, dtype=kind_held)
+        for part in (model.bridge, model.localizer):
+            part.float()
         processor = BridgeSTGProcessor.from_pretrained(base)
         _refuse_what_it_has(config, model.config)
         wanted = _changed(model.config, config)

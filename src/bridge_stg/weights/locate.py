@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from bridge_stg.errors import CheckpointError
+from bridge_stg.files.shipped import SHIPPED, shipped_folder
 
-# Checkpoints that are part of this package.
-SHIPPED = ("shapes",)
 # The file that says what LoRA tuning learned and on which base.
 ADAPTER_FILE = "adapter.json"
 
@@ -51,11 +49,6 @@ def checkpoint_folder(name: str | Path) -> str:
             f"{name}: no such folder; give {known}, a checkpoint's folder or a hub id owner/name"
         )
     return name
-
-
-def shipped_folder(name: str) -> Path:
-    """Where the checkpoint of that name lies that comes with the package."""
-    return Path(str(resources.files("bridge_stg"))) / "checkpoints" / name
 
 
 def checkpoint_of_run(folder: str | Path) -> Path | None:

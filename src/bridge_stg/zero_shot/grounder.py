@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,12 +25,13 @@ from transformers import (
 )
 
 from bridge_stg.errors import CheckpointError, InputError
+from bridge_stg.files.shipped import SHIPPED
 from bridge_stg.geometry.clock import clock_of
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.inference.confidence import EDGE, drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
-from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress
+from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
 from bridge_stg.inference.notes import cut_note
@@ -42,7 +43,7 @@ from bridge_stg.prompting.templates import check_queries
 from bridge_stg.types import GroundingResult, SampledVideo, ScoredSpan, Status, Task, TimeSpan, Tube, VideoInfo
 from bridge_stg.video.sampling import frames_to_sample, sample_video
 from bridge_stg.video.source import VideoInput, VideoSource, open_video
-from bridge_stg.weights.locate import SHIPPED, checkpoint_folder
+from bridge_stg.weights.locate import checkpoint_folder
 from bridge_stg.weights.qwen3_vl import WHAT_TO_GIVE, load_stock_model
 from bridge_stg.zero_shot.answers import (
     ZeroShotAnswer,
@@ -149,7 +150,7 @@ class ZeroShotGrounder(Grounder):
         threads: int | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
-    ) -> ZeroShotGrounder:
+    ) -> Self:
         """Load a Qwen3-VL (dense, any size) from a folder or hub id.
 
         Args:
@@ -170,6 +171,10 @@ class ZeroShotGrounder(Grounder):
         hub = hub_options(revision, token)
         model, tokenizer, template = load_stock_model(folder, dtype, **hub)
         return cls(model.to(device), tokenizer, str(name), template)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the name and not the weights: they are loaded again where it is opened."""
+        return load_by_name, (type(self), self.name, str(self.model.device), str(self.model.dtype))
 
     @property
     def sample_fps(self) -> float:
