@@ -277,3 +277,9 @@ def test_a_long_name_does_not_flood_the_terminal(files: tuple[Path, Path]) -> No
     assert done.returncode == 2
     assert len(done.stderr) < 1100
     assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_command_names_the_near_one() -> None:
+    done = CliRunner().invoke(main.app, ["grund"])
+    assert done.exit_code == 2
+    assert "did you mean ground?" in done.stderr

@@ -31,6 +31,7 @@ from bridge_stg.video.images import (
 )
 from bridge_stg.video.memory import FramesInMemory
 from bridge_stg.video.packets import PacketTable, frame_rate, header_length, scan_packets
+from bridge_stg.video.refusals import check_path, nothing_decoded
 
 # Cut-off files are told by a missing end; a container may round its own length by up to one frame.
 LENGTH_SLACK_FRAMES = 1.5
@@ -91,14 +92,11 @@ def open_source(source: str | Path | FramesInMemory, times: Sequence[float] | No
             raise VideoError("frames in memory have their times; give times only once")
         return source
     path = Path(source)
-    if not path.exists():
-        raise VideoError(f"{path}: no such file; give the path of a video, an image, or a folder of images")
+    check_path(path)
     if path.is_dir():
         return open_folder(path, times)
     if times is not None:
         raise VideoError(f"{path}: times are only for a folder of images; a video file has its own")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: file is empty; copy or download it again")
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return _open_video(path)
     if is_still_image(path):
@@ -140,7 +138,7 @@ def _open_video(path: Path) -> VideoFile:
     # The display matrix travels with decoded frames, so the size as shown is known only after one of them.
     first, frame = next(read_frames(path, table, range(len(table.stamps))), (0, None))
     if frame is None:
-        raise VideoError(f"{path}: no frame could be decoded; re-encode it as H.264 mp4")
+        raise nothing_decoded(path)
     orientation, odd_angle = orientation_of(frame)
     width, height = (frame.height, frame.width) if orientation.transpose else (frame.width, frame.height)
     aspect = pixel_aspect(stored_aspect, orientation.transpose)
