@@ -45,7 +45,7 @@ test-fast: $(STAMP) ## run the tests that start no process and teach no model (u
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu and not process and not learning" tests/$(PART)
 
 test-slow: $(STAMP) ## run the long tests too
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" tests/$(PART)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" --ignore tests/fuzz --ignore tests/interop tests/$(PART)
 
 # FUZZ_SEED=7 damages other files, FUZZ_ROUNDS=100 fewer of them.
 fuzz: $(STAMP) ## damage files at random: a right answer or one clear line, never a traceback (ten minutes)

@@ -177,3 +177,17 @@ def test_a_compressed_file_is_called_one(tmp_path: Path, name: str) -> None:
     path.write_bytes(gzip.compress(b"video,query"))
     with pytest.raises(DataError, match="gunzip"):
         built("custom", tmp_path / "data")
+
+
+@pytest.mark.parametrize(("times", "options"), [(None, {"frame_rate": 2.0}), ("0\n0.5\n1.0\n1.5\n", {})])
+def test_a_folder_of_pictures_is_a_video(tmp_path: Path, times: str | None, options: dict[str, float]) -> None:
+    root = tmp_path / "data"
+    (root / "shots").mkdir(parents=True)
+    for number in range(4):
+        Image.fromarray(np.full((48, 64, 3), 9 * number, np.uint8)).save(root / "shots" / f"{number}.png")
+    if times is not None:
+        write(root / "shots" / "times.txt", times)
+    write(root / "tubes.jsonl", json.dumps({"video": "shots", "query": "the car", "start": 0.5, "end": 1.5}))
+    record = built("custom", root, **options).only
+    assert (record.media, record.video, record.fps, record.window) == ("frames", "shots", 2.0, (1, 3))
+    assert (record.frame_count, record.width, record.height) == (4, 64, 48)

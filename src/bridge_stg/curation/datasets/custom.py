@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from bridge_stg.curation.annotations import cvat, labelstudio, mot, rows
 from bridge_stg.curation.annotations.tubes import Drawing, Item, fill, on_source_frames
 from bridge_stg.curation.reading.boxes import clean_boxes
 from bridge_stg.curation.reading.folder import Videos, inside
-from bridge_stg.curation.reading.opened_videos import OpenedVideos
+from bridge_stg.curation.reading.opened_videos import OpenedVideos, read_facts
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
 from bridge_stg.curation.reading.pictures import picture_size
 from bridge_stg.curation.reading.request import Request
@@ -21,6 +22,7 @@ from bridge_stg.errors import DataError
 from bridge_stg.records.record import Media, QueryType, TruthRecord
 from bridge_stg.types import Box, TimeSpan
 from bridge_stg.video.images import picture_files
+from bridge_stg.video.picture_times import TIMES_FILE
 
 SPLITS = ("all",)
 # Which files of a folder are annotations, for each name of --format.
@@ -45,7 +47,7 @@ def read(request: Request) -> Iterator[Outcome]:
     for number, path in enumerate(files, start=1):
         request.progress("reading", number, len(files))
         where = request.folder.relative(path)
-        items += [(where, item) for item in reader(path, where)]
+        items += [(where, _with_media(request, item)) for item in reader(path, where)]
 
     videos = Videos(request.folder, ".", check=request.check_videos)
     opened = OpenedVideos(request, _names(items, "video"), partial(_locate_video, videos))
@@ -54,6 +56,15 @@ def read(request: Request) -> Iterator[Outcome]:
     )
     for where, item in items:
         yield _outcome(request, opened if item.media == "video" else folders, where, item)
+
+
+def _with_media(request: Request, item: Item) -> Item:
+    """A name of a folder with pictures means these pictures, in whatever format it stands."""
+    folder = request.folder.root / item.video
+    # os.path, for a Path raises where a name is none.
+    if item.media == "video" and request.check_videos and os.path.isdir(folder) and picture_files(folder):
+        return replace(item, media="frames")
+    return item
 
 
 def _names(items: list[tuple[str, Item]], media: Media) -> Iterator[str]:
@@ -160,23 +171,43 @@ def _facts(
         _note_length(drawing, facts, notes)
         return facts
 
-    frame_count = drawing.frame_count if drawing.frame_count is not None else drawing.end
-    size = drawing.width, drawing.height
     if request.check_videos:
-        pictures = picture_files(request.folder.root / opened.path(item.video))
-        if drawing.frame_count not in (None, len(pictures)):
-            said = f"{len(pictures)} and {drawing.frame_count}"
-            raise Unusable("pictures and seqLength differ in number", said)
-        frame_count = len(pictures)
-        if None in size and pictures:
-            size = picture_size(pictures[0])
+        return _facts_of_pictures(request, opened.path(item.video), drawing)
 
+    frame_count = drawing.frame_count if drawing.frame_count is not None else drawing.end
     fps = drawing.fps if drawing.fps is not None else request.frame_rate
-    if fps is None or frame_count is None or size[0] is None or size[1] is None:
-        known = {"frame rate": fps, "length": frame_count, "width": size[0], "height": size[1]}
+    return _complete(fps, frame_count, (drawing.width, drawing.height))
+
+
+def _facts_of_pictures(request: Request, path: str, drawing: Drawing) -> VideoFacts:
+    """A folder knows number and size; the rate is that of the file, of ``--fps``, or of its own times."""
+    folder = request.folder.root / path
+    pictures = picture_files(folder)
+    # A tool that counts at its own rate knows neither rate nor number.
+    fps, said = (None, None) if drawing.timed else (drawing.fps, drawing.frame_count)
+    if said not in (None, len(pictures)):
+        raise Unusable("pictures and seqLength differ in number", f"{len(pictures)} and {said}")
+
+    fps = fps if fps is not None else request.frame_rate
+    if fps is None and (folder / TIMES_FILE).is_file():
+        facts = read_facts(folder)
+        if isinstance(facts, str):
+            raise Unusable("the video cannot be opened", facts)
+        return facts
+
+    size = drawing.width, drawing.height
+    if None in size and pictures:
+        size = picture_size(pictures[0])
+    return _complete(fps, len(pictures), size)
+
+
+def _complete(fps: float | None, frame_count: int | None, size: tuple[int | None, int | None]) -> VideoFacts:
+    width, height = size
+    if fps is None or frame_count is None or width is None or height is None:
+        known = {"frame rate": fps, "length": frame_count, "width": width, "height": height}
         what = next(name for name, value in known.items() if value is None)
         raise Unusable(f"the file does not say the {what}", "build with the videos in place, or give --fps")
-    return VideoFacts(fps, frame_count, size[0], size[1])
+    return VideoFacts(fps, frame_count, width, height)
 
 
 def _note_length(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> None:

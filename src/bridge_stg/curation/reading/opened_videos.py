@@ -39,7 +39,7 @@ class OpenedVideos:
 
         places = [request.folder.root / path for path in wanted]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            for path, facts in zip(wanted, pool.map(_read_facts, places), strict=True):
+            for path, facts in zip(wanted, pool.map(read_facts, places), strict=True):
                 self._facts[path] = facts
                 request.progress("opening videos", len(self._facts), len(wanted))
 
@@ -58,7 +58,8 @@ class OpenedVideos:
         return facts
 
 
-def _read_facts(path: Path) -> VideoFacts | str:
+def read_facts(path: Path) -> VideoFacts | str:
+    """What a video, or a folder of pictures with times, says of itself; or why it cannot be opened."""
     try:
         return VideoFacts.of(probe(path))
     except VideoError as problem:
