@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge_stg.errors import InputError
-from bridge_stg.files.output_files import check_output, write_whole
+from bridge_stg.files.output_files import check_output, new_folder, whole_file, write_whole
 
 
 def test_a_file_is_written_and_nothing_else(tmp_path: Path) -> None:
@@ -56,3 +56,38 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
     check_output(tmp_path / "hard", [None, tmp_path / "missing"])
     check_output(tmp_path / "new", [truth])
     check_output(tmp_path / ("a" * 300), [truth])
+
+
+def stop_while_writing(path: Path) -> None:
+    path.write_text("half")
+    raise ZeroDivisionError
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ZeroDivisionError), new_folder(out) as folder:
+        stop_while_writing(folder / "half")
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(out) as folder:
+        (folder / "all").touch()
+        assert not out.exists()
+    assert [path.name for path in out.iterdir()] == ["all"]
+    # Nothing else is replaced, except what the caller names.
+    for place in (out, out / "all"):
+        with pytest.raises(InputError), new_folder(place):
+            raise AssertionError("must not begin")
+    with new_folder(out, ["all"]) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in out.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_that_somebody_else_writes_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "file"
+    out.write_text("old")
+    with pytest.raises(ZeroDivisionError), whole_file(out) as unfinished:
+        stop_while_writing(unfinished)
+    assert out.read_text() == "old"
+    with whole_file(out) as unfinished:
+        unfinished.write_text("new")
+    assert (out.read_text(), [path.name for path in tmp_path.iterdir()]) == ("new", ["file"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bridge_stg.evaluation.report.judged import Judged, judge
+from bridge_stg.evaluation.report.scored_queries import ScoredQueries, score_each
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
@@ -46,7 +46,7 @@ def said(name: str, start: float, end: float, boxes: Sequence[Sequence[float]] =
 
 def judged(
     truth: Sequence[TruthRecord], answers: Sequence[PredictionRecord], protocol: str | None = None
-) -> Judged:
-    found = judge(truth, {answer.id: answer for answer in answers}, truth[0].task, protocol)
+) -> ScoredQueries:
+    found = score_each(truth, {answer.id: answer for answer in answers}, truth[0].task, protocol)
     assert found is not None
     return found

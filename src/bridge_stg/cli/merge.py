@@ -18,11 +18,9 @@ def merge(
     ] = None,
 ) -> None:
     """Write one folder that ground, predict and from_pretrained load, with adapters merged."""
-    import os
-    import shutil
-
     from bridge_stg.cli.prepare import check_writable, quiet_libraries
     from bridge_stg.errors import InputError
+    from bridge_stg.files.output_files import new_folder
     from bridge_stg.weights.adapter_files import merge_folder
     from bridge_stg.weights.locate import is_adapter_folder
 
@@ -32,17 +30,8 @@ def merge(
             raise InputError(f"{run}: is a whole checkpoint already, there is nothing to merge")
         best = f"; there is {run / 'best'}" if is_adapter_folder(run / "best") else ""
         raise InputError(f"{run}: no finished checkpoint of LoRA tuning here{best}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not an empty folder; give a new one")
     check_writable(out.parent)
-    quiet_libraries()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
+    with new_folder(out) as unfinished:
+        quiet_libraries()
         merge_folder(folder, unfinished, base)
-        if out.exists():
-            out.rmdir()
-        os.replace(unfinished, out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     print(f"wrote {out}")

@@ -21,6 +21,7 @@ from bridge_stg.curation.reading.outcome import Outcome, Unusable
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.files.json_lines import to_line
+from bridge_stg.files.output_files import new_folder
 from bridge_stg.records.store import StoreWriter
 
 
@@ -94,8 +95,11 @@ def build(
             f"{out}: is inside {root}, where annotations are read; give a folder outside with --out"
         )
 
-    unfinished = _unfinished(out, root)
-    try:
+    if out.resolve() == root.resolve():
+        raise InputError(f"{out}: is the folder of the download; give another one with --out")
+    # What a build that skipped too much has left is replaced by the next one.
+    too_much = None
+    with new_folder(out, ("skipped.jsonl", "notes.jsonl", "counts.json")) as unfinished:
         tallies = {split: Tally() for split in ([options.split] if options.split else source.splits)}
         try:
             _write(source, request, unfinished, os.path.relpath(root, out), tallies, options.truth)
@@ -112,13 +116,8 @@ def build(
             shutil.rmtree(unfinished / "records")
             (unfinished / "store.json").unlink()
             (unfinished / "truth.jsonl").unlink(missing_ok=True)
-
-        shutil.rmtree(out, ignore_errors=True)
-        os.replace(unfinished, out)
-        if too_much:
-            raise DataError(too_much)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    if too_much:
+        raise DataError(too_much)
     return BuildReport(out, tallies)
 
 
@@ -143,25 +142,6 @@ def _source(name: str, options: BuildOptions) -> Source:
         known = ", ".join(source.formats) or f"leave it out, {name} has one of its own"
         raise InputError(f"no format {options.annotation_format!r} of {name}; there are: {known}")
     return source
-
-
-def _unfinished(out: Path, root: Path) -> Path:
-    """A new folder beside ``out``, after a look at whether ``out`` may be used."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a new folder with --out")
-    if out.is_dir():
-        names = {path.name for path in out.iterdir()}
-        if names and not names <= {"skipped.jsonl", "notes.jsonl", "counts.json"}:
-            raise InputError(f"{out}: exists and is not empty; give a new folder with --out")
-    if out.resolve() == root.resolve():
-        raise InputError(f"{out}: is the folder of the download; give another one with --out")
-
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        unfinished.mkdir(parents=True)
-    except OSError as problem:
-        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
-    return unfinished
 
 
 def _write(

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from bridge_stg.curation.doctor.annotations import BadLine, RecordFolder
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.files.json_lines import to_line
-from bridge_stg.files.output_files import write_whole
+from bridge_stg.files.output_files import whole_file, write_whole
 from bridge_stg.files.worker_pool import Died, run_each
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.part import asked_span
@@ -221,10 +221,12 @@ def _write_shard(out: Path, settings: FrameSettings, job: tuple[int, Sequence[Cl
 
     number, clips = job
     path = _shard_path(out, number)
-    partial_path = path.with_name(path.name + ".partial")
     failed = []
-    # Pictures are compressed already.
-    with pq.ParquetWriter(partial_path, ROW_SCHEMA, compression="none", use_dictionary=False) as writer:
+    with (
+        whole_file(path) as unfinished,
+        # Pictures are compressed already.
+        pq.ParquetWriter(unfinished, ROW_SCHEMA, compression="none", use_dictionary=False) as writer,
+    ):
         for clip in clips:
             try:
                 sampled = sample_video(clip.path, settings.fps, frame_size, clip.span, clip.times)
@@ -235,7 +237,6 @@ def _write_shard(out: Path, settings: FrameSettings, job: tuple[int, Sequence[Cl
                 row["problem"] = str(problem).removeprefix(f"{clip.path}: ")
                 failed.append((clip.name, row["problem"]))
             writer.write_table(pa.Table.from_pylist([row], schema=ROW_SCHEMA))
-    os.replace(partial_path, path)
     return failed
 
 
@@ -275,9 +276,8 @@ def _write_index(out: Path, shards: int) -> tuple[int, int]:
             index["shard"].append(shard)
             index["row"].append(number)
 
-    partial_path = out / "index.parquet.partial"
-    pq.write_table(pa.table(index, schema=INDEX_SCHEMA), partial_path)
-    os.replace(partial_path, out / "index.parquet")
+    with whole_file(out / "index.parquet") as unfinished:
+        pq.write_table(pa.table(index, schema=INDEX_SCHEMA), unfinished)
     return len(index["row"]), frames
 
 

@@ -137,9 +137,9 @@ def _same_queries(first: ScoresFile, second: ScoresFile) -> list[int]:
         (first, second, first.queries.ids, rows.keys()),
         (second, first, second.queries.ids, known),
     ):
-        if lacking := [identity for identity in its_ids if identity not in others]:
+        if only_here := [identity for identity in its_ids if identity not in others]:
             raise DataError(
-                f"query {lacking[0]!r} is in {one.path} and not in {only.path} ({len(lacking)} such); "
+                f"query {only_here[0]!r} is in {one.path} and not in {only.path} ({len(only_here)} such); "
                 "score both runs against the same truth"
             )
     order = [rows[identity] for identity in first.queries.ids]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bridge_stg.errors import InputError
@@ -39,13 +41,57 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        target = path.resolve()
-        # The number of the process, so that two that write the same file do not mix their bytes.
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with whole_file(path) as unfinished:
+            unfinished.write_bytes(data)
     except OSError as problem:
         raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` when the block ends without an error; else nothing is left.
+
+    A link stays one, and what it leads to is replaced.
+    """
+    target = path.resolve()
+    unfinished = _beside(target)
+    try:
+        yield unfinished
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(out: Path, replaces: Collection[str] = ()) -> Iterator[Path]:
+    """A folder to write into, which becomes ``out`` when the block ends without an error; else nothing is left.
+
+    Args:
+        out: not there yet, or an empty folder, or one that holds nothing but files named in ``replaces``.
+
+    Raises:
+        InputError: something else lies there, or it cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give --out a new folder")
+    if out.is_dir() and not {path.name for path in out.iterdir()} <= set(replaces):
+        raise InputError(f"{out}: exists and is not an empty folder; give a new one")
+
+    unfinished = _beside(out)
+    try:
+        unfinished.mkdir(parents=True)
+    except OSError as problem:
+        raise InputError(
+            f"{out}: cannot be written ({problem.strerror}); give a folder you can write to"
+        ) from problem
+    try:
+        yield unfinished
+        shutil.rmtree(out, ignore_errors=True)
+        os.replace(unfinished, out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    # The number of the process, so that two that write the same place do not mix their bytes.
+    return target.with_name(f".{target.name}.{os.getpid()}.partial")

@@ -78,7 +78,7 @@ def stcat(pair: TubePair) -> QueryOverlap:
       inside the predicted window, so only gt_vIoU meets frames beyond the predicted boxes.
     - There, HC-STVG stores the last true frame as included and scores the window half-open, which drops that
       frame, and VidSTG windows ending at the last frame of the video lose it. Here a true window is exact.
-    - There, a lacking prediction raises for one data set and is skipped for another. Here it counts as 0.
+    - There, a missing prediction raises for one data set and is skipped for another. Here it counts as 0.
 
     A perfect prediction scores 100 in all of them if every true frame has a box.
     """
@@ -105,10 +105,10 @@ def tubedetr(pair: TubePair) -> QueryOverlap:
 
     - There, a prediction is two sampled frames, the second later than the first; here it is seconds, rounded to
       source frames as in every protocol, and may be shorter.
-    - There, a box is required on every sampled frame of the true window; here a lacking one is 0, and a true
+    - There, a box is required on every sampled frame of the true window; here a missing one is 0, and a true
       frame without a true box adds 0 and stays in the denominator of vIoU.
     - There, HC-STVG clips are taken to last 20 seconds to find their rate; here the rate of the record counts.
-    - There, a lacking prediction raises. Here it counts as 0.
+    - There, a missing prediction raises. Here it counts as 0.
 
     A perfect prediction scores 100 if a sampled frame falls into the true window and every such frame has a
     true box. If none falls into it, vIoU and gt_vIoU are 0 for every prediction, and tIoU is still 100.

@@ -134,11 +134,11 @@ def test_an_empty_file_is_not_an_empty_data_set(root: Path, tmp_path: Path) -> N
 def test_what_is_there_is_never_overwritten(root: Path, tmp_path: Path) -> None:
     folder(root)
     mine = write(tmp_path / "out/thesis.txt", "mine")
-    with pytest.raises(InputError, match="exists and is not empty"):
+    with pytest.raises(InputError, match="exists and is not an empty folder"):
         hcstvg(root, tmp_path / "out")
     with pytest.raises(InputError, match="is a file; give a new folder"):
         hcstvg(root, mine)
-    with pytest.raises(InputError, match="exists and is not empty"):
+    with pytest.raises(InputError, match="exists and is not an empty folder"):
         hcstvg(root, root)
     assert mine.read_text() == "mine"
     # A build that cannot even begin leaves nothing behind.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from support.report_rows import judged, said, true
 
 from bridge_stg.evaluation.report.examples import best_rows, good_and_bad, ranking, worst_rows
-from bridge_stg.evaluation.report.judged import Judged
+from bridge_stg.evaluation.report.scored_queries import ScoredQueries
 from bridge_stg.evaluation.report.strips import pick_frames
 from bridge_stg.types import TimeSpan
 
 
-def by_end(ends: dict[str, float], videos: dict[str, str] | None = None) -> Judged:
+def by_end(ends: dict[str, float], videos: dict[str, str] | None = None) -> ScoredQueries:
     """Queries of 2.0-4.0 s answered from 2.0 s to different ends: the longer, the better."""
     truth = [true(name, video=(videos or {}).get(name, f"{name}.mp4")) for name in ends]
     return judged(truth, [said(name, 2.0, end) for name, end in ends.items()])

@@ -16,14 +16,14 @@ from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.benchmarks import benchmark_by_name
 from bridge_stg.evaluation.constants import no_skill_answers
 from bridge_stg.evaluation.cost import read_costs
-from bridge_stg.evaluation.report import details, standing
+from bridge_stg.evaluation.report import error_blocks, score_blocks
 from bridge_stg.evaluation.report.document import Block, Document, Heading, Paragraph
-from bridge_stg.evaluation.report.judged import judge
 from bridge_stg.evaluation.report.markdown import IMAGES, to_markdown
 from bridge_stg.evaluation.report.page import to_html
 from bridge_stg.evaluation.report.pictures import BASELINE_COLOR, cases
 from bridge_stg.evaluation.report.plots import COLORS
 from bridge_stg.evaluation.report.runs import RunFiles, file_hash, read_made_by
+from bridge_stg.evaluation.report.scored_queries import score_each
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
 from bridge_stg.evaluation.score import score
 from bridge_stg.evaluation.scores import Scores
@@ -91,25 +91,29 @@ def make_report(plan: ReportPlan, on_case: Callable[[int, int], None] | None = N
         name: score(truth, found, plan.protocol, task=task, moments=False) for name, found in constants.items()
     }
 
-    blocks: list[Block] = [*_head(runs[0].scores), *standing.overview(runs[0], baselines)]
-    blocks += standing.score_table(runs, baselines, reported)
-    judged = [(run, judge(truth, answers[run.name], task, plan.protocol)) for run in runs]
-    known = [details.JudgedRun(run.name, run.color, found) for run, found in judged if found is not None]
+    blocks: list[Block] = [*_head(runs[0].scores), *score_blocks.overview(runs[0], baselines)]
+    blocks += score_blocks.score_table(runs, baselines, reported)
+    judged = [(run, score_each(truth, answers[run.name], task, plan.protocol)) for run in runs]
+    known = [error_blocks.ScoredRun(run.name, run.color, found) for run, found in judged if found is not None]
     unread = 0
     if known:
-        blocks += details.where_the_error_is(known)
+        blocks += error_blocks.where_the_error_is(known)
         sets = {run.name: (_rgb(run.color), answers[run.name]) for run in known}
         last = list(constants)[-1]
         sets[last] = (BASELINE_COLOR, constants[last])
         strips, unread = cases(known[0].judged, sets, plan.videos, plan.best, plan.worst, on_case)
-        blocks += [*strips, *details.histograms(known), *details.overlap_bins(known)]
-        blocks += details.length_slices(known)
-    blocks += [*standing.several_windows(runs), *standing.refusals(runs), *standing.confidence(runs)]
-    blocks += [*standing.parts(runs), *standing.oracle_gap(runs), *standing.cost_table(runs)]
+        blocks += [*strips, *error_blocks.histograms(known), *error_blocks.overlap_bins(known)]
+        blocks += error_blocks.length_slices(known)
+    blocks += [
+        *score_blocks.several_windows(runs),
+        *score_blocks.refusals(runs),
+        *score_blocks.confidence(runs),
+    ]
+    blocks += [*score_blocks.parts(runs), *score_blocks.oracle_gap(runs), *score_blocks.cost_table(runs)]
     if plan.benchmark == "vidstg":
         blocks.append(Heading(2, "The paper's closer looks"))
-        blocks += [block for number in (9, 14, 15, 16) for block in standing.reported_beside(number)]
-    blocks += standing.origin(runs, file_hash(plan.truth))
+        blocks += [block for number in (9, 14, 15, 16) for block in score_blocks.reported_beside(number)]
+    blocks += score_blocks.origin(runs, file_hash(plan.truth))
     return Report(Document(tuple(blocks)), {run.name: run.scores for run in runs}, unread)
 
 
@@ -181,11 +185,11 @@ def _run_scores(
     answers: Mapping[str, PredictionRecord],
     task: Task,
     color: str,
-) -> standing.RunScores:
+) -> score_blocks.RunScores:
     def scored(found: Mapping[str, PredictionRecord], path: Path) -> Scores:
         return score(truth, found, plan.protocol, task=task, truth_path=plan.truth, predictions_path=path)
 
-    return standing.RunScores(
+    return score_blocks.RunScores(
         run.name,
         color,
         scored(answers, run.predictions),

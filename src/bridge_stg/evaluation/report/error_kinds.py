@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
+from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window, window_of
 from bridge_stg.metrics.overlap import box_iou, interval_iou
 from bridge_stg.metrics.tubes import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
@@ -84,7 +84,7 @@ def window_kind(true: tuple[float, float], predicted: tuple[float, float]) -> Wi
     return "early" if predicted[0] < true[0] else "late"
 
 
-def window_kinds(judged: Judged) -> list[WindowKind]:
+def window_kinds(judged: ScoredQueries) -> list[WindowKind]:
     """One kind per query, on source frames where boxes are scored and in seconds where only windows are."""
     kinds: list[WindowKind] = []
     for record, window in zip(judged.records, judged.predicted_windows(), strict=True):
@@ -113,7 +113,7 @@ def box_kind(overlaps: NDArray[np.float64]) -> BoxKind:
     return "good" if median >= GOOD_IOU else "loose"
 
 
-def box_kinds(judged: Judged) -> list[tuple[BoxKind, NDArray[np.float64]]]:
+def box_kinds(judged: ScoredQueries) -> list[tuple[BoxKind, NDArray[np.float64]]]:
     """One kind per query, with the box IoU of each shared frame (F,)."""
     kinds: list[tuple[BoxKind, NDArray[np.float64]]] = []
     for record, answer in zip(judged.records, judged.answers, strict=True):
@@ -146,12 +146,12 @@ def shared_overlaps(
     return box_iou(boxes_on_frames(answer, record, frames), true_boxes)
 
 
-def edge_errors(judged: Judged) -> NDArray[np.float64]:
+def edge_errors(judged: ScoredQueries) -> NDArray[np.float64]:
     """Predicted minus true start and end of each query that has a window, seconds. Shape (M, 2)."""
     return np.array([errors for errors in _window_errors(judged) if errors is not None]).reshape(-1, 2)
 
 
-def window_errors(judged: Judged, kinds: Sequence[WindowKind]) -> list[WindowErrors]:
+def window_errors(judged: ScoredQueries, kinds: Sequence[WindowKind]) -> list[WindowErrors]:
     """Counts and mean errors per kind, in the order of ``WINDOW_KINDS``."""
     both = _window_errors(judged)
     table = []
@@ -173,7 +173,7 @@ def box_errors(kinds: Sequence[tuple[BoxKind, NDArray[np.float64]]]) -> list[Box
     return table
 
 
-def _window_errors(judged: Judged) -> list[tuple[float, float] | None]:
+def _window_errors(judged: ScoredQueries) -> list[tuple[float, float] | None]:
     """Start and end error in seconds of each query; None without a usable window."""
     errors: list[tuple[float, float] | None] = []
     for record, window in zip(judged.records, judged.predicted_windows(), strict=True):

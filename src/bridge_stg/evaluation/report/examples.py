@@ -6,21 +6,21 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from bridge_stg.evaluation.report.judged import Judged
+from bridge_stg.evaluation.report.scored_queries import ScoredQueries
 
 # Appendix F calls a case good from these on, and bad up to those.
 GOOD_TIOU, GOOD_VIOU = 0.7, 0.5
 BAD_TIOU, BAD_VIOU = 0.3, 0.2
 
 
-def ranking(judged: Judged) -> list[int]:
+def ranking(judged: ScoredQueries) -> list[int]:
     """Rows from worst to best: by vIoU (if the task has boxes), then tIoU, then id."""
     viou = judged.viou if judged.viou is not None else np.zeros(len(judged.records))
     keys = list(zip(viou.tolist(), judged.tiou.tolist(), [r.id for r in judged.records], strict=True))
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
-def best_rows(judged: Judged, count: int) -> list[int]:
+def best_rows(judged: ScoredQueries, count: int) -> list[int]:
     """The ``count`` best rows, best first; one per video while there are videos left."""
     ranked = ranking(judged)[::-1]
     fresh = _one_per_video(judged, ranked)
@@ -28,7 +28,7 @@ def best_rows(judged: Judged, count: int) -> list[int]:
     return (fresh + rest)[:count]
 
 
-def worst_rows(judged: Judged, kinds: Sequence[Hashable], count: int) -> list[int]:
+def worst_rows(judged: ScoredQueries, kinds: Sequence[Hashable], count: int) -> list[int]:
     """The ``count`` worst rows, worst first.
 
     A weak model scores 0 on hundreds of queries, most of them wrong in the same way. Rows that are equally bad
@@ -50,12 +50,12 @@ def worst_rows(judged: Judged, kinds: Sequence[Hashable], count: int) -> list[in
     return chosen[:count]
 
 
-def _overlaps(judged: Judged, row: int) -> tuple[float, float]:
+def _overlaps(judged: ScoredQueries, row: int) -> tuple[float, float]:
     """vIoU (0 for a task without boxes) and tIoU of a row."""
     return 0.0 if judged.viou is None else float(judged.viou[row]), float(judged.tiou[row])
 
 
-def _dealt_by_kind(judged: Judged, rows: Sequence[int], kinds: Sequence[Hashable]) -> list[int]:
+def _dealt_by_kind(judged: ScoredQueries, rows: Sequence[int], kinds: Sequence[Hashable]) -> list[int]:
     fresh = _one_per_video(judged, rows)
     seen = set(fresh)
     by_kind: dict[Hashable, list[int]] = {}
@@ -66,7 +66,7 @@ def _dealt_by_kind(judged: Judged, rows: Sequence[int], kinds: Sequence[Hashable
     return [group[turn] for turn in range(depth) for group in groups if turn < len(group)]
 
 
-def good_and_bad(judged: Judged) -> tuple[int, int]:
+def good_and_bad(judged: ScoredQueries) -> tuple[int, int]:
     """How many queries are good and bad cases as Appendix F draws the line (on windows alone without boxes)."""
     viou = judged.viou
     good = judged.tiou >= GOOD_TIOU
@@ -76,7 +76,7 @@ def good_and_bad(judged: Judged) -> tuple[int, int]:
     return int(good.sum()), int(bad.sum())
 
 
-def _one_per_video(judged: Judged, rows: Sequence[int]) -> list[int]:
+def _one_per_video(judged: ScoredQueries, rows: Sequence[int]) -> list[int]:
     """The first row of each video: sentences about one video show the same pictures again."""
     seen: dict[str, int] = {}
     for row in rows:

@@ -12,7 +12,7 @@ from bridge_stg.errors import VideoError
 from bridge_stg.evaluation.report.document import Block, Heading, Paragraph, Picture
 from bridge_stg.evaluation.report.error_kinds import box_kinds, window_kinds
 from bridge_stg.evaluation.report.examples import best_rows, worst_rows
-from bridge_stg.evaluation.report.judged import Judged, true_window, window_of
+from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window, window_of
 from bridge_stg.evaluation.report.strips import Color, Lane, draw_strip, pick_frames, read_frames
 from bridge_stg.metrics.tubes import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
@@ -24,7 +24,7 @@ ANSWER_LETTERS = 240
 
 
 def cases(
-    judged: Judged,
+    judged: ScoredQueries,
     others: Mapping[str, tuple[Color, Mapping[str, PredictionRecord]]],
     videos: Path,
     best: int,
@@ -65,7 +65,7 @@ def cases(
     return blocks, unread
 
 
-def _introduction(side: str, judged: Judged) -> str:
+def _introduction(side: str, judged: ScoredQueries) -> str:
     by = "tIoU" if judged.viou is None else "vIoU, then tIoU"
     if side == "best":
         return f"Highest {by}; at most one per video while there are enough."
@@ -75,14 +75,14 @@ def _introduction(side: str, judged: Judged) -> str:
     )
 
 
-def _kinds(judged: Judged) -> list[tuple[str, ...]]:
+def _kinds(judged: ScoredQueries) -> list[tuple[str, ...]]:
     windows = window_kinds(judged)
     if judged.viou is None:
         return [(window,) for window in windows]
     return [(window, boxes) for window, (boxes, _) in zip(windows, box_kinds(judged), strict=True)]
 
 
-def _title(judged: Judged, row: int, kinds: tuple[str, ...]) -> str:
+def _title(judged: ScoredQueries, row: int, kinds: tuple[str, ...]) -> str:
     said = {"good": "good window", "no window": "no window"}.get(kinds[0], f"window {kinds[0]}")
     if len(kinds) > 1 and kinds[1] != "no shared frame":
         said += {
@@ -97,7 +97,7 @@ def _title(judged: Judged, row: int, kinds: tuple[str, ...]) -> str:
     return f"{said}: {numbers}"
 
 
-def _small_print(judged: Judged, row: int) -> str:
+def _small_print(judged: ScoredQueries, row: int) -> str:
     record, answer = judged.records[row], judged.answers[row]
     said = f"{record.id}, {record.video}, {record.qtype}."
     if answer is None:
@@ -108,7 +108,7 @@ def _small_print(judged: Judged, row: int) -> str:
 
 
 def _picture(
-    judged: Judged,
+    judged: ScoredQueries,
     row: int,
     others: Mapping[str, tuple[Color, Mapping[str, PredictionRecord]]],
     videos: Path,

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.evaluation.report.judged import Judged, true_window
+from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window
 
 # Table 15: half-open bins, the last one closed.
 TIOU_EDGES = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -33,7 +33,7 @@ class Slice:
     metrics: dict[str, float]
 
 
-def tiou_bins(judged: Judged) -> list[Slice]:
+def tiou_bins(judged: ScoredQueries) -> list[Slice]:
     """How well boxes do where the window is bad, fair and good (Table 15); a failed query has tIoU 0."""
     names = [f"[{low:.1f}, {high:.1f})" for low, high in pairwise(TIOU_EDGES[:-1])]
     names.append(f"[{TIOU_EDGES[-2]:.1f}, {TIOU_EDGES[-1]:.1f}]")
@@ -41,13 +41,13 @@ def tiou_bins(judged: Judged) -> list[Slice]:
     return _slices(judged, names, member, 100 * judged.tiou)
 
 
-def video_slices(judged: Judged) -> list[Slice]:
+def video_slices(judged: ScoredQueries) -> list[Slice]:
     """By the length of the part of the video that the question is about (Table 16)."""
     lengths = np.array([record.clock.span(*record.clip).length for record in judged.records])
     return _slices(judged, _names(VIDEO_EDGES), _member(lengths, VIDEO_EDGES), lengths)
 
 
-def event_slices(judged: Judged) -> list[Slice]:
+def event_slices(judged: ScoredQueries) -> list[Slice]:
     """By the length of the true window (Table 16)."""
     lengths = np.array([true_window(record).length for record in judged.records])
     return _slices(judged, _names(EVENT_EDGES), _member(lengths, EVENT_EDGES), lengths)
@@ -65,7 +65,7 @@ def _member(lengths: NDArray[np.float64], edges: Sequence[float]) -> NDArray[np.
 
 
 def _slices(
-    judged: Judged, names: Sequence[str], member: NDArray[np.int64], cut_by: NDArray[np.float64]
+    judged: ScoredQueries, names: Sequence[str], member: NDArray[np.int64], cut_by: NDArray[np.float64]
 ) -> list[Slice]:
     parts = []
     for number, name in enumerate(names):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
+from bridge_stg.files.output_files import new_folder
 from bridge_stg.files.worker_pool import one_thread_each
 from bridge_stg.records.record import TruthRecord, write_truth
 from bridge_stg.shapes.world.absent import absent_questions
@@ -89,22 +89,11 @@ def write_shapes(
         max_duration=max_duration,
     )
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not an empty folder; give a new one")
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        (unfinished / "videos").mkdir(parents=True)
-    except OSError as problem:
-        raise InputError(
-            f"{out}: cannot be written ({problem.strerror}); give a folder you can write to"
-        ) from problem
-    try:
-        job = partial(_write_video, _Job(unfinished, seed, settings, per_video_questions, absent))
+    with new_folder(out) as folder:
+        (folder / "videos").mkdir()
+        job = partial(_write_video, _Job(folder, seed, settings, per_video_questions, absent))
         with _mapped(job, videos, workers or os.cpu_count() or 1) as results:
-            write_truth(unfinished / "truth.jsonl", _flatten(results, progress))
-        os.replace(unfinished, out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            write_truth(folder / "truth.jsonl", _flatten(results, progress))
     return out / "truth.jsonl"
 
 

@@ -21,7 +21,7 @@ _VIOU: dict[Task, str] = {"stvg": "m_vIoU"}
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredQueries:
     """N queries that have a true window, their answers and their scores, in the order of the truth.
 
     ``answers`` has None where a prediction is missing. Shapes: ``tiou`` and ``viou`` (N,) in [0, 1], as the
@@ -43,12 +43,12 @@ class Judged:
         return [window_of(answer) for answer in self.answers]
 
 
-def judge(
+def score_each(
     truth: Sequence[TruthRecord],
     predictions: Mapping[str, PredictionRecord],
     task: Task,
     protocol: str | None,
-) -> Judged | None:
+) -> ScoredQueries | None:
     """Lay the queries of a task beside their predictions; None for a task without windows (vot, rec, vqa).
 
     Raises:
@@ -61,7 +61,7 @@ def judge(
     answers = tuple(predictions.get(record.id) for record in records)
     scores = score_queries(rule_of(task, protocol), records, answers)
     column = {name: scores.values[:, number] for number, name in enumerate(scores.names)}
-    return Judged(
+    return ScoredQueries(
         records,
         answers,
         scores,

@@ -33,7 +33,6 @@ from bridge_stg.evaluation.report.error_kinds import (
     window_kinds,
 )
 from bridge_stg.evaluation.report.examples import good_and_bad
-from bridge_stg.evaluation.report.judged import Judged, true_window
 from bridge_stg.evaluation.report.plots import (
     AMBER,
     BLUE,
@@ -49,6 +48,7 @@ from bridge_stg.evaluation.report.plots import (
     shares,
     unit_edges,
 )
+from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window
 from bridge_stg.evaluation.report.slices import Slice, event_slices, tiou_bins, video_slices
 
 _WINDOW_COLORS: dict[str, str] = dict(
@@ -58,19 +58,19 @@ _BOX_COLORS: dict[str, str] = dict(zip(BOX_KINDS, (GOOD, YELLOW, RED, VIOLET, GR
 
 
 @dataclass(frozen=True)
-class JudgedRun:
+class ScoredRun:
     """One run query by query; ``color`` is its own on every picture."""
 
     name: str
     color: str
-    judged: Judged
+    judged: ScoredQueries
 
     @property
     def n(self) -> int:
         return len(self.judged.records)
 
 
-def overlap_bins(runs: Sequence[JudgedRun]) -> list[Block]:
+def overlap_bins(runs: Sequence[ScoredRun]) -> list[Block]:
     """The form of Table 15: how good boxes are where the window is bad, fair and good."""
     columns = [metric for metric in runs[0].judged.scores.names if metric not in ("m_tIoU", "mIoU")]
     bound = [] if runs[0].judged.viou is None else [Paragraph("vIoU can be no better than tIoU.", "note")]
@@ -83,7 +83,7 @@ def overlap_bins(runs: Sequence[JudgedRun]) -> list[Block]:
     ]
 
 
-def length_slices(runs: Sequence[JudgedRun]) -> list[Block]:
+def length_slices(runs: Sequence[ScoredRun]) -> list[Block]:
     """The form of Table 16: by length of the video and of the event."""
     columns = list(runs[0].judged.scores.names)
     blocks: list[Block] = [Heading(2, "By length")]
@@ -100,8 +100,8 @@ def length_slices(runs: Sequence[JudgedRun]) -> list[Block]:
 
 
 def _slice_rows(
-    runs: Sequence[JudgedRun],
-    cut: Callable[[Judged], list[Slice]],
+    runs: Sequence[ScoredRun],
+    cut: Callable[[ScoredQueries], list[Slice]],
     columns: Sequence[str],
     mean: Callable[[Slice], str],
     skip_empty: bool = False,
@@ -119,7 +119,7 @@ def _slice_rows(
     return rows
 
 
-def histograms(runs: Sequence[JudgedRun]) -> list[Block]:
+def histograms(runs: Sequence[ScoredRun]) -> list[Block]:
     """How overlaps, lengths and errors are spread; a mean hides two different models."""
     pictures = [_overlap_picture(runs, "tIoU")]
     if all(run.judged.viou is not None for run in runs):
@@ -154,7 +154,7 @@ def histograms(runs: Sequence[JudgedRun]) -> list[Block]:
     return [Heading(2, "Spread"), Gallery(tuple(pictures)), Paragraph(note, "note")]
 
 
-def _overlap_picture(runs: Sequence[JudgedRun], name: str) -> Picture:
+def _overlap_picture(runs: Sequence[ScoredRun], name: str) -> Picture:
     series = []
     for run in runs:
         values = run.judged.tiou if name == "tIoU" else run.judged.viou
@@ -169,16 +169,16 @@ def _overlap_picture(runs: Sequence[JudgedRun], name: str) -> Picture:
     )
 
 
-def _lengths(judged: Judged) -> NDArray[np.float64]:
+def _lengths(judged: ScoredQueries) -> NDArray[np.float64]:
     return np.array([window.length for window in judged.predicted_windows() if window is not None])
 
 
-def _timed(run: JudgedRun, values: NDArray[np.float64]) -> Series:
+def _timed(run: ScoredRun, values: NDArray[np.float64]) -> Series:
     said = f"median {np.median(values):.1f} s" if len(values) else "no windows"
     return Series(run.name, said, values, len(values), run.color)
 
 
-def where_the_error_is(runs: Sequence[JudgedRun]) -> list[Block]:
+def where_the_error_is(runs: Sequence[ScoredRun]) -> list[Block]:
     """What is wrong with windows and boxes: how many queries of each kind, per run."""
     windows = [window_errors(run.judged, window_kinds(run.judged)) for run in runs]
     rows = [
@@ -204,7 +204,7 @@ def where_the_error_is(runs: Sequence[JudgedRun]) -> list[Block]:
     return [*blocks, Paragraph(f"Cases as Appendix F draws the line: {'; '.join(lines)}.", "note")]
 
 
-def _box_blocks(runs: Sequence[JudgedRun]) -> list[Block]:
+def _box_blocks(runs: Sequence[ScoredRun]) -> list[Block]:
     boxes = [box_errors(box_kinds(run.judged)) for run in runs]
     rows = [
         row(Cell(kind, BOX_MEANING[kind]), *(_box_cell(parts[place]) for parts in boxes))
@@ -223,7 +223,7 @@ def _box_blocks(runs: Sequence[JudgedRun]) -> list[Block]:
 
 
 def _kinds_picture(
-    name: str, runs: Sequence[JudgedRun], kinds: Mapping[str, str], counts: Sequence[Sequence[int]]
+    name: str, runs: Sequence[ScoredRun], kinds: Mapping[str, str], counts: Sequence[Sequence[int]]
 ) -> Picture:
     values = 100 * np.array(counts, dtype=np.float64) / np.array([[run.n] for run in runs])
     said = "; ".join(
