@@ -5,10 +5,6 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 SOURCES := src tests benchmarks docs
 
-# The demo clip is drawn from this seed; the query is one of the questions in its truth.jsonl.
-DEMO_SEED ?= 15
-DEMO_QUERY ?= which red shape spins?
-
 # A part of the tests: PART=metrics, PART=training/test_training_loop.py.
 PART ?=
 
@@ -32,10 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
-	rm -rf demo
-	$(BIN)/bridge-stg data shapes --out demo/data --videos 1 --seed $(DEMO_SEED) --split test
-	cp demo/data/videos/000000.mp4 demo/clip.mp4
-	$(BIN)/bridge-stg ground demo/clip.mp4 "$(DEMO_QUERY)" --checkpoint shapes --out demo/out
+	$(BIN)/bridge-stg demo --out demo
 	@echo "the answer and the annotated video:" && find demo/out -type f | sort
 
 test: $(STAMP) ## run the tests (minutes, CPU); PART=metrics runs one folder

@@ -283,3 +283,14 @@ def test_an_unknown_command_names_the_near_one() -> None:
     done = CliRunner().invoke(main.app, ["grund"])
     assert done.exit_code == 2
     assert "did you mean ground?" in done.stderr
+
+
+def test_the_demo_needs_nothing_and_can_be_run_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = CliRunner().invoke(main.app, ["demo", "--out", str(tmp_path / "demo")])
+        assert done.exit_code == 0, done.stderr
+        (answer,) = json.loads((tmp_path / "demo" / "out" / "tube.json").read_text())
+        assert answer["status"] == "ok"
+        assert answer["notes"]  # that it knows drawn shapes only
+    files = sorted(file.name for file in (tmp_path / "demo").rglob("*") if file.is_file())
+    assert files == ["annotated.mp4", "clip.mp4", "tube.json"]

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ground": ("bridge_stg.cli.ground:ground", "Find sentences in a video: when, and where in each frame."),
     "batch": ("bridge_stg.cli.batch:batch", "Find sentences in many videos, on one machine or a cluster."),
     "serve": ("bridge_stg.cli.serve:serve", "Serve a page and an HTTP interface for one model."),
+    "demo": ("bridge_stg.cli.demo:demo", "Draw a clip, find a sentence in it, and draw the answer."),
     "train": ("bridge_stg.cli.train:train", "Train a model from a recipe or a configuration file."),
     "ablate": ("bridge_stg.cli.ablate:ablate", "Run the paper's ablation tables again, on generated videos."),
     "merge": ("bridge_stg.cli.merge:merge", "Merge what LoRA tuning learned into one checkpoint folder."),

@@ -171,7 +171,8 @@ def _from_base(source: str, config: Any, folder: Path, as_stored: bool) -> Bridg
             f"{source}: the base of {folder} is not there; say where it is with --base"
         ) from problem
     if isinstance(kind, BridgeSTGConfig):
-        model: BridgeSTGForVideoGrounding = BridgeSTGForVideoGrounding.from_pretrained(source)
+        held = None if as_stored else torch.float32
+        model: BridgeSTGForVideoGrounding = BridgeSTGForVideoGrounding.from_pretrained(source, dtype=held)
         # Tuning may have changed the shape of what it saved in full.
         return model if model.config.to_dict() == config.to_dict() else reshape(model, config)[0]
     fields = (
