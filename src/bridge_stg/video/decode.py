@@ -7,7 +7,7 @@ The second decodes, for each wanted frame, from the keyframe before it up to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -53,13 +53,17 @@ class VideoFile:
     notes: tuple[str, ...] = ()
     pixel_aspect: Fraction = Fraction(1)
 
-    def read(self, wanted: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def read(
+        self, wanted: Sequence[int], on_damage: Callable[[float], None] | None = None
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """(index, (H, W, 3) uint8 RGB as shown) of the wanted frames, one in memory at a time.
 
         A damaged frame is left out; callers compare what came with what they wanted.
 
         Args:
             wanted: increasing frame indices.
+            on_damage: called with the second of each place where the file is damaged: what is shown from there
+                to the next keyframe may be a guess.
 
         Raises:
             VideoError: a frame has another size than the first one.
@@ -67,7 +71,12 @@ class VideoFile:
         stored = (self.info.width, self.info.height)
         if self.orientation.transpose:
             stored = stored[::-1]
-        for number, frame in read_frames(Path(self.info.path), self.packets, wanted):
+
+        def report(stamp: int) -> None:
+            if on_damage is not None:
+                on_damage(float((stamp - int(self.packets.stamps[0])) * self.packets.time_base))
+
+        for number, frame in read_frames(Path(self.info.path), self.packets, wanted, report):
             if (frame.width, frame.height) != stored:
                 raise VideoError(
                     f"{self.info.path}: its frames change from {stored[0]}x{stored[1]} to "

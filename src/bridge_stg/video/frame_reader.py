@@ -7,7 +7,7 @@ complete only some time after the keyframe (intra refresh), or nothing says whic
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -21,41 +21,41 @@ from numpy.typing import NDArray
 from bridge_stg.video.container import open_container, video_stream
 from bridge_stg.video.packets import FROM_START, PacketTable
 
-# How often a file is begun anew at an earlier keyframe before what does not come counts as damaged at once.
-MOST_RETRIES = 8
+OnDamage = Callable[[int], None]
 
 
-def read_frames(path: Path, table: PacketTable, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+def read_frames(
+    path: Path, table: PacketTable, wanted: Sequence[int], on_damage: OnDamage | None = None
+) -> Iterator[tuple[int, av.VideoFrame]]:
     """(index, frame) of the wanted frames, in order; frames that are damaged are left out.
 
     Where a frame does not come, decoding begins again one keyframe earlier, and then at the start of the file.
     If that brings it, the rest is read the same way.
+
+    Args:
+        on_damage: called with the stamp of each place where the decoder met damage: what it shows from there to
+            the next keyframe may be a guess.
     """
     if table.counted:
         yield from _counted(path, wanted)
         return
 
-    done, keys_before, retries = 0, 0, 0
+    done, keys_before = 0, 0
     while done < len(wanted):
-        for number, frame in _decode(path, table, wanted[done:], keys_before):
-            if number != wanted[done] and _may_try(keys_before, retries):
+        for number, frame in _decode(path, table, wanted[done:], keys_before, on_damage):
+            if number != wanted[done] and keys_before != FROM_START:
                 break
             # What was not there from the start either is damaged.
             done = bisect_right(wanted, number)
             yield number, frame
         else:
-            if done == len(wanted) or not _may_try(keys_before, retries):
+            if done == len(wanted) or keys_before == FROM_START:
                 return
-        retries += 1
         keys_before = 1 if keys_before == 0 else FROM_START
 
 
-def _may_try(keys_before: int, retries: int) -> bool:
-    return keys_before != FROM_START and retries < MOST_RETRIES
-
-
 def _decode(
-    path: Path, table: PacketTable, wanted: Sequence[int], keys_before: int
+    path: Path, table: PacketTable, wanted: Sequence[int], keys_before: int, on_damage: OnDamage | None
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """(index, frame) of what one pass over the file brings of the wanted frames, in order."""
     ranges = table.ranges(wanted, keys_before)
@@ -80,14 +80,18 @@ def _decode(
                 if table.shifts is not None and number < len(table.shifts):
                     _shift(packet, int(table.shifts[number]))
                 # One damaged packet is not the end; later ones may still decode.
-                with suppress(av.error.FFmpegError):
+                try:
                     frames += stream.codec_context.decode(packet)
+                except av.error.FFmpegError:
+                    _report(packet.pts, table, on_damage)
             if number == last:
                 frames += _drain(stream)
                 ranges.pop(0)
 
             for frame in frames:
                 stamp = frame.pts if frame.pts is not None else frame.dts
+                if frame.is_corrupt:
+                    _report(stamp, table, on_damage)
                 found = waiting.pop(stamp, None) if stamp is not None else None
                 # After damage a decoder may hand out an older frame than the last one: it is of no use here.
                 if found is not None and found > newest:
@@ -95,6 +99,12 @@ def _decode(
                     yield found, frame
             if not ranges:
                 return
+
+
+def _report(stamp: int | None, table: PacketTable, on_damage: OnDamage | None) -> None:
+    """Say where damage is, unless it lies before the first frame of the video."""
+    if on_damage is not None and stamp is not None and stamp >= table.stamps[0]:
+        on_damage(stamp)
 
 
 def _shift(packet: av.Packet[VideoStream], ticks: int) -> None:

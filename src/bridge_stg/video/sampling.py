@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
-from bridge_stg.video.decode import Source
+from bridge_stg.video.decode import Source, VideoFile
 from bridge_stg.video.resize import resize_frame
 from bridge_stg.video.source import VideoInput, VideoSource, open_video
 
@@ -121,7 +121,10 @@ def sample_video(
     # One block for all frames: stacking a list at the end would need the memory twice.
     frames = np.empty((len(chosen), height, width, 3), dtype=np.uint8)
     kept: list[int] = []
-    for number, pixels in video.read(chosen.tolist()):
+    damaged: list[float] = []
+    wanted = chosen.tolist()
+    coming = video.read(wanted, damaged.append) if isinstance(video, VideoFile) else video.read(wanted)
+    for number, pixels in coming:
         frames[len(kept)] = resize_frame(pixels, width, height)
         kept.append(number)
     if not kept:
@@ -129,6 +132,8 @@ def sample_video(
     notes = list(video.notes)
     if len(kept) < len(chosen):
         notes.append(f"{len(chosen) - len(kept)} of {len(chosen)} sampled frames are damaged and were left out")
+    elif damaged:
+        notes.append(f"the file is damaged near {min(damaged):.1f} s; what is shown after it may be wrong")
     indices = np.array(kept, dtype=np.int64)
     return SampledVideo(
         info=info,
