@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
-SOURCES := src tests benchmarks docs
+SOURCES := src tests benchmarks docs examples
 
 # A part of the tests: PART=metrics, PART=training/test_training_loop.py.
 PART ?=

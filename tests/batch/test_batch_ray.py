@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("ray", reason="ray is not installed")
@@ -76,7 +77,10 @@ def test_killed_and_given_again_it_asks_nothing_twice_and_loses_nothing(
         for wanted in grounder.ground_many(source / clip.name, QUERIES):
             found = next(one for one in answers if (one["video"], one["query"]) == (wanted.video, wanted.query))
             assert found["window"] == wanted.to_json()["window"]
-            assert found["boxes"] == wanted.to_json()["boxes"]
+            # Sentences that are asked together or alone differ by rounding.
+            boxes = [[*one["box"], one["score"]] for one in found["boxes"]]
+            right = [[*one["box"], one["score"]] for one in wanted.to_json()["boxes"]]
+            np.testing.assert_allclose(boxes, right, atol=2e-3)
 
     third = subprocess.run(
         command(source, out, "--no-video", "--method", "qwen3-vl", "--checkpoint", "no/folder"),

@@ -84,6 +84,7 @@ def test_the_names_of_the_tags_are_the_projects_own() -> None:
 
 def test_a_task_comes_back_with_a_track_that_can_be_read(backend: httpx.Client, tmp_path: Path) -> None:
     assert backend.get("/health").json()["status"] == "UP"
+    assert backend.post("/webhook", json={"action": "ANNOTATION_CREATED"}).json() == {}
     assert "shapes" in backend.post("/setup", json={"project": "1.2", "schema": CONFIG}).json()["model_version"]
     response = ask(backend, {"clip": "/data/upload/clip.mp4", "query": QUERY})
     assert response.status_code == 200, response.text
@@ -130,6 +131,7 @@ def test_a_real_label_studio_imports_predicts_accepts_and_exports(
     monkeypatch.setenv("COLLECT_ANALYTICS", "false")
     # By default it connects to no backend on the machine where it runs.
     monkeypatch.setenv("ML_BLOCK_LOCAL_IP", "false")
+    monkeypatch.setenv("SSRF_PROTECTION_ENABLED", "false")
     command = [os.environ["LABEL_STUDIO"], "start", "--no-browser", "--port", "18765", "--log-level", "ERROR"]
     command += ["--internal-host", "127.0.0.1", "--username", "a@b.example", "--password", "long-enough"]
     studio = subprocess.Popen([*command, "--user-token", KEY], start_new_session=True)

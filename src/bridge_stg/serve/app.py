@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -30,6 +31,7 @@ from bridge_stg.serve.schemas import (
     Health,
     JobCreated,
     JobView,
+    SampleView,
     TubeResult,
     VideoView,
 )
@@ -65,6 +67,7 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Guards, settings=service.settings, metrics=service.metrics)
     app.include_router(_about_routes(service))
     app.include_router(_video_routes(service))
+    app.include_router(_one_call_route(service))
     app.include_router(_job_routes(service))
     app.include_router(label_studio_routes(service, service.settings.label_studio))
     app.mount("/", _Page(directory=str(files("bridge_stg") / "serve" / "page"), html=True), name="page")
@@ -128,11 +131,12 @@ def _video_routes(service: Service) -> APIRouter:
         return service.video_view(stored)
 
     @router.post("/samples/{name}", status_code=201)
-    def add_sample(name: str) -> VideoView:
-        """Store one of the sample clips, as if it had been uploaded."""
+    def add_sample(name: str) -> SampleView:
+        """Store one of the sample clips, as if it had been uploaded; the first time it is drawn."""
         clip = service.samples.clip(name)
         with clip.path.open("rb") as file:
-            return service.video_view(service.uploads.add(file, f"{name}.mp4"))
+            stored = service.video_view(service.uploads.add(file, f"{name}.mp4"))
+        return SampleView(**stored.model_dump(), queries=list(clip.queries))
 
     @router.get("/videos/{video_id}")
     def get_video(video_id: str) -> VideoView:
@@ -180,6 +184,12 @@ def _video_routes(service: Service) -> APIRouter:
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type=media_type, headers=headers)
 
+    return router
+
+
+def _one_call_route(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
     @router.post("/ground")
     async def ground_once(
         request: Request,
@@ -194,11 +204,14 @@ def _video_routes(service: Service) -> APIRouter:
             first = problem.errors(include_url=False)[0]
             place = ".".join(str(part) for part in ("options", *first["loc"]))
             raise ServiceError(422, "invalid_request", f"{place}: {first['msg']}") from problem
+
+        # The upload lives as long as this call.
         stored = await run_in_threadpool(service.uploads.add, video.file, video.filename)
         job = None
         try:
             job = service.submit(stored, query, chosen)
             waiting = asyncio.ensure_future(service.wait(job.id))
+            # A client that has left is not answered for.
             while not waiting.done():
                 await asyncio.wait([waiting], timeout=0.5)
                 if not waiting.done() and await request.is_disconnected():
@@ -215,8 +228,6 @@ def _video_routes(service: Service) -> APIRouter:
 
 def _drawn_once(service: Service, video: Any, result: dict[str, Any]) -> bytes:
     """An annotated video of a result that is not stored: drawn, sent, deleted."""
-    import secrets
-
     path = service.annotated(video, {**result, "video": video.name}, f"edit-{secrets.token_hex(8)}")
     try:
         return path.read_bytes()

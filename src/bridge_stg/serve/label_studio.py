@@ -1,4 +1,4 @@
-"""Label Studio's ML backend protocol: ``/setup`` and ``/predict`` beside the service's own routes.
+"""Label Studio's ML backend protocol: ``/setup``, ``/predict`` and ``/webhook`` beside our own routes.
 
 A task holds a video and a sentence; what comes back is the track in the tags of the project's own labelling
 configuration. Videos are fetched from the Label Studio that the operator named, and from nowhere else: a task
@@ -99,7 +99,7 @@ def read_tags(config: str | None) -> Tags:
 
 
 def label_studio_routes(service: Service, access: LabelStudioAccess | None) -> APIRouter:
-    """The two routes; without an ``access`` they say what to start the service with."""
+    """The three routes; without an ``access`` they say what to start the service with."""
     router = APIRouter()
     version = f"bridge-stg {service.facts.checkpoint}"
 
@@ -107,6 +107,11 @@ def label_studio_routes(service: Service, access: LabelStudioAccess | None) -> A
     def setup(request: SetupRequest) -> dict[str, str]:
         """Label Studio's first word; answers with the name of the model."""
         return {"model_version": version}
+
+    @router.post("/webhook")
+    def webhook() -> dict[str, str]:
+        """What happens to annotations over there; nothing is learned from it here."""
+        return {}
 
     @router.post("/predict")
     async def predict(request: PredictRequest) -> dict[str, Any]:

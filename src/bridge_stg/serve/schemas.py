@@ -151,10 +151,15 @@ class JobView(BaseModel):
 
 
 class Sample(BaseModel):
-    """A clip that comes with the service, and questions that suit it."""
+    """A clip that comes with the service."""
 
     name: str
     title: str
+
+
+class SampleView(VideoView):
+    """A stored sample clip, and questions that suit it."""
+
     queries: list[str]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from bridge_stg.errors import CheckpointError, InputError
-from bridge_stg.inference.door import Grounder
+
+if TYPE_CHECKING:
+    from bridge_stg.inference.door import Grounder
 
 MethodName = Literal["bridge-stg", "qwen3-vl", "compose"]
 

@@ -34,7 +34,7 @@ async function openSample(sample) {
     const { stored, file } = await api.openSample(sample.name);
     showVideo(file);
     state.video = stored;
-    $("queries").value = sample.queries.join("\n");
+    $("queries").value = stored.queries.join("\n");
     ready();
   });
 }
