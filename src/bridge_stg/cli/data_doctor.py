@@ -40,7 +40,7 @@ def doctor(
     from bridge_stg.curation.doctor.examine import examine
     from bridge_stg.curation.doctor.page import doctor_page
     from bridge_stg.errors import InputError
-    from bridge_stg.evaluation.report.page import to_html
+    from bridge_stg.evaluation.report.render import to_html
     from bridge_stg.files.output_files import write_whole
 
     if not folder.exists():

@@ -23,8 +23,7 @@ from bridge_stg.evaluation.report.document import (
     Table,
     row,
 )
-from bridge_stg.evaluation.report.markdown import to_markdown
-from bridge_stg.evaluation.report.page import to_html
+from bridge_stg.evaluation.report.render import to_html, to_markdown
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
 PICTURE = Picture("plot-a.png", b"\x89PNG bytes", "what it shows")

@@ -18,10 +18,9 @@ from bridge_stg.evaluation.constants import no_skill_answers
 from bridge_stg.evaluation.cost import read_costs
 from bridge_stg.evaluation.report import error_blocks, score_blocks
 from bridge_stg.evaluation.report.document import Block, Document, Heading, Paragraph
-from bridge_stg.evaluation.report.markdown import IMAGES, to_markdown
-from bridge_stg.evaluation.report.page import to_html
 from bridge_stg.evaluation.report.pictures import BASELINE_COLOR, cases
 from bridge_stg.evaluation.report.plots import COLORS
+from bridge_stg.evaluation.report.render import IMAGES, to_html, to_markdown
 from bridge_stg.evaluation.report.runs import RunFiles, file_hash, read_made_by
 from bridge_stg.evaluation.report.scored_queries import score_each
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
