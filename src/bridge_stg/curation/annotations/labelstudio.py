@@ -211,6 +211,7 @@ def _results(video: DrawnVideo, tube: DrawnTube, name: str) -> Iterator[dict[str
     score = {} if tube.score is None else {"score": round(tube.score, 6)}
     steady = video.frame_times is None
     count = video.frame_count if steady else math.ceil(video.clock.duration * _tool_rate(video) - TIE)
+
     value = {
         "framesCount": count,
         "duration": round(count / _tool_rate(video), 6),

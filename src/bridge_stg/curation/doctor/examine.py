@@ -1,4 +1,4 @@
-"""The whole look at a folder: records, files, and the records a person should see."""
+"""All checks of a folder: its records, its files, and the records that a person should see."""
 
 from __future__ import annotations
 

@@ -91,13 +91,13 @@ def _kinds(diagnosis: Diagnosis) -> list[Block]:
 def _samples(samples: Sequence[Sample], progress: Callable[[int, int], None] | None) -> list[Block]:
     if not samples:
         return []
-    sick = [sample for sample in samples if sample.findings]
-    well = [sample for sample in samples if not sample.findings]
+    flagged = [sample for sample in samples if sample.findings]
+    clean = [sample for sample in samples if not sample.findings]
     blocks: list[Block] = []
     done = 0
     for title, about, group in (
-        ("Records with findings", "One or more of every kind that has a record.", sick),
-        ("Records without findings", "Spread evenly over the videos, to see that they are read right.", well),
+        ("Records with findings", "One or more of every kind that has a record.", flagged),
+        ("Records without findings", "Spread evenly over the videos, to see that they are read right.", clean),
     ):
         if not group:
             continue

@@ -114,6 +114,8 @@ def _check_texts(record: TruthRecord) -> None:
 def take(item: Any, key: str, kind: type[Value]) -> Value:
     """``item[key]``, which must be a ``kind``; whole numbers pass for ``float``, true and false never do.
 
+    By hand, and not by a schema of the whole file: one bad field costs one item, with a reason that is counted.
+
     Raises:
         Unusable: it is missing or something else.
     """

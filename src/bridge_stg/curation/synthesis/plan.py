@@ -142,6 +142,7 @@ def synthetic_record(plan: Plan, video: str, size: tuple[int, int]) -> TruthReco
     """
     old, seen = plan.record, _tube_frames(plan.record)
     shift = plan.offset - old.clip[0]
+
     return TruthRecord(
         id=f"synthetic/{old.id}",
         task="stvg",
