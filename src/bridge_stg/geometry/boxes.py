@@ -30,6 +30,7 @@ def paired_giou(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         ``iou`` and ``giou``, both of the broadcast shape without the last axis.
     """
+    # What the two share, and the union of both.
     area_first = (first[..., 2:] - first[..., :2]).clamp(min=0).prod(-1)
     area_second = (second[..., 2:] - second[..., :2]).clamp(min=0).prod(-1)
     low = torch.maximum(first[..., :2], second[..., :2])
@@ -37,6 +38,8 @@ def paired_giou(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     overlap = (high - low).clamp(min=0).prod(-1)
     union = area_first + area_second - overlap
     iou = overlap / union.clamp(min=1e-9)
+
+    # What of the smallest box around both is in neither.
     hull_low = torch.minimum(first[..., :2], second[..., :2])
     hull_high = torch.maximum(first[..., 2:], second[..., 2:])
     hull = (hull_high - hull_low).clamp(min=0).prod(-1)

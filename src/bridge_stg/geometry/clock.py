@@ -54,6 +54,8 @@ class VideoClock:
             if isinstance(self.rate, Fraction):
                 return np.asarray(numbers * self.rate.denominator / self.rate.numerator)
             return np.asarray(numbers / self.rate)
+
+        # The run of each frame, and how far into it the frame is.
         first, start, ticks = self._runs
         run = (np.searchsorted(first, numbers, side="right") - 1).clip(0, len(ticks) - 1)
         stamps = start[run] + (numbers - first[run]) * ticks[run]
@@ -74,10 +76,13 @@ class VideoClock:
         seconds = np.asarray(times, dtype=np.float64)
         if self.frame_times is None:
             return np.asarray(seconds * float(self.rate))
+
+        # The run that is on screen then, and how many of its frames have gone by.
         first, start, ticks = self._runs
         stamps = seconds / float(self.frame_times.unit)
         run = (np.searchsorted(start, stamps, side="right") - 1).clip(0, len(ticks) - 1)
         inside = first[run] + (stamps - start[run]) / ticks[run]
+
         beyond = self.frames + (seconds - self.duration) * float(self.rate)
         return np.where(seconds > self.duration, beyond, inside)
 

@@ -28,6 +28,8 @@ def sampled_in_span(
     inside = np.flatnonzero((times >= span.start) & (times < span.end))
     if len(inside):
         return inside.astype(np.int64)
+
+    # Between two sampled frames: the one on screen, else the nearest.
     middle = (span.start + span.end) / 2
     on_screen = np.flatnonzero((times <= middle) & (middle < times + shown))
     nearest = on_screen[-1] if len(on_screen) else np.abs(times - middle).argmin()

@@ -106,10 +106,12 @@ def open_source(source: str | Path | FramesInMemory, times: Sequence[float] | No
         return open_folder(path, times)
     if times is not None:
         raise VideoError(f"{path}: times are only for a folder of images; a video file has its own")
+
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return _open_video(path)
     if is_still_image(path):
         return open_image(path)
+
     # The libraries that read videos know some moving images (PNG), and of others only the first picture; of a
     # TIFF they hand out side data that they have no name for (ValueError).
     with suppress(VideoError, ValueError):
@@ -192,10 +194,13 @@ def _described(
     if found_rate is None:
         raise VideoError(f"{path}: its frame rate is unknown; re-encode it as mp4 with a frame rate")
     rate, constant = found_rate
+
+    # From the first frame to the end of the last one.
     elapsed = table.stamps - table.stamps[0]
     shown = Fraction(table.last_duration) * table.time_base if table.last_duration else 1 / rate
     duration = int(elapsed[-1]) * table.time_base + shown
     start = float(int(table.stamps[0]) * table.time_base)
+
     try:
         frame_times = None
         if not constant:
@@ -204,6 +209,7 @@ def _described(
         info = VideoInfo(str(path), *size, rate, float(duration), len(table.stamps), start, frame_times)
     except (ValueError, OverflowError) as problem:
         raise VideoError(f"{path}: the times in it cannot be true ({problem}); re-encode it") from problem
+
     times = elapsed.astype(np.float64) * float(table.time_base)
     return VideoFile(info, times, table, orientation, notes, aspect)
 

@@ -63,12 +63,15 @@ def display_notes(frame: av.VideoFrame, aspect: Fraction, tracks: int) -> list[s
             f"its pixels are shown {aspect.numerator}:{aspect.denominator} wide; boxes and sizes are in stored "
             "pixels, and an annotated video is shown as wide as the source"
         )
+
+    # Light, fields and transparency.
     if (light := HDR.get(int(frame.color_trc or 0))) is not None:
         notes.append(f"the video is HDR ({light}); it is read without tone mapping and looks paler than shown")
     if frame.interlaced_frame:
         notes.append("the video is interlaced; it is read as it is stored, with both fields in a frame")
     if _is_transparent(frame):
         notes.append("the video is partly transparent; it is read as if it were opaque")
+
     if tracks > 1:
         notes.append(f"the file holds {tracks} video tracks; the default one is read")
     return notes

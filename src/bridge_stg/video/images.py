@@ -78,6 +78,7 @@ def to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
                 f"{name}: its values are not within [0, {top:g}], so it is not known what is white; "
                 "save it with 8 bits per channel"
             )
+
         grey = np.rint(values * (255 / top)).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     # A copy: torch warns of arrays that cannot be written to.

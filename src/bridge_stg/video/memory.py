@@ -70,11 +70,13 @@ def frames_in_memory(frames: Any, times: Sequence[float] | None = None) -> Frame
                 f"frames must be (F, height, width, 3) uint8 RGB or a list of pictures, "
                 f"got {frames.shape} {frames.dtype}"
             )
+
     if len(frames) == 0:
         raise InputError("there are no frames; give at least one")
 
     if times is None and len(frames) > 1:
         raise InputError(f"{len(frames)} frames need times: one second per frame, times=[...]")
+
     height, width = _pixels(frames[0], 0).shape[:2]
     seconds = [0.0] if times is None else [float(second) for second in times]
     info, relative = describe_pictures(NAME, (width, height), len(frames), seconds)

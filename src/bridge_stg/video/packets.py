@@ -65,6 +65,7 @@ class PacketTable:
             key = int(np.searchsorted(self.key_stamps, self.stamps[number], side="right")) - 1 - keys_before
             first = int(self.keys[key]) if key >= 0 and keys_before != FROM_START else 0
             last = int(self.carriers[number])
+
             first = min(first, last)
             if merged and first <= merged[-1][1] + 1:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], last))

@@ -109,6 +109,7 @@ def sample_video(
         InputError: a rate that is not positive or over MAX_FPS, or a window outside the video.
     """
     video = source.video if isinstance(source, VideoSource) else open_video(source, times).video
+
     info = video.info
     start, end = (0.0, info.duration) if span is None else (max(span.start, 0.0), min(span.end, info.duration))
     if start >= info.duration or end < 0:
@@ -116,8 +117,10 @@ def sample_video(
         raise InputError(
             f"{info.path}: window {asked} s lies outside the video, which lasts {info.duration:.2f} s"
         )
+
     chosen = frames_to_sample(video, fps, start, end)
     width, height = (info.width, info.height) if frame_size is None else frame_size(info.width, info.height)
+
     # One block for all frames: stacking a list at the end would need the memory twice.
     frames = np.empty((len(chosen), height, width, 3), dtype=np.uint8)
     kept: list[int] = []
@@ -127,6 +130,7 @@ def sample_video(
     for number, pixels in coming:
         frames[len(kept)] = resize_frame(pixels, width, height)
         kept.append(number)
+
     if not kept:
         raise VideoError(f"{info.path}: none of the sampled frames could be decoded; re-encode it as H.264 mp4")
     notes = list(video.notes)
@@ -134,6 +138,7 @@ def sample_video(
         notes.append(f"{len(chosen) - len(kept)} of {len(chosen)} sampled frames are damaged and were left out")
     elif damaged:
         notes.append(f"the file is damaged near {min(damaged):.1f} s; what is shown after it may be wrong")
+
     indices = np.array(kept, dtype=np.int64)
     return SampledVideo(
         info=info,

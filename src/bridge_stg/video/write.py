@@ -56,6 +56,7 @@ class VideoWriter:
         if self.path.suffix.lower() != ".mp4":
             raise InputError(f"{self.path}: the annotated video is an mp4; give a name that ends in .mp4")
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial.mp4")
+
         # A whole number of ticks per frame keeps rates such as 24000/1001 exact.
         # The encoder holds up to three frames back, and their times are stored as distances too.
         shown = max(math.ceil(4 * longest * self.fps.numerator), self.fps.denominator)
@@ -69,6 +70,8 @@ class VideoWriter:
         self._timescale = self.fps.numerator * multiple
         self._frame_ticks = self.fps.denominator * multiple
         self._last = -1
+
+        # The unfinished file, under another name.
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.touch()
@@ -79,6 +82,8 @@ class VideoWriter:
         self._container = av.open(
             f"file:{self._partial}", "w", format="mp4", options={"movflags": "+faststart"}
         )
+
+        # What browsers play.
         options = {"crf": "20", "preset": "veryfast"}
         if reproducible:
             # The encoder's look ahead gave other bytes in some of many runs, even with one thread.
@@ -94,6 +99,7 @@ class VideoWriter:
             context.sample_aspect_ratio = self._stream.sample_aspect_ratio = pixel_aspect
         if reproducible:
             context.thread_count = 1
+
         # Untagged HD video is read as BT.709 and small video as BT.601 by different players: say which it is.
         context.colorspace = Colorspace.ITU709
         context.color_primaries = ColorPrimaries.BT709
@@ -111,11 +117,14 @@ class VideoWriter:
             )
         if self.width % 2 or self.height % 2:
             frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
+
+        # When it is shown.
         next_tick = 0 if self._last < 0 else self._last + self._frame_ticks
         tick = next_tick if time is None else round(time * self._timescale)
         if tick <= self._last:
             raise ValueError(f"frame times must increase, got {time} s")
         self._last = tick
+
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
