@@ -163,7 +163,7 @@ def test_sources_that_do_not_fit(mllm_folder: Path, tmp_path: Path) -> None:
     save_detector("grounding-dino", detector)
     refuse("holds a grounding-dino model, not a Qwen3-VL", detector)
     refuse("a detector must be one of", mllm_folder, mllm_folder)
-    refuse("not a readable Qwen3-VL", tmp_path / "nowhere")
+    refuse("configuration cannot be read", tmp_path / "nowhere")
     refuse("cannot be loaded as a detector", mllm_folder, tmp_path / "nowhere")
     refuse(
         "do not fit the spatial configuration .*leave `spatial` out",
@@ -207,6 +207,6 @@ def test_damaged_sources(mllm_folder: Path, tokenizer: PreTrainedTokenizerFast, 
     tensors = load_file(language / "model.safetensors")
     del tensors["model.visual.pos_embed.weight"]
     save_file(tensors, language / "model.safetensors", metadata={"format": "pt"})
-    refuse(r"1 weights of Qwen3-VL are missing \(first: model.visual.pos_embed.weight\)", language)
+    refuse(r"1 weights are missing \(first: model.visual.pos_embed.weight\)", language)
     (language / "model.safetensors").write_bytes(b"0123456789")
-    refuse("not a readable Qwen3-VL", language)
+    refuse("cannot be loaded as a Qwen3-VL", language)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
-from bridge_stg.errors import CheckpointError, one_line
+from bridge_stg.errors import CheckpointError
 from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -18,6 +18,7 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import DET_TOKEN
 from bridge_stg.model.spatial.localizer import SpatialLocalizer, localizer_of
 from bridge_stg.weights.detector import DetectorWeights, map_tensors, read_detector, spatial_config
+from bridge_stg.weights.qwen3_vl import load_stock_model
 
 _EXAMPLES = 2
 
@@ -76,7 +77,8 @@ def assemble(
     Raises:
         CheckpointError: a source that cannot be read or does not fit, or a vocabulary without a free row.
     """
-    language, tokenizer, ignored = _read_language_model(mllm, mllm_dtype or dtype)
+    stock = load_stock_model(str(mllm), mllm_dtype or dtype)
+    language, tokenizer = stock.model, stock.tokenizer
     det_token_id, is_new_token = _det_token(tokenizer, language, str(mllm))
     source = read_detector(detector, spatial) if detector is not None else None
     if spatial is None and source is not None:
@@ -96,7 +98,7 @@ def assemble(
     parts = [(name, part) for name, part in (("bridge", model.bridge), ("localizer", model.localizer)) if part]
 
     new = [f"bridge.{name}" for name, _ in model.bridge.named_parameters()] if model.bridge else []
-    left_out = [f"mllm: {key}" for key in ignored]
+    left_out = [f"mllm: {key}" for key in stock.unused]
     taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
     if is_new_token:
         new += [f"mllm.{name}[{det_token_id}] ({DET_TOKEN})" for name in _fill_new_row(language, det_token_id)]
@@ -108,29 +110,6 @@ def assemble(
         part.to(dtype)
     model.eval()
     return model, BridgeSTGProcessor(tokenizer, config), KeyReport(tuple(taken), tuple(new), tuple(left_out))
-
-
-def _read_language_model(
-    name: str | Path, dtype: torch.dtype
-) -> tuple[Qwen3VLForConditionalGeneration, PreTrainedTokenizerBase, list[str]]:
-    """The model, its tokenizer, and the keys of the file that the model has no place for."""
-    try:
-        kind = AutoConfig.from_pretrained(name).model_type
-        if kind != "qwen3_vl":
-            raise CheckpointError(f"{name}: holds a {kind} model, not a Qwen3-VL")
-        model, info = Qwen3VLForConditionalGeneration.from_pretrained(
-            name, use_safetensors=True, dtype=dtype, output_loading_info=True
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except CheckpointError:
-        raise
-    except Exception as problem:
-        line = one_line(problem)
-        raise CheckpointError(f"{name}: not a readable Qwen3-VL folder or hub id: {line}") from problem
-    missing = sorted(map(str, info["missing_keys"]))
-    if missing:
-        raise CheckpointError(f"{name}: {len(missing)} weights of Qwen3-VL are missing (first: {missing[0]})")
-    return model, tokenizer, sorted(map(str, info["unexpected_keys"]))
 
 
 def _det_token(

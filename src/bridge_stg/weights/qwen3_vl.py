@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,22 @@ def model_type(folder: str, **hub: Any) -> str:
         raise CheckpointError(f"{folder}: configuration cannot be read: {one_line(problem)}") from problem
 
 
-def load_stock_model(
-    folder: str, dtype: Any, **hub: Any
-) -> tuple[Qwen3VLForConditionalGeneration, PreTrainedTokenizerBase, str | None]:
-    """The model in ``dtype`` on the CPU, its tokenizer, and its chat template if it has one; safetensors only.
+@dataclass(frozen=True)
+class StockModel:
+    """A Qwen3-VL as it was published; ``unused`` are the keys of its file that the model has no place for."""
+
+    model: Qwen3VLForConditionalGeneration
+    tokenizer: PreTrainedTokenizerBase
+    template: str | None
+    unused: tuple[str, ...]
+
+
+def load_stock_model(folder: str, dtype: Any, **hub: Any) -> StockModel:
+    """The model on the CPU, its tokenizer, and its chat template if it has one; safetensors only.
 
     Args:
         folder: a folder or hub id.
+        dtype: a torch dtype, or "auto" for the one of the file.
         hub: ``revision`` and ``token`` of a hub id.
 
     Raises:
@@ -61,7 +71,7 @@ def load_stock_model(
     missing = sorted(map(str, info["missing_keys"]))
     if missing:
         raise CheckpointError(f"{folder}: {len(missing)} weights are missing (first: {missing[0]})")
-    return model, tokenizer, template
+    return StockModel(model, tokenizer, template, tuple(sorted(map(str, info["unexpected_keys"]))))
 
 
 def _processor_template(folder: str, **hub: Any) -> str | None:

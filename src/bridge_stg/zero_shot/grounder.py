@@ -169,8 +169,8 @@ class ZeroShotGrounder(Grounder):
         folder = checkpoint_folder(name)
         device, dtype = prepare_device(device, dtype, threads)
         hub = hub_options(revision, token)
-        model, tokenizer, template = load_stock_model(folder, dtype, **hub)
-        return cls(model.to(device), tokenizer, str(name), template)
+        stock = load_stock_model(folder, dtype, **hub)
+        return cls(stock.model.to(device), stock.tokenizer, str(name), stock.template)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds the name and not the weights: they are loaded again where it is opened."""
