@@ -71,10 +71,12 @@ def jobs_for(tables: Sequence[Table], plan: Plan) -> list[Job]:
     if plan.base is None:
         for job in _preparation(sorted({row.layers for row in rows}), plan):
             jobs[job.name] = job
+
     for seed in range(plan.seeds):
         for row in rows:
             job = _tuning(row, seed, plan)
             jobs.setdefault(job.name, job)
+
     return list(jobs.values())
 
 
@@ -117,6 +119,7 @@ def _tuning(row: Row, seed: int, plan: Plan) -> Job:
     folder, data = plan.out / "runs" / name, plan.out / "data"
     base = plan.base or plan.out / "prepared" / f"detector-n{row.layers}" / "checkpoint"
     needs = ("data",) if plan.base is not None else ("data", f"detector-n{row.layers}")
+
     # A given base has the number of layers that it has.
     layers = () if plan.base is not None else (f"model.num_encoder_layers={DEFAULT_LAYERS}",)
     settings = (
@@ -140,6 +143,7 @@ def _tuning(row: Row, seed: int, plan: Plan) -> Job:
         (*predict, "--checkpoint", str(folder / "checkpoint")),
         (*score, "--out", str(scores)),
     )
+
     return Job(name, folder, commands, scores, needs)
 
 

@@ -38,11 +38,13 @@ def as_markdown(tables: Sequence[Table], entries: Sequence[Entry], claims: Seque
         "| table | row | metric | paper | here | 95% interval | seeds | verdict |",
         "|---" * 8 + "|",
     ]
+
     for claim in claims:
         paper = "-" if claim.paper is None else f"{claim.paper:+.1f}"
         low, high = claim.ci95
         cells = (claim.table, claim.row, claim.metric, paper, f"{claim.difference:+.1f}")
         lines.append(f"| {' | '.join(cells)} | {low:+.1f} to {high:+.1f} | {claim.seeds} | {claim.verdict} |")
+
     return "\n".join(lines) + "\n"
 
 
@@ -58,13 +60,16 @@ def as_page(markdown: str) -> str:
             body.append("<table><tr>" + "".join(f"<th>{cell}</th>" for cell in cells) + "</tr>")
         elif cells and set("".join(cells)) != {"-"}:
             body.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+
         if in_table and not cells:
             body.append("</table>")
         in_table = bool(cells)
+
         if not cells and line:
             level = len(line) - len(line.lstrip("#"))
             text = escape(line.lstrip("# ")).replace("`", "")
             body.append(f"<h{level}>{text}</h{level}>" if level else f"<p>{text}</p>")
+
     if in_table:
         body.append("</table>")
     head = f'<meta charset="utf-8"><title>Ablations</title><style>{_STYLE}</style>'
@@ -82,10 +87,12 @@ def _table(table: Table, entries: Sequence[Entry]) -> list[str]:
         f"| row | {' | '.join(columns)} | seeds |",
         "|---" * (len(columns) + 2) + "|",
     ]
+
     for row in table.rows:
         runs = [entry for entry in mine if entry.row == row.name]
         cells = [_cell(row, runs, column) for column in columns]
         lines.append(f"| {row.name} | {' | '.join(cells)} | {len(runs)} |")
+
     notes = [f"{row.name}: {row.note}." for row in table.rows if row.note]
     return [*lines, "", *([" ".join(notes), ""] if notes else [])]
 

@@ -62,6 +62,7 @@ def collect(tables: Sequence[Table], plan: Plan) -> list[Entry]:
                 if (folder / "scores.json").is_file():
                     metrics = _metrics(row, folder, truth)
                     found.append(Entry(table.key, row.name, seed, row.settings, metrics, row.paper))
+
     return found
 
 
@@ -79,6 +80,7 @@ def judge(tables: Sequence[Table], plan: Plan) -> list[Claim]:
             ]
             if row.claim is not None and pairs:
                 found.append(_judged(table, default, row, pairs))
+
     return found
 
 
@@ -98,6 +100,7 @@ def _judged(table: Table, default: Row, row: Row, pairs: list[tuple[ScoresFile, 
     known = row.claim in default.paper and row.claim in row.paper
     paper = round(default.paper[row.claim] - row.paper[row.claim], 2) if known else None
     interval = (round(float(low), 2), round(float(high), 2))
+
     return Claim(table.key, row.name, row.claim, paper, round(mean, 2), interval, len(pairs), verdict)
 
 
@@ -118,6 +121,7 @@ def _metrics(row: Row, folder: Path, truth: dict[str, TruthRecord]) -> dict[str,
         return found | (_cost(folder) if source == "cost" else {})
     low, high = map(float, limits)
     chosen = _chosen(source, low, high, scores, truth)
+
     return _means(scores, chosen)
 
 
@@ -135,6 +139,7 @@ def _chosen(
         return np.asarray((lasts >= low) & (lasts < high))
     lengths = np.array([r.frame_count / r.fps for r in records])
     first, last = np.quantile(lengths, [low, high])
+
     return np.asarray((lengths >= first) & (lengths <= last))
 
 
@@ -157,4 +162,5 @@ def _cost(folder: Path) -> dict[str, float]:
     stages = dict.fromkeys(stage for run in runs for stage in run["ms"])
     found |= {f"ms_{stage}": sum(run["ms"].get(stage, 0.0) for run in runs) / queries for stage in stages}
     found["peak_memory_mib"] = max(run["peak_memory_mib"] for run in runs)
+
     return {name: round(float(value), 2) for name, value in found.items()}

@@ -47,6 +47,7 @@ def _try(job: Job, claims: Path, out: Path, place: str, report: Callable[[str], 
         lock.acquire(timeout=0)
     except Timeout:
         return False
+
     try:
         if not job.done:
             report(f"{place} {job.name}")
@@ -62,12 +63,14 @@ def _do(job: Job, out: Path) -> None:
     lines = [shlex.join(("bridge-stg", *command)) for command in job.commands]
     write_whole(logs / f"{job.name}.commands", "\n".join(lines) + "\n")
     log = logs / f"{job.name}.log"
+
     with log.open("ab") as file:
         for command in job.commands:
             words = [sys.executable, "-m", "bridge_stg.cli.main", *command]
             done = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False)
             if done.returncode:
                 raise BridgeSTGError(f"{job.name}: {_last_line(log)}; the whole log is {log}")
+
     if not job.done:
         raise BridgeSTGError(f"{job.name}: its commands ended without {job.result}; the log is {log}")
 

@@ -42,7 +42,9 @@ def ablate(
             print(f"{table.key:10} {table.title}")
             for row in table.rows:
                 print(f"{'':10}   {row.name:16} {' '.join(row.settings)}".rstrip())
+
         return
+
     chosen = _chosen(tables or [])
     if base is not None and not (base / "config.json").is_file():
         raise InputError(f"{base}: holds no config.json; give the folder of a checkpoint")
@@ -75,11 +77,14 @@ def _chosen(keys: list[str]) -> list[Table]:
     if not keys:
         raise InputError(f"give tables: all, {', '.join(TABLES)}; ablate --list says what they compare")
     found: dict[str, Table] = {}
+
     for key in keys:
         fitting = [name for name in TABLES if key in ("all", name, name.partition("-")[0])]
         if not fitting:
             near = difflib.get_close_matches(key, TABLES, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"no table {key!r}{hint} There are all, {', '.join(TABLES)}")
+
         found |= {name: TABLES[name] for name in fitting}
+
     return list(found.values())

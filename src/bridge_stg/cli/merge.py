@@ -30,6 +30,7 @@ def merge(
             raise InputError(f"{run}: is a whole checkpoint already, there is nothing to merge")
         best = f"; there is {run / 'best'}" if is_adapter_folder(run / "best") else ""
         raise InputError(f"{run}: no finished checkpoint of LoRA tuning here{best}")
+
     check_writable(out.parent)
     with new_folder(out) as unfinished:
         quiet_libraries()

@@ -54,6 +54,7 @@ def recipe(name: str) -> TrainConfig:
         near = difflib.get_close_matches(name, RECIPES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"no recipe {name!r}{hint} There are {', '.join(sorted(RECIPES))}")
+
     return RECIPES[name]()
 
 
@@ -75,6 +76,7 @@ def read_configuration(path: Path, settings: list[str] | None = None) -> TrainCo
         raise InputError(f"{path}: cannot be read ({problem.strerror})") from problem
     except ValueError as problem:
         raise InputError(f"{path}: not {path.suffix[1:].upper()}: {problem}") from problem
+
     kind = _kind_of(values)
     return resolve(values, settings or [], f"{path}: not a run configuration", kind)
 
@@ -88,10 +90,12 @@ def named_or_read(recipe_or_file: str, settings: list[str]) -> TrainConfig:
     path = Path(recipe_or_file)
     if path.suffix.lower() in CONFIGURATION_SUFFIXES:
         return read_configuration(path, settings)
+
     if recipe_or_file not in RECIPES and path.is_dir():
         raise InputError(
             f"{path}: is a folder; give a recipe or a configuration, such as {path / 'config.json'}"
         )
+
     return override(recipe(recipe_or_file), settings)
 
 
@@ -116,6 +120,7 @@ def _parse(path: Path) -> Any:
     text = path.read_text(encoding="utf-8")
     if path.suffix.lower() == ".json":
         return json.loads(text)
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as problem:

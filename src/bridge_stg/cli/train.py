@@ -53,13 +53,16 @@ def train(
         for name, line in describe_recipes():
             print(f"{name:16} {line}")
         return
+
     if recipe is None:
         raise InputError("give a recipe or a configuration file; bridge-stg train --list names the recipes")
     config = named_or_read(recipe, settings or [])
+
     if data is not None:
         if config.data.records is None:
             raise InputError(f"{recipe}: trains on generated clips; leave out --data")
         config = override(config, [f"data.records.root={data}"])
+
     if print_configuration:
         print(as_yaml(config), end="")
         return
@@ -73,11 +76,13 @@ def _run(config: TrainConfig, folder: Path, threads: int | None) -> None:
     check_writable(folder)
     quiet_threads()
     quiet_libraries()
+
     if config.from_hub and os.environ.get("LOCAL_RANK", "0") == "0":
         # Gigabytes are seen to come, once for all processes of a machine.
         from transformers.utils.logging import enable_progress_bar
 
         enable_progress_bar()
+
     import torch
 
     from bridge_stg.cli.runs import open_stage
@@ -116,6 +121,7 @@ def only_run(folder: Path) -> Iterator[None]:
         return
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     lock = FileLock(Path(tempfile.gettempdir()) / f"bridge-stg-train-{name}.lock")
+
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -123,6 +129,7 @@ def only_run(folder: Path) -> Iterator[None]:
     except (OSError, NotImplementedError):  # no locks here, or another user's
         yield
         return
+
     try:
         yield
     finally:

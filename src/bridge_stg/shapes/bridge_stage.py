@@ -51,6 +51,7 @@ class ShapesBridgeStage(BridgeStage):
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(moving.get(name, True))
             report(f"language tower: {self.config.layers} layers, {len(processor.tokenizer)} words")
+
         # What it learns to do both ways it is asked for by name.
         if self.config.data.mix.at_once and self.config.model.answer != "direct":
             model.config.answer_styles = ("scan", "direct")
@@ -83,6 +84,7 @@ class ShapesBridgeStage(BridgeStage):
             return super().held_out(out, writes)
         count = settings.videos or GENERATED_VIDEOS
         folder = out / "validation" / f"{count}-videos-seed-{settings.seed}"
+
         if writes and not folder.exists():
             write_shapes(
                 folder,
@@ -92,4 +94,5 @@ class ShapesBridgeStage(BridgeStage):
                 workers=1,
                 per_video_questions=QUESTIONS_PER_VIDEO,
             )
+
         return HeldOut(folder, count)

@@ -119,6 +119,7 @@ class FrameProbe(nn.Module):
             cxcywh_to_xyxy(named.boxes[-1][torch.arange(len(best)), best]), object_boxes[there]
         )
         correct["object"] = (int((overlap > HIT).sum()), len(overlap))
+
         return ProbeOutput(loss + losses.total, correct, there.sum() / objects)
 
     def seen(
@@ -139,6 +140,7 @@ class FrameProbe(nn.Module):
         localizer = self.model.localizer
         owner = owners(features.grid, object_boxes, there)  # (U, N)
         owned = owner >= 0
+
         # Every object counts the same, however many tokens it has.
         sizes = nn.functional.one_hot(owner + 1, there.shape[1] + 1).sum(1)[:, 1:]
         share = 1.0 / sizes.gather(1, owner.clamp(min=0))[owned]
@@ -161,6 +163,7 @@ class FrameProbe(nn.Module):
             )
             loss = loss + (cells * share).sum() / objects
             loss = loss + BACKGROUND_SHARE * nothing / (owner.shape[1] * frames)
+
         correct = {
             "colour": (int((colours[owned].argmax(-1) == colour).sum()), len(colour)),
             "shape": (int((shapes[owned].argmax(-1) == shape).sum()), len(shape)),
@@ -179,6 +182,7 @@ def owners(grid: TokenGrid, object_boxes: Tensor, there: Tensor) -> Tensor:
     owner = torch.full((len(object_boxes), len(centres)), -1, device=centres.device)
     frames = torch.arange(len(object_boxes), device=centres.device)
     levels = [rows * columns for rows, columns in grid.shapes]
+
     for number, (box, present) in enumerate(zip(object_boxes.unbind(1), there.unbind(1), strict=True)):
         low, high = box[:, None, :2], box[:, None, 2:]
         holds = ((centres >= low) & (centres <= high)).all(-1)
@@ -188,6 +192,7 @@ def owners(grid: TokenGrid, object_boxes: Tensor, there: Tensor) -> Tensor:
             holds[frames, start + distance[:, start : start + count].argmin(1)] = True
             start += count
         owner = torch.where(holds & present[:, None], number, owner)
+
     return owner
 
 
@@ -205,6 +210,7 @@ def build_frames(
         place, name = label_objects(scene, times, settings.max_objects)
         places.append(place)
         names.append(name)
+
     return FrameBatch(
         frames=processor.resize(np.concatenate(frames)),
         object_boxes=torch.from_numpy(np.concatenate(places)),
@@ -223,9 +229,11 @@ def label_objects(
     places = np.zeros((len(times), most, 4), dtype=np.float32)
     names = np.full((len(times), most, 2), UNKNOWN, dtype=np.int64)
     order = sorted(range(len(scene.objects)), key=lambda index: scene.objects[index].depth)
+
     for place, index in enumerate(order):
         thing = scene.objects[index]
         seen = visible[index]
         places[seen, place] = box[index][seen]
         names[seen, place] = [COLOUR_NAMES.index(thing.colour), SHAPE_NAMES.index(thing.shape)]
+
     return places, names

@@ -33,6 +33,7 @@ class DetectorStage(ProbeStage):
         model.localizer.requires_grad_(True)
         freeze_unused(model)
         set_precision(model, self.config)
+
         return Start(FrameProbe(model), base.processor, origin)
 
     def source(

@@ -27,6 +27,7 @@ class PretrainStage(ShapesBridgeStage):
         origin = read_vision_tower(model, self.config.base)
         model.requires_grad_(False)
         model.mllm.requires_grad_(True)
+
         # A vision tower that has learned to see stays as it is: the token loss would make it forget
         # (docs/log.md).
         model.mllm.model.visual.requires_grad_(self.config.base is None)

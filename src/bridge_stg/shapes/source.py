@@ -39,6 +39,7 @@ class GeneratedSamples(Generic[SomeBatch]):
         fewest = config.data.clips_per_step
         if config.data.image_share > 0:
             fewest = min(fewest, config.data.images_per_step)
+
         if fewest < parts:
             raise InputError(
                 f"a step of {fewest} clip(s) cannot be split into {parts} parts (processes times "

@@ -63,6 +63,7 @@ class CellProbe(nn.Module):
         super().__init__()
         self.model = model
         width = model.config.mllm.vision_config.out_hidden_size
+
         # One probe on the tower's output and one on every DeepStack level, since the language model reads them
         # all.
         levels = 1 + len(model.config.mllm.vision_config.deepstack_visual_indexes)
@@ -90,6 +91,7 @@ class CellProbe(nn.Module):
         sizes = [len(COLOUR_NAMES), len(SHAPE_NAMES), len(ACTION_NAMES)]
         loss = cells.new_zeros((), dtype=torch.float32)
         correct: dict[str, tuple[int, int]] = {}
+
         for number, (probe, features) in enumerate(zip(self.probes, levels, strict=True)):
             for name, logits, truth, asked_for in zip(
                 ("colour", "shape", "action"),
@@ -101,11 +103,13 @@ class CellProbe(nn.Module):
                 share = 1.0 if number == 0 else 0.3
                 total = nn.functional.cross_entropy(logits, truth, ignore_index=UNKNOWN, reduction="sum")
                 loss = loss + share * total / asked_for
+
                 if number == 0:
                     asked = (truth != UNKNOWN) & (
                         truth != len(COLOUR_NAMES) - 1 if name == "colour" else truth >= 0
                     )
                     correct[name] = (int((logits.argmax(-1) == truth)[asked].sum()), int(asked.sum()))
+
         return ProbeOutput(loss, correct, (cells[:, 0] != UNKNOWN).sum() / num_cells[0])
 
 
@@ -128,6 +132,7 @@ def build_cells(
         drawn.append(torch.from_numpy(frames))
         _, rows, columns = processor.merged_grid(processor.patch_grid(frames))
         cells.append(torch.from_numpy(label_cells(scene, times, rows, columns)))
+
     return CellBatch(frames=tuple(drawn), cells=torch.cat(cells))
 
 
@@ -143,6 +148,7 @@ def label_cells(scene: Scene, times: NDArray[np.float64], rows: int, columns: in
     labels[..., 0] = len(COLOUR_NAMES) - 1
     x = (np.arange(columns) + 0.5) / columns
     y = (np.arange(rows) + 0.5) / rows
+
     for index in sorted(range(len(scene.objects)), key=lambda item: scene.objects[item].depth):
         thing = scene.objects[index]
         names = [COLOUR_NAMES.index(thing.colour), SHAPE_NAMES.index(thing.shape)]
@@ -155,9 +161,11 @@ def label_cells(scene: Scene, times: NDArray[np.float64], rows: int, columns: in
                 covered |= ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))[None]
                 column = min(int((left + right) / 2 * columns), columns - 1)
                 covered[min(int((top + bottom) / 2 * rows), rows - 1), column] = True
+
             start, end = float(times[frames[0]]), float(times[frames[1]])
             action = UNKNOWN
             if end > start:
                 action = ACTION_NAMES.index(thing.doing(start, end))
             labels[pair, covered] = [*names, action]
+
     return labels.reshape(-1, 3)

@@ -62,21 +62,25 @@ def read_base(config: TrainConfig) -> BaseModel:
             return BaseModel(model, BridgeSTGProcessor(processor.tokenizer, wanted), keys.taken, keys.text())
         names = tuple(name for name, _ in model.named_parameters())
         return BaseModel(model, processor, names, f"taken: all {len(names)} keys of {base}")
+
     if config.detector is None and config.spatial is None and config.objective == "bridge":
         raise InputError(
             f"{base}: is a Qwen3-VL, which has no spatial decoder; say what that starts from: "
             "--set detector=FOLDER_OR_HUB_ID, or random weights with --set spatial=paper or spatial=small"
         )
+
     spatial = _SPATIAL[config.spatial]() if config.spatial is not None else None
     detector = config.detector if config.objective == "bridge" else None
     if config.model.of_spatial and (spatial is not None or detector is not None):
         if spatial is None:
             spatial = spatial_config(read_detector(cast(str, detector)))
         spatial = _replaced(spatial, config.model.of_spatial)
+
     changes: dict[str, Any] = {"spatial_short_side": SMALL_SHORT_SIDE} if config.spatial == "small" else {}
     if config.max_tokens_per_frame is not None:
         changes["max_tokens_per_frame"] = config.max_tokens_per_frame
     changes |= config.model.of_model | {"objective": config.objective}
+
     # Qwen3-VL is read in the precision it will be held in: in float32 an 8B needs 35 GB in every process.
     half = torch.bfloat16 if config.half_base else None
     model, processor, keys = assemble(base, detector, spatial, mllm_dtype=half, **changes)
@@ -93,6 +97,7 @@ def read_vision_tower(model: BridgeSTGForVideoGrounding, base: str | None) -> st
     if base is None:
         return ""
     folder, visual = base_folder(base), model.mllm.model.visual
+
     try:
         seen = Qwen3VLForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
         visual.load_state_dict(seen.model.visual.state_dict())
@@ -100,6 +105,7 @@ def read_vision_tower(model: BridgeSTGForVideoGrounding, base: str | None) -> st
         raise CheckpointError(
             f"base {folder!r} has no vision tower of this model: {one_line(problem)}"
         ) from problem
+
     return fingerprint_of(visual, [name for name, _ in visual.named_parameters()])
 
 
@@ -114,6 +120,7 @@ def fingerprint_of(model: torch.nn.Module, names: Collection[str]) -> str:
             if parameter.ndim == 1 and name in names:
                 digest.update(name.encode() + parameter.cpu().bfloat16().view(torch.int16).numpy().tobytes())
                 found = True
+
     return digest.hexdigest() if found else ""
 
 
@@ -130,15 +137,18 @@ def base_folder(base: str | None) -> str:
             "(runs/<recipe>/checkpoint); for tuning also --set base={', '.join(SHIPPED)}, which is shipped, "
             "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
         )
+
     if (inner := checkpoint_of_run(folder)) is not None:
         raise InputError(f"base {base!r} is the folder of a run; give {inner}")
     if not (folder / "config.json").is_file():
         raise InputError(f"base {base!r} holds no config.json; give the folder of a Qwen3-VL or a Bridge-STG")
+
     if is_adapter_folder(folder):
         raise InputError(
             f"base {base!r} holds what LoRA tuning learned, not a whole model; give what "
             f"`bridge-stg merge {base} --out FOLDER` writes"
         )
+
     return base
 
 
@@ -153,16 +163,19 @@ def _base_and_kind(config: TrainConfig) -> tuple[str, str]:
     base = checkpoint_folder(config.base) if config.base in SHIPPED else config.base
     is_hub_id = base in config.from_hub
     name = cast(str, base) if is_hub_id else base_folder(base)
+
     try:
         kind = str(AutoConfig.from_pretrained(name).model_type)
     except Exception as problem:
         reason = one_line(problem)
         what = "neither a folder nor a hub id that can be read" if is_hub_id else "no checkpoint of a model"
         raise CheckpointError(f"base {name!r} is {what}: {reason}") from problem
+
     if kind not in (BridgeSTGConfig.model_type, "qwen3_vl"):
         raise InputError(
             f"base {name!r} holds a {kind} model; it must be a Qwen3-VL or a Bridge-STG, as a folder or hub id"
         )
+
     return name, kind
 
 
@@ -183,6 +196,7 @@ def _replaced(config: SomeConfig, changes: dict[str, Any]) -> SomeConfig:
         made: SomeConfig = type(config).from_dict(config.to_dict() | changes)
     except ValueError as problem:
         raise InputError(f"model: {one_line(problem)}") from problem
+
     return made
 
 
@@ -191,12 +205,14 @@ def _refuse_what_it_has(config: TrainConfig, found: BridgeSTGConfig) -> None:
     wrong = []
     if config.detector is not None:
         wrong.append("detector=null (its spatial decoder is trained further)")
+
     if config.spatial is not None and _fields(_SPATIAL[config.spatial]()) != _fields(
         cast(SpatialConfig, found.spatial)
     ):
         wrong.append(f"spatial=null (its spatial decoder has another shape than {config.spatial!r})")
     elif config.spatial == "small" and found.spatial_short_side != SMALL_SHORT_SIDE:
         wrong.append(f"spatial=null (its spatial decoder reads other frames than {SMALL_SHORT_SIDE} pixels)")
+
     if config.max_tokens_per_frame not in (None, found.max_tokens_per_frame):
         wrong.append(f"max_tokens_per_frame=null (it is {found.max_tokens_per_frame})")
     if wrong:

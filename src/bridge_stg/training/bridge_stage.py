@@ -50,6 +50,7 @@ class BridgeStage:
         else:
             model.mllm.model.language_model.requires_grad_(True)
             model.mllm.lm_head.requires_grad_(True)
+
         set_precision(model, config)
         self.groups = TokenGroups(processor.tokenizer, self.word_groups)
         return Start(model, processor, origin)
@@ -100,6 +101,7 @@ class BridgeStage:
             for term in dataclasses.fields(output.spatial_losses):
                 value: Tensor = getattr(output.spatial_losses, term.name)
                 notes[f"{batch.kind}/{term.name}"] = (value.detach() * divisor, own)
+
         return notes
 
     def held_out(self, out: Path, writes: bool) -> HeldOut:

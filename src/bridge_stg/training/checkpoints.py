@@ -53,6 +53,7 @@ def save_trainable_only(accelerator: Accelerator) -> None:
             trainable = _trainable(accelerator.unwrap_model(models[0]))
             contiguous = {name: value.contiguous() for name, value in trainable.items()}
             save_file(contiguous, Path(folder) / TRAINABLE, metadata={"format": "pt"})
+
         weights.clear()
 
     def load(models: list[nn.Module], folder: str) -> None:
@@ -60,11 +61,13 @@ def save_trainable_only(accelerator: Accelerator) -> None:
         stored = load_file(Path(folder) / TRAINABLE)
         wanted = _trainable(model)
         lost = [name for name in wanted if name not in stored or stored[name].shape != wanted[name].shape]
+
         if lost:
             raise CheckpointError(
                 f"{folder}: holds no {lost[0]} of this shape ({len(lost)} trainable weights are missing); it "
                 "is the state of another configuration, train into another --out"
             )
+
         with torch.no_grad():
             for name, value in wanted.items():
                 value.copy_(stored[name])
@@ -91,12 +94,14 @@ def save_state(accelerator: Accelerator, out: Path, position: Position, keep: in
     accelerator.wait_for_everyone()
     accelerator.save_state(str(fresh))
     accelerator.wait_for_everyone()
+
     if accelerator.is_main_process:
         (fresh / "step.tmp").write_text(json.dumps(asdict(position)), encoding="utf-8")
         os.replace(fresh / "step.tmp", fresh / "step.json")
         _settle(out)
         for old in sorted(out.glob(KEPT))[: -(keep - 1) or None]:
             _remove(old)
+
     accelerator.wait_for_everyone()
 
 
@@ -116,11 +121,13 @@ def restore(accelerator: Accelerator, out: Path, origin: str | None = None) -> P
     if not (state / "step.json").is_file():
         return Position(origin=origin)
     position = _position(state)
+
     if position.origin is not None and position.origin != origin:
         raise InputError(
             f"{out}: this run started from other weights than base and detector hold now, and its state fits "
             "only those; give what it started from (wherever it is now), or train into another --out"
         )
+
     accelerator.load_state(str(state))
     return replace(position, origin=origin)
 
@@ -130,12 +137,14 @@ def _settle(out: Path) -> None:
     fresh, state = out / "state.new", out / "state"
     if not (fresh / "step.json").is_file():
         return
+
     if (state / "step.json").is_file():
         older = out / f"state-{_position(state).step:08d}"
         _remove(older)
         os.replace(state, older)
     else:
         _remove(state)
+
     os.replace(fresh, state)
 
 
@@ -168,6 +177,7 @@ def refuse_changes(out: Path, config: TrainConfig) -> None:
     wrong = [line for line in changes if re.split("[.:]", line)[0] in FIXED]
     if config.optim.steps < done:
         wrong.append(f"optim.steps is {config.optim.steps} and {done} are done")
+
     if wrong:
         raise InputError(
             f"{out}: the run in this folder cannot go on with another: {'; '.join(wrong)}; "
@@ -184,6 +194,7 @@ def changed_settings(path: Path, config: TrainConfig) -> list[str]:
     except ValueError as problem:
         reason = one_line(problem)
         return [f"{path} cannot be compared with: {reason}"]
+
     old, new = (_flat(one.model_dump(mode="json")) for one in (stored, config))
     keys = dict.fromkeys([*old, *new])
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]

@@ -76,6 +76,7 @@ class RecordsConfig(Strict):
         unknown = [name for name in self.only or () if name not in names]
         if unknown:
             raise ValueError(f"only names {unknown}, there are {', '.join(names)}")
+
         return self
 
 

@@ -70,10 +70,12 @@ class RunLog:
             line[f"{name}_per_second"] = round(amounts.get(name, 0.0) * rate, 2)
         if self.peak_flops:
             line["mfu"] = round(amounts.get("flops", 0.0) * rate / self.peak_flops, 5)
+
         for name in dict.fromkeys(name for found, _ in every for name in found):
             parts = [found[name] for found, _ in every if name in found]
             if total := sum(part[1] for part in parts):
                 line[name] = round(sum(part[0] for part in parts) / total, 5)
+
         self.append(line)
 
         self.sums.clear()

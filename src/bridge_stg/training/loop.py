@@ -90,6 +90,7 @@ def train(
     run = _Run(accelerator, stage, out, report, judge)
     if on_step is not None:
         on_step(run.position.step, {})
+
     for step, batches in enumerate(run.batches(), start=run.position.step):
         run.step(step, batches)
         run.write_log(step + 1)
@@ -97,6 +98,7 @@ def train(
         run.save(step + 1)
         if on_step is not None:
             on_step(step + 1, run.said)
+
     return run.finish()
 
 
@@ -117,6 +119,7 @@ def launch(stage: Stage[Any], out: Path) -> Accelerator:
     )
     if accelerator.distributed_type == DistributedType.FSDP and not stage.can_be_sharded:
         raise InputError(f"the stage {stage.config.stage!r} trains a small model; start it without FSDP")
+
     return accelerator
 
 
@@ -177,6 +180,7 @@ class _Run:
         settings = group_settings(self.optimizer)
         self.position = restore(self.accelerator, self.out, origin)
         apply_settings(self.optimizer, settings)
+
         if self.position.step:
             self.report(f"going on from step {self.position.step}")
             for change in changed_settings(self.out / "config.json", self.config):
@@ -207,6 +211,7 @@ class _Run:
         outcome = take_step(self.accelerator, self.optimizer, torch.stack(losses).sum())
         skipped = 0 if outcome.finite else self.position.skipped + 1
         self.position = Position(step + 1, skipped, self.position.origin)
+
         if outcome.finite:
             self._note(notes, outcome)
         else:
@@ -235,6 +240,7 @@ class _Run:
         if not self._at_log(done):
             return
         memory = peak_memory_gb(self.accelerator.device)
+
         # Of the step that comes next.
         lr = self.config.optim.lr * cosine(self.config.optim, done)
         self.said = self.log.write(done, gather_object, lr=lr, peak_memory_gb=memory)

@@ -42,6 +42,7 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
     groups: list[dict[str, Any]] = [
         {"name": name, "params": language, "lr": optim.lr, PEAK: optim.lr, CLIP: optim.clip_norm}
     ]
+
     if spatial:
         # Its gradients carry lambda2, so its norm is clipped on the same scale, apart from the token loss.
         clip, lr = optim.clip_norm * config.weights.spatial, optim.spatial_lr
@@ -83,8 +84,10 @@ def describe_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[str]
             name = names[id(parameter)]
             kind = next((kind for kind, part in _KINDS.items() if part in name), name.split(".")[0])
             sizes[kind].append(parameter.numel())
+
         held = ", ".join(f"{kind} {sum(found):,} in {len(found)} tensors" for kind, found in sizes.items())
         lines.append(f"optimizer group {group['name']}: lr {group['lr']:g}, clip {group[CLIP]:g}: {held}")
+
     frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
     lines.append(f"frozen: {frozen:,} parameters")
     return lines
@@ -115,6 +118,7 @@ def enable_checkpointing(model: nn.Module) -> int:
             module.gradient_checkpointing = True
             module._gradient_checkpointing_func = recompute
             found += 1
+
     return found
 
 

@@ -50,10 +50,12 @@ def resolve(values: Any, settings: list[str], title: str, kind: type[SomeConfig]
                 place[path.rpartition(".")[2]] = parse_value(text)
             except ValueError as problem:
                 problems.append(f"{path}: {problem}")
+
     try:
         checked = kind.model_validate(values)
     except ValidationError as problem:
         problems += [_fault(kind, error) for error in problem.errors()]
+
     if problems:
         raise InputError(f"{title}: " + "; ".join(problems))
     return checked
@@ -75,6 +77,7 @@ def parse_value(text: str) -> Any:
             return json.loads(text)
         except ValueError as problem:
             raise ValueError(f"{text!r} is no JSON: {problem}") from problem
+
     return text
 
 
@@ -118,6 +121,7 @@ def _place(kind: Any, values: Any, path: str) -> dict[str, Any] | None:
         if values.get(key) is None:
             values[key] = {}
         values = values[key]
+
     return values if leaf in fields_of(section) and isinstance(values, dict) else None
 
 

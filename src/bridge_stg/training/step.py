@@ -39,6 +39,7 @@ class StepRunner:
         counts = count_step(accelerator, self.stage, batches)
         losses: list[Tensor] = []
         notes: Notes = {}
+
         for number, batch in enumerate(batches, start=1):
             work = batch.work(self.processor)
             log.tally("samples", batch.samples)

@@ -63,10 +63,12 @@ class StepOperations:
         self.config = model.config.spatial
         tower = mllm.model.visual
         self.vision_blocks = _Part.of(tower.patch_embed, tower.blocks)
+
         # Merged tokens: a quarter of the patches at a merge of 2.
         self.mergers = _Part.of(tower.merger, tower.deepstack_merger_list)
         self.language = _Part.of(mllm.model.language_model.layers)
         self.head = _Part.of(mllm.lm_head)
+
         # Gradients of QGSL and of the bridge flow back through the language model even where it is frozen.
         self.language_carries = any(p.requires_grad for p in model.parameters())
         if spatial is None:
@@ -74,6 +76,7 @@ class StepOperations:
         self.stages = [_Part.of(stage.blocks) for stage in spatial.backbone.swin.swin.encoder.layers]
         self.neck = [_Part.of(projection) for projection in spatial.backbone.input_proj]
         self.encoder = _Part.of(spatial.encoder.layers, spatial.selector.projections)
+
         # One of the equal layers stands for the heads, which each meet the queries of one layer.
         self.decoder = _Part.of(spatial.decoder.layers, spatial.decoder.box_heads, spatial.decoder.object_heads)
         self.strides = spatial.backbone.strides
@@ -102,6 +105,7 @@ class StepOperations:
             count = tokens(config.backbone_patch_size * 2**number)
             channels = config.backbone_embed_dim * 2**number * config.backbone_depths[number]
             total += stage.operations(count, count * window * channels)
+
         levels = [tokens(stride) for stride in self.strides]
         total += sum(part.operations(count) for part, count in zip(self.neck, levels, strict=True))
         total += self.encoder.operations(sum(levels))
@@ -120,16 +124,19 @@ def peak_operations(device: torch.device, precision: str) -> float:
         for part, peak in PUBLISHED_PEAKS.items():
             if part in name:
                 return peak
+
     size = 1024 if device.type == "cpu" else 8192
     matrix = torch.ones(
         size, size, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32
     )
     best = float("inf")
+
     for _ in range(3):
         started = time.perf_counter()
         # Reading one number waits for the product.
         float((matrix @ matrix)[0, 0])
         best = min(best, time.perf_counter() - started)
+
     return 2 * size**3 / best
 
 

@@ -23,6 +23,7 @@ class TokenGroups:
         words = words or {}
         self.names = ["other", *dict.fromkeys(words.values()), "second", "tenth"]
         self.group_of = torch.zeros(len(tokenizer), dtype=torch.long)
+
         for token, index in tokenizer.get_vocab().items():
             word = token.replace(SPACE, "")
             if word in words:

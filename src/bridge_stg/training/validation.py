@@ -63,6 +63,7 @@ class Validation:
             return
         if make is None:
             raise InputError("validation is wanted, but train() was given no judge")
+
         if accelerator.distributed_type == DistributedType.FSDP:
             raise InputError(
                 "a model that is sharded over processes (FSDP2) cannot answer questions one by one; leave "
@@ -91,6 +92,7 @@ class Validation:
             return True
         if self.settings.every_minutes is None or not at_log:
             return False
+
         return agreed(self.accelerator, time.monotonic() - self.last > 60 * self.settings.every_minutes)
 
     def run(
@@ -111,6 +113,7 @@ class Validation:
             own = self.judge.answer(
                 model, processor, self.accelerator.process_index, self.accelerator.num_processes
             )
+
         model.train()
         answers = gather_object(own)
         found: list[Any] = [None]
@@ -121,6 +124,7 @@ class Validation:
         if agreed(self.accelerator, math.isfinite(value) and value > self.best()):
             self._keep(scores, step, export)
         self.last = time.monotonic()
+
         return scores
 
     def best(self) -> float:

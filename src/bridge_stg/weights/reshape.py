@@ -36,11 +36,13 @@ def reshape(
     taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
     new: list[str] = []
     found = _by_layer(bridge, localizer, config.spatial)
+
     for name, value in found.items():
         fits = name in old and old[name].shape == value.shape
         (taken if fits else new).append(name)
         if fits:
             value.copy_(old[name])
+
     left_out = [name for name in old if name not in taken]
 
     model.bridge, model.localizer, model.config = bridge, localizer, config
@@ -60,4 +62,5 @@ def _by_layer(bridge: nn.Module | None, localizer: nn.Module | None, spatial: An
                 number, _, leaf = tail.partition(".")
                 name = f"selector.{kind}.{int(number) + first}.{leaf}"
             found[f"{prefix}.{name}"] = value
+
     return found

@@ -41,6 +41,7 @@ class BadClips:
         _LOG.warning("step %d: clip of %s (%s) cannot be used: %s", step, source, names, problem)
         line = {"step": step, "source": source, "ids": list(ids), "video": str(video), "reason": str(problem)}
         self.seen.add((step, source, names))
+
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # One write: lines of several worker processes do not mix.
@@ -49,6 +50,7 @@ class BadClips:
                 os.write(handle, (json.dumps(line) + "\n").encode())
             finally:
                 os.close(handle)
+
         count = self.count()
         if count > self.max_share * max(asked, self.enough):
             raise DataError(
@@ -66,4 +68,5 @@ class BadClips:
                     found.add((line["step"], line["source"], ", ".join(line["ids"])))
                 except (ValueError, KeyError):
                     continue  # being written, or cut off when the machine stopped
+
         return len(found)

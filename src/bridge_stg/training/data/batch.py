@@ -141,6 +141,7 @@ class ClipBatch(Batch):
             # What was padded holds zeros, as the normalised frames of a detector do.
             found["spatial_pixel_values"] *= mask[:, None]
             found["spatial_pixel_mask"] = mask
+
         return found
 
     def work(self, processor: BridgeSTGProcessor) -> Workspace:
@@ -175,12 +176,14 @@ def _padded(frames: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
     if all(clip.shape[-2:] == (height, width) for clip in frames):
         return torch.cat(frames), None
     padded, masks = [], []
+
     for clip in frames:
         rows, columns = clip.shape[-2:]
         mask = torch.zeros(len(clip), height, width, dtype=torch.bool, device=clip.device)
         mask[:, :rows, :columns] = True
         masks.append(mask)
         padded.append(torch.nn.functional.pad(clip, (0, width - columns, 0, height - rows)))
+
     return torch.cat(padded), torch.cat(masks)
 
 

@@ -36,6 +36,7 @@ def cached_or_sampled(
         found = cache.sample(source, fps, frame_size, span, times)
         if found is not None:
             return found
+
     return sample_video(source, fps, frame_size, span, times)
 
 

@@ -95,11 +95,13 @@ def _joined_rows(clips: list[TrainingClip]) -> LocatedRows | None:
     frame: list[int] = []
     sentence: list[int] = []
     frames_before = sentences_before = 0
+
     for clip in clips:
         frame += [frames_before + index for index in clip.rows.frame]
         sentence += [sentences_before + index for index in clip.rows.sentence]
         frames_before += clip.rows.places
         sentences_before += clip.rows.sentences
+
     targets = np.array([box for clip in clips for box in clip.rows.targets], dtype=np.float32).reshape(-1, 4)
     return LocatedRows(
         frame=torch.tensor(frame, dtype=torch.long),

@@ -108,13 +108,16 @@ class FrameCache:
         self.fps: float = float(about["fps"])
         self.lossless = about["jpeg_quality"] is None
         self._root = os.path.abspath(self.folder / str(about["root"]))
+
         try:
             rows = pq.read_table(self.folder / "index.parquet", use_threads=False).to_pydict()
         except (OSError, pa.ArrowException) as problem:
             raise DataError(f"{self.folder}: its index cannot be read; extract the frames again") from problem
+
         keys = zip(*(rows[name] for name, _ in KEY_FIELDS), strict=True)
         places = zip(rows["shard"], rows["row"], strict=True)
         self._places: dict[Key, tuple[int, int]] = dict(zip(keys, places, strict=True))
+
         if len(self._places) != about["clips"]:
             raise DataError(
                 f"{self.folder}: cache.json promises {about['clips']} clips, the index holds "
@@ -148,11 +151,13 @@ class FrameCache:
             self.misses += 1
             return None
         path = Path(source)
+
         if path.is_file() and path.stat().st_size != row["file_size"]:
             raise DataError(
                 f"{path}: has {path.stat().st_size} bytes, the frames in {self.folder} were read from a file "
                 f"of {row['file_size']}; extract the frames again"
             )
+
         self.hits += 1
         return _sampled(str(path), row, fps)
 
@@ -168,6 +173,7 @@ class FrameCache:
             table = pq.ParquetFile(path, memory_map=True).read_row_group(row, use_threads=False)
         except (OSError, pa.ArrowException) as problem:
             raise DataError(f"{path}: cannot be read ({problem}); extract the frames again") from problem
+
         found: dict[str, Any] = table.to_pylist()[0]
         return found
 
@@ -183,6 +189,7 @@ class FrameCache:
             ) from problem
         except (ValueError, KeyError, TypeError) as problem:
             raise DataError(f"{path}: cut off or another file; extract the frames again") from problem
+
         if not fits:
             raise DataError(f"{path}: is not a {CACHE_SCHEMA}; extract the frames again")
         return dict(about)
@@ -204,6 +211,7 @@ def _sampled(source: str, row: dict[str, Any], fps: float) -> SampledVideo:
     for number, content in enumerate(row["images"]):
         with Image.open(io.BytesIO(content)) as image:
             frames[number] = np.asarray(image.convert("RGB"))
+
     return SampledVideo(
         info=info,
         frames=frames,
@@ -229,4 +237,5 @@ def _encode(frame: NDArray[np.uint8], quality: int | None) -> bytes:
         image.save(out, "WEBP", lossless=True, quality=0, method=0)
     else:
         image.save(out, "JPEG", quality=quality, subsampling=0)
+
     return out.getvalue()

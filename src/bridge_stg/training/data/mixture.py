@@ -102,12 +102,14 @@ def group_by_clip(
         image = task == "rec"
         part = asked_frames(records[number]) if image and clip[1] - clip[0] > 1 else (clip[0], clip[1])
         by_clip.setdefault((video, part, fps, media, image, width, height), []).append(number)
+
     if not by_clip:
         held = "records" if split is None else f"records of split {split!r}"
         raise DataError(f"no {held} to train on; look at the path and the split of the source")
     rng = np.random.default_rng([seed, 5])
     members: list[int] = []
     bounds, tokens = [0], []
+
     for (_, part, fps, _, image, width, height), numbers in by_clip.items():
         length = budget.clip(0.0 if image else (part[1] - part[0]) / fps, width, height)
         drawn = rng.permutation(numbers) if len(numbers) > most else np.array(numbers)
@@ -115,6 +117,7 @@ def group_by_clip(
             members += np.sort(some).tolist()
             bounds.append(len(members))
             tokens.append(length + sum(weights[number] for number in some))
+
     return ClipGroups(np.array(members, np.int32), np.array(bounds), np.array(tokens, np.int32))
 
 
@@ -150,6 +153,7 @@ class Mixture:
         self.clips_per_step, self.clips_alike = clips_per_step, clips_alike
         clips = [weight * len(g) / len(g.members) for weight, g in zip(weights, groups, strict=True)]
         self.shares = tuple(value / sum(clips) for value in clips)
+
         # A pool that held the clips of a small source several times would put a clip beside itself.
         fresh = min(len(g) / share for g, share in zip(self.groups, self.shares, strict=True))
         self.pool_steps = max(int(min(LARGEST_POOL, fresh)) // clips_per_step, 1)
@@ -171,10 +175,12 @@ class Mixture:
         counts = [max(int(total * share) - len(self.shares), 0) for share in self.shares]
         turns = [((counts[s] + 0.5) / share, s) for s, share in enumerate(self.shares)]
         heapq.heapify(turns)
+
         for _ in range(total - sum(counts)):
             source = turns[0][1]
             counts[source] += 1
             heapq.heapreplace(turns, ((counts[source] + 0.5) / self.shares[source], source))
+
         return counts
 
     def step(self, step: int) -> tuple[Sample, ...]:
@@ -198,6 +204,7 @@ class Mixture:
                 f"clips_per_step {self.clips_per_step} must be a multiple of the {world} processes times the "
                 f"{parts} passes of a step"
             )
+
         clips = self.step(step)
         each = len(clips) // (world * parts)
         begin = (part * world + rank) * each
@@ -224,6 +231,7 @@ class Mixture:
             for position in range(begin[source], end[source])
         ]
         rng = np.random.default_rng([self.seed, 7, pool])
+
         # In random order before the stable sort, so that equally long clips of different sources mix.
         mixed = [found[index] for index in rng.permutation(len(found))]
         mixed.sort(key=self.length)

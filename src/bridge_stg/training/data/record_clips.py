@@ -57,6 +57,7 @@ def record_clip(
     rows = Rows()
     # One for all sentences: what they share of QGSL's frames is encoded once.
     seed = int(rng.integers(2**31))
+
     for record in records:
         answer = _answer(record, video, extent, rng)
         if record.task in LOCATED_TASKS and not record.absent:
@@ -64,6 +65,7 @@ def record_clip(
             branches.append(_located(rows, record, sentence, video, extent, config, seed, processor))
         else:
             branches.append(processor.branch(record.task, question_text(record), answer, locates=False))
+
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
     spatial = locate(rows, video.frames, processor)
     return TrainingClip(tree, torch.from_numpy(video.frames), rows, spatial)
@@ -81,19 +83,23 @@ def read_clip(record: TruthRecord, path: Path, processor: BridgeSTGProcessor) ->
     asked = asked_span(record)
     video = cached_or_sampled(path, rate, size, asked, picture_times(record))
     extent = clip_span(record) if asked is None else asked
+
     if record.task != "rec":
         if video.info.duration < extent.end - 1 / rate:
             raise DataError(
                 f"{path}: lasts {video.info.duration:.1f} s, the clip of record {record.id!r} ends at "
                 f"{extent.end:.1f} s; the file is cut off or another one"
             )
+
         extent = TimeSpan(extent.start, min(extent.end, video.info.duration))
+
     annotated, found = record.width / record.height, video.info.width / video.info.height
     if abs(found / annotated - 1) > ASPECT_SLACK:
         raise DataError(
             f"{path}: is {video.info.width}x{video.info.height}, record {record.id!r} says "
             f"{record.width}x{record.height}; rotated, or another file"
         )
+
     return video, extent
 
 
@@ -111,6 +117,7 @@ def tube_at(record: TruthRecord, times: NDArray[np.float64]) -> tuple[NDArray[np
     frames = np.array(sorted(record.boxes))
     scale = np.array([record.width, record.height] * 2, dtype=np.float64)
     corners = np.array([record.boxes[int(frame)] for frame in frames], dtype=np.float64) / scale
+
     # In source frames, counted in fractions: the file's clock need not agree with the annotation's to the bit.
     wanted = record.clock.position(times)
     usual = float(np.median(np.diff(frames))) if len(frames) > 1 else 1.0
@@ -122,6 +129,7 @@ def tube_at(record: TruthRecord, times: NDArray[np.float64]) -> tuple[NDArray[np
     annotated = (nearest <= max(0.5, usual / 2)) | (between & close)
     at = wanted if record.frame_times is None else times
     box = boxes_at(record.clock.steady(frames), corners, at).clip(0.0, 1.0)
+
     # A box of which nothing is left within the frame is none.
     return box, annotated & (box[:, 2:] > box[:, :2]).all(axis=1)
 
@@ -142,6 +150,7 @@ def _answer(record: TruthRecord, video: SampledVideo, extent: TimeSpan, rng: np.
             int(inside[0]),
             int(inside[-1]),
         )
+
     if record.task != "vqa":
         return LOCATED
     if record.choice is not None:
@@ -151,6 +160,7 @@ def _answer(record: TruthRecord, video: SampledVideo, extent: TimeSpan, rng: np.
         return ", ".join(right) or "None"
     if not record.answer:
         raise DataError(f"record {record.id!r}: task vqa needs a choice, labels or an answer to learn from")
+
     return record.answer
 
 
@@ -163,11 +173,13 @@ def window_in_clip(record: TruthRecord, extent: TimeSpan) -> TimeSpan:
     assert record.window is not None
     span = true_windows(record)[0]
     start, end = max(span.start, extent.start), min(span.end, extent.end)
+
     if end <= start:
         raise DataError(
             f"record {record.id!r}: its window [{span.start:.2f}, {span.end:.2f}) s lies outside its clip "
             f"[{extent.start:.2f}, {extent.end:.2f}) s"
         )
+
     return TimeSpan(start, end)
 
 
@@ -185,6 +197,7 @@ def _located(
     objective = processor.config.objective
     box, annotated = tube_at(record, video.times)
     track = Track(video.times, box, annotated, extent.start)
+
     if record.task == "rec":
         if not annotated[0]:
             raise DataError(f"record {record.id!r}: its box lies outside the image or on another frame")
@@ -196,6 +209,7 @@ def _located(
             # An event between two sampled frames: the frame beside it stands for it, as in prediction.
             nearest = _beside_a_box(record, video)
             positive, negative = np.array([nearest]), negative[negative != nearest]
+
     add_rows(rows, track, positive, negative, objective)
     return located_branch(sentence, track, positive, processor)
 
@@ -205,8 +219,10 @@ def _beside_a_box(record: TruthRecord, video: SampledVideo) -> int:
     annotated = record.clock.seconds(sorted(record.boxes))
     distance = np.abs(video.times[:, None] - annotated[None]).min(axis=1)
     nearest = int(distance.argmin())
+
     if distance[nearest] > 1 / video.sampled_fps:
         raise DataError(
             f"record {record.id!r}: no sampled frame is within {1 / video.sampled_fps:.2f} s of a box"
         )
+
     return nearest

@@ -42,6 +42,7 @@ class AnnotatedClips:
         self.config, self.processor, self.run_folder = config, processor, run_folder
         self.data = open_records(config.data, token_budget(processor))
         self.data.mixture.batch(0, parts=parts)
+
         for folder in useless_caches(processor.config.sample_fps, processor.frame_size):
             _LOG.warning(
                 "%s: its frames have another rate or size than this model reads, so videos are decoded; "
@@ -86,17 +87,21 @@ class RecordClips:
         groups: list[ClipGroups] = []
         self.sources = self.settings.chosen
         root = Path(self.settings.root)
+
         for source in self.sources:
             videos = None if source.videos is None else root / source.videos
             opened = open_truth(root / source.path, videos)
             records = opened.records
             most = self.settings.sentences_per_clip
+
             try:
                 groups.append(group_by_clip(records, budget, most, config.seed, source.split))
             except DataError as problem:
                 raise DataError(f"source {source.name!r}: {problem}") from problem
+
             self.records.append(records)
             self._paths.append(opened.path)
+
         self.mixture = Mixture(
             groups,
             [source.weight for source in self.sources],
@@ -139,11 +144,13 @@ def refuse_missing(config: TrainConfig) -> None:
             for source in config.data.records.chosen
             if not (root / source.path).exists()
         ]
+
         if lost:
             problems.append(
                 f"{root}: holds no {', '.join(lost)}; write them with bridge-stg data build or data "
                 "synthesize, or train on those that are there with --set data.records.only=NAME,NAME"
             )
+
     held_out = config.validation.data if config.validation.wanted else None
     if held_out is not None and not (Path(held_out) / "truth.jsonl").is_file():
         problems.append(f"{held_out}: holds no truth.jsonl to validate on")
@@ -217,6 +224,7 @@ def _usable(
         records = data.asked(sample)
         path = data.path(sample, records[0])
         rng = np.random.default_rng([config.seed, 9, sample.source, sample.position, sample.attempt])
+
         try:
             return record_clip(records, path, rng, config, processor)
         except (InputError, OSError) as problem:
@@ -227,6 +235,7 @@ def _usable(
                     f"{tries} clips of source {source!r} in a row cannot be used; the last: {', '.join(ids)}: "
                     f"{problem}"
                 ) from problem
+
             sample = data.mixture.replacement(sample)
 
 

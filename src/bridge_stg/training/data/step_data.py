@@ -66,6 +66,7 @@ def batches_from(data: StepData, start: int, workers: int, seed: int) -> Iterato
         # and the noise of the steps after that would be another one.
         generator=torch.Generator().manual_seed(seed),
     )
+
     for item in loader:
         if isinstance(item, BridgeSTGError):
             raise item
