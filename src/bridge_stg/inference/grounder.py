@@ -20,6 +20,7 @@ from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
+from bridge_stg.inference.drafting import drafter_of
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
 from bridge_stg.inference.hand_over import answer_limit, hand_over
 from bridge_stg.inference.locating import locate_frames
@@ -289,17 +290,18 @@ class VideoGrounder(Grounder):
         bridges: list[Tensor] = []
         decode = self.processor.tokenizer.decode
         writes_boxes = self.model.config.objective == "entangled"
+        turn_end, seconds = self.processor.turn_end, clip.sampled.times - clip.extent.start
         longest = max(map(len, question.ids)) + question.limit + 1 + self.model.config.query_slots
         at_once = sentences_at_once(self.model, longest)
         while len(said) < len(question.ids):
             chunk = question.ids[len(said) : len(said) + at_once]
             try:
                 with clock.stage("answer"):
-                    answers = answer(self.model, clip.read, chunk, self.processor.turn_end, question.limit)
+                    drafter = drafter_of(self.processor, question, seconds, first=len(said))
+                    answers = answer(self.model, clip.read, chunk, turn_end, question.limit, drafter)
                 if question.task in LOCATED_TASKS:
                     with clock.stage("bridge"):
                         texts = [decode(ids) for ids in answers.ids]
-                        seconds = clip.sampled.times - clip.extent.start
                         bridges.append(hand_over(self.model, clip.read, answers, texts, seconds))
             except RuntimeError as problem:
                 # Fewer sentences need less; one alone has failed.

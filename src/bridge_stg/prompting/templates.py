@@ -44,6 +44,8 @@ WINDOW_WORDINGS_WITH_FRAMES: tuple[str, ...] = (
 )
 # How the paper's answer begins: given to a checkpoint that was not trained to answer so.
 DIRECT_OPENING = "The event starts at"
+# What a scan says of a second at which the event is not seen.
+BEFORE, AFTER = "before", "after"
 LOCATED = "Here it is."
 ABSENT = "This does not happen."
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE, Branch
-from bridge_stg.prompting.templates import WINDOW_WORDINGS, scan_text, seen_text, window_text
+from bridge_stg.prompting.templates import AFTER, BEFORE, WINDOW_WORDINGS, scan_text, seen_text, window_text
 from bridge_stg.shapes.frames import sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import Scene
@@ -18,7 +18,7 @@ from bridge_stg.types import AnswerStyle, TimeSpan
 
 # Says who is meant before <det>, so that the bridging queries can read it.
 NAMED = "Here is the {name}."
-BEFORE, BEGINS, ENDS, AFTER = "before", "begins", "ends", "after"
+BEGINS, ENDS = "begins", "ends"
 # An action that fills less than this of the time between the frames of a pair is not seen in it, and one that
 # leaves less than this open fills it.
 MARGIN = 0.15

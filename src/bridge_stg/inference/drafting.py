@@ -1,0 +1,59 @@
+"""Drafts of answers in tokens: what ``prompting.drafts`` says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.geometry.spans import frame_pairs
+from bridge_stg.inference.results import Question
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.prompting.drafts import direct_draft, scan_draft
+from bridge_stg.prompting.templates import WINDOW_TASKS
+
+# What follows a text, given the answer as far as it is foreseen.
+Continuation = Callable[[str, str], str]
+
+
+class TextDrafter:
+    """A ``Drafter`` of S sentences, each with its own continuation."""
+
+    def __init__(
+        self, processor: BridgeSTGProcessor, continuations: Sequence[Continuation], opening: str = ""
+    ) -> None:
+        """``opening`` is the beginning of the answers where it is part of the questions."""
+        self.processor = processor
+        self.continuations = continuations
+        self.opening = opening
+
+    def draft(self, sentence: int, said: Sequence[int], predicted: Sequence[int]) -> Sequence[int]:
+        decode = self.processor.tokenizer.decode
+        text = self.opening + decode(list(said))
+        guess = self.opening + decode([*said, *predicted])
+        return self.processor.plain_ids(self.continuations[sentence](text, guess))
+
+
+def drafter_of(
+    processor: BridgeSTGProcessor, question: Question, times: NDArray[np.float64], first: int = 0
+) -> TextDrafter | None:
+    """Drafts of the answers about ``question`` from sentence ``first`` on; None for tasks without wordings.
+
+    Args:
+        times: (F,) seconds of the frames that the model reads, on the clock of the clip.
+    """
+    config = processor.config
+    if question.task not in WINDOW_TASKS or config.objective == "entangled":
+        return None
+    queries = question.queries[first:]
+    if question.style == "scan":
+        # A scan names the second in which each frame pair begins.
+        seconds = [int(time + 0.25) for time in times[frame_pairs(len(times))[:, 0]]]
+        continuations: list[Continuation] = [
+            partial(scan_draft, query=query, seconds=seconds) for query in queries
+        ]
+    else:
+        continuations = [partial(direct_draft, fps=config.sample_fps) for _ in queries]
+    return TextDrafter(processor, continuations, question.opening)
