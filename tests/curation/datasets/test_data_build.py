@@ -136,7 +136,7 @@ def test_what_is_there_is_never_overwritten(root: Path, tmp_path: Path) -> None:
     mine = write(tmp_path / "out/thesis.txt", "mine")
     with pytest.raises(InputError, match="exists and is not an empty folder"):
         hcstvg(root, tmp_path / "out")
-    with pytest.raises(InputError, match="is a file; give a new folder"):
+    with pytest.raises(InputError, match="is a file; give"):
         hcstvg(root, mine)
     with pytest.raises(InputError, match="exists and is not an empty folder"):
         hcstvg(root, root)
