@@ -27,7 +27,7 @@ from bridge_stg.shapes.frames import draw, sample_times
 from bridge_stg.shapes.grow import grow
 from bridge_stg.shapes.led_model import PLACES, LedModel
 from bridge_stg.shapes.model import new_model
-from bridge_stg.shapes.recipes import RECIPES
+from bridge_stg.shapes.recipes import RECIPES, shapes_quick
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, SceneSettings
 from bridge_stg.shapes.world.questions import questions
@@ -215,3 +215,16 @@ def test_both_styles_are_written_into_the_configuration(tmp_path: Path) -> None:
     assert len(processor.plain_ids("[123, 1000]")) == 6
     again = BridgeSTGForVideoGrounding.from_pretrained(tmp_path)
     assert len(again.mllm.model.language_model.layers) == 8
+
+
+def test_the_quick_series_hands_its_checkpoints_on(tmp_path: Path) -> None:
+    first, *others = shapes_quick(tmp_path)
+    assert first.base is None
+    before = first
+    for config in others:
+        assert config.base == str(tmp_path / before.name / "checkpoint")
+        assert max(lesson.max_objects for lesson in config.data.curriculum) == 2
+        # What was changed is checked as a file of it would be.
+        assert type(config).model_validate(config.model_dump()) == config
+        before = config
+    assert [config.stage for config in (first, *others)] == ["vision", "pretrain", "detector", "bridge"]

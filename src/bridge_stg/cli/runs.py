@@ -21,6 +21,7 @@ from bridge_stg.training.stage import Stage
 CONFIGURATION_SUFFIXES = (".json", ".yaml", ".yml")
 
 RECIPES: dict[str, Callable[[], TrainConfig]] = {**shapes_recipes.RECIPES, **paper_recipes.RECIPES}
+SERIES = shapes_recipes.SERIES
 
 
 def open_stage(config: TrainConfig) -> Stage[Any]:
@@ -60,7 +61,8 @@ def recipe(name: str) -> TrainConfig:
 
 def describe_recipes() -> list[tuple[str, str]]:
     """Every recipe with the first line of what is said of it."""
-    return [(name, (make.__doc__ or "").strip().splitlines()[0]) for name, make in RECIPES.items()]
+    made: dict[str, Callable[..., Any]] = {**RECIPES, **SERIES}
+    return [(name, (make.__doc__ or "").strip().splitlines()[0]) for name, make in made.items()]
 
 
 def read_configuration(path: Path, settings: list[str] | None = None) -> TrainConfig:

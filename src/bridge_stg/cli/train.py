@@ -45,7 +45,7 @@ def train(
 
     Several processes: accelerate launch --num_processes 8 -m bridge_stg.cli.main train RECIPE
     """
-    from bridge_stg.cli.runs import as_yaml, describe_recipes, named_or_read
+    from bridge_stg.cli.runs import SERIES, as_yaml, describe_recipes, named_or_read
     from bridge_stg.errors import InputError
     from bridge_stg.training.settings import override
 
@@ -56,6 +56,16 @@ def train(
 
     if recipe is None:
         raise InputError("give a recipe or a configuration file; bridge-stg train --list names the recipes")
+    if recipe in SERIES:
+        if settings or data is not None or print_configuration:
+            raise InputError(
+                f"{recipe}: several runs in a row, as they are; leave out --set, --data and --print"
+            )
+        folder = out or Path("runs") / recipe
+        for config in SERIES[recipe](folder):
+            print(f"{config.name}: {config.optim.steps} steps", flush=True)
+            _run(config, folder / config.name, threads)
+        return
     config = named_or_read(recipe, settings or [])
 
     if data is not None:

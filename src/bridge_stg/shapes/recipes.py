@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lead, Lesson, ShapesData, ShapesTrainConfig
@@ -169,6 +170,24 @@ def shapes_both() -> ShapesTrainConfig:
     )
 
 
+def shapes_quick(folder: Path) -> tuple[ShapesTrainConfig, ...]:
+    """All stages from nothing, one after the other, on scenes of one or two objects: does it learn at all?
+
+    Each stage writes into a folder of its own name below ``folder``, where the next one finds its base.
+    """
+    few = (Lesson(until=0.5, min_objects=1, max_objects=1, max_duration=8.0),)
+    few = (*few, Lesson(until=1.0, min_objects=1, max_objects=2, max_duration=8.0))
+    sizes = {"shapes-vision": 700, "shapes-pretrain": 500, "shapes-detector": 500, "shapes": 400}
+    found: list[ShapesTrainConfig] = []
+    for make in (shapes_vision, shapes_pretrain, shapes_detector, shapes):
+        config = make()
+        base = str(folder / found[-1].name / "checkpoint") if found else None
+        data = config.data.model_copy(update={"curriculum": few})
+        optim = config.optim.model_copy(update={"steps": sizes[config.name], "final_ratio": 0.05})
+        found.append(config.model_copy(update={"base": base, "data": data, "optim": optim}))
+    return tuple(found)
+
+
 RECIPES: dict[str, Callable[[], ShapesTrainConfig]] = {
     "shapes-vision": shapes_vision,
     "shapes-pretrain": shapes_pretrain,
@@ -177,3 +196,6 @@ RECIPES: dict[str, Callable[[], ShapesTrainConfig]] = {
     "shapes-direct": shapes_direct,
     "shapes-both": shapes_both,
 }
+
+# Several runs in a row below one folder.
+SERIES: dict[str, Callable[[Path], tuple[ShapesTrainConfig, ...]]] = {"shapes-quick": shapes_quick}
