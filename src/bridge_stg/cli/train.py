@@ -62,9 +62,9 @@ def train(
                 f"{recipe}: several runs in a row, as they are; leave out --set, --data and --print"
             )
         folder = out or Path("runs") / recipe
-        for config in SERIES[recipe](folder):
-            print(f"{config.name}: {config.optim.steps} steps", flush=True)
-            _run(config, folder / config.name, threads)
+        for one in SERIES[recipe](folder):
+            print(f"{one.name}: {one.optim.steps} steps", flush=True)
+            _run(one, folder / one.name, threads)
         return
     config = named_or_read(recipe, settings or [])
 

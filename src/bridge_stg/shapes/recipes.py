@@ -175,8 +175,10 @@ def shapes_quick(folder: Path) -> tuple[ShapesTrainConfig, ...]:
 
     Each stage writes into a folder of its own name below ``folder``, where the next one finds its base.
     """
-    few = (Lesson(until=0.5, min_objects=1, max_objects=1, max_duration=8.0),)
-    few = (*few, Lesson(until=1.0, min_objects=1, max_objects=2, max_duration=8.0))
+    few = (
+        Lesson(until=0.5, min_objects=1, max_objects=1, max_duration=8.0),
+        Lesson(until=1.0, min_objects=1, max_objects=2, max_duration=8.0),
+    )
     sizes = {"shapes-vision": 700, "shapes-pretrain": 500, "shapes-detector": 500, "shapes": 400}
     found: list[ShapesTrainConfig] = []
     for make in (shapes_vision, shapes_pretrain, shapes_detector, shapes):
