@@ -62,6 +62,7 @@ def test_seconds_at_a_variable_rate(frame: int, second: float) -> None:
     [
         ((1.0, 2.0), (30, 42)),
         ((1.0, 2.03), (30, 42)),  # nearer to the end of frame 41 than to that of frame 42
+        ((1.0, 2.0413), (30, 43)),  # half way, in four digits: outward
         ((1.0, 2.05), (30, 43)),
         ((0.95, 1.02), (28, 30)),
         ((5.0, 7.0), (78, 105)),  # a second past the end is 15 frames of the average rate

@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bridge_stg.types import FrameTimes, SampledVideo, TimeSpan, VideoInfo
 
+# Seconds that decide a tie: what times with three digits may be off by.
+TIE = 5e-4
+
 
 @dataclass(frozen=True)
 class VideoClock:
@@ -101,10 +104,18 @@ class VideoClock:
     def frames_in(self, span: TimeSpan) -> tuple[int, int]:
         """Seconds as half-open source frames, each end rounded to the nearest frame boundary; not clamped.
 
+        At a variable rate an end half way between two boundaries goes outward: shortly after the begin of a frame
+        that is shown for long, it is often meant to hold it.
+
         >>> VideoClock(30, 300).frames_in(TimeSpan(2.0, 4.02))
         (60, 121)
         """
-        start, end = np.rint(self.position([span.start, span.end])).tolist()
+        slack = 0.0
+        if self.frame_times is not None:
+            slack = min(
+                TIE, float(min(ticks for _, ticks in self.frame_times.runs) * self.frame_times.unit) / 10
+            )
+        start, end = np.rint(self.position([span.start - slack, span.end + slack])).tolist()
         return int(start), int(end)
 
     def steady(self, frames: ArrayLike) -> NDArray[np.float64]:
