@@ -104,8 +104,8 @@ class VideoClock:
     def frames_in(self, span: TimeSpan) -> tuple[int, int]:
         """Seconds as half-open source frames, each end rounded to the nearest frame boundary; not clamped.
 
-        At a variable rate an end half way between two boundaries goes outward: shortly after the begin of a frame
-        that is shown for long, it is often meant to hold it.
+        At a variable rate an end half way between two boundaries goes outward: shortly after the begin of a
+        frame that is shown for long, it is often meant to hold it.
 
         >>> VideoClock(30, 300).frames_in(TimeSpan(2.0, 4.02))
         (60, 121)
