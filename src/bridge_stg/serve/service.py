@@ -118,8 +118,8 @@ class Service:
                 raise ServiceError(
                     422, "query_too_long", f"a sentence has at most {self.limits.query_letters} letters"
                 )
-        options.to_options()
         self._check_window(video, options)
+        options.to_options()
 
         job = Job(secrets.token_hex(12), video.id, tuple(queries), options.model_dump_json())
         if not self.store.add_job(job, self.limits.queued_jobs):

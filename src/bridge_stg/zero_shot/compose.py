@@ -74,6 +74,10 @@ class ComposeGrounder(Grounder):
         self.model = when.model
         self.name = f"{when.name} + {detector_name}"
 
+    @property
+    def sample_fps(self) -> float:
+        return self.when.sample_fps
+
     @classmethod
     def from_pretrained(
         cls,
