@@ -138,7 +138,7 @@ def test_what_is_there_is_never_overwritten(root: Path, tmp_path: Path) -> None:
         hcstvg(root, tmp_path / "out")
     with pytest.raises(InputError, match="is a file; give"):
         hcstvg(root, mine)
-    with pytest.raises(InputError, match="exists and is not an empty folder"):
+    with pytest.raises(InputError, match="the folder of the download"):
         hcstvg(root, root)
     assert mine.read_text() == "mine"
     # A build that cannot even begin leaves nothing behind.
