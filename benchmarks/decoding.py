@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/decoding.py --pairs 90 --sentences 1 8 32 --json
 
 A model of about 40 million parameters with random weights reads a clip and answers greedily, without drafts.
-The plain way repeats the clip's cache for each sentence and concatenates it again in each step, as a stock model
-does; both ways must say the same. Times are processor seconds of this process, the least of the rounds.
+The plain way repeats the cache of the clip for each sentence and concatenates it again in each step, as a stock
+model does; both ways must say the same. Times are processor seconds of this process, the least of the rounds.
 """
 
 from __future__ import annotations
