@@ -9,7 +9,9 @@ import pytest
 from support.video_files import write_file
 
 from bridge_stg.errors import InputError
-from bridge_stg.inference.drawing import ACCENT, _font, _wrap, draw_frame, film_strip, write_annotated
+from bridge_stg.inference.drawing import draw_frame, film_strip, write_annotated
+from bridge_stg.inference.lettering import load_font, wrap
+from bridge_stg.inference.time_bar import ACCENT
 from bridge_stg.types import GroundingResult, TimeSpan, Tube
 from bridge_stg.video.decode import open_source, probe
 from bridge_stg.video.sampling import sample_video
@@ -163,9 +165,9 @@ def test_time_bar_shows_the_window_and_the_playhead():
     "text", ["", "a", "the red circle that moves left", "w" * 500, "word " * 2000, "the <det> thing\nand  more"]
 )
 def test_query_text_fits_its_lines(text, width):
-    lines = _wrap(text, 12, width)
+    lines = wrap(text, 12, width)
     assert len(lines) <= 2
-    assert all(_font(12).getlength(line) <= width for line in lines)
+    assert all(load_font(12).getlength(line) <= width for line in lines)
     if len(text) < 10:
         assert "".join(lines) == text
     if len(text) >= 500:

@@ -1,7 +1,6 @@
 """Draw a grounded sentence: on one frame, on a whole video, or as a strip of frames for a page.
 
-Every size follows from the frame: the same code is readable at 320x240 and at 1080p. Text uses the font that
-ships with Pillow (Latin letters); letters it lacks appear as empty squares.
+Every size follows from the frame: the same code is readable at 320x240 and at 1080p.
 """
 
 from __future__ import annotations
@@ -9,29 +8,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from bridge_stg.errors import InputError, VideoError
 from bridge_stg.geometry.clock import clock_of, shown_for
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
+from bridge_stg.inference.lettering import BLACK, WHITE, darken, line_height, paste, text_tile, wrap
+from bridge_stg.inference.time_bar import ACCENT, draw_time_bar
 from bridge_stg.inference.tubes import part_of
 from bridge_stg.types import GroundingResult, SampledVideo, TimeSpan
 from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.resize import resize_frame
 from bridge_stg.video.write import VideoWriter
-
-Color = tuple[int, int, int]
-ACCENT: Color = (255, 176, 0)
-WHITE: Color = (255, 255, 255)
-TRACK: Color = (150, 150, 150)
-BLACK: Color = (0, 0, 0)
-KEPT_LIGHT = 97  # of 256: how bright the picture stays behind text
-MAX_LINES = 2
 
 
 def draw_frame(
@@ -66,13 +57,13 @@ def draw_frame(
     if box is not None:
         _draw_box(canvas, box)
     header, footer = canvas[:top], canvas[bottom:]
-    _darken(header)
-    _darken(footer)
+    darken(header)
+    darken(footer)
     if text:
         _draw_header(header, query, font)
     if text and box is not None and score is not None:
         _draw_score(canvas[top:bottom], score, box[0], box[1] - top, font)
-    _draw_time_bar(footer, windows, (time,), duration, font)
+    draw_time_bar(footer, windows, (time,), duration, font)
     return canvas
 
 
@@ -153,10 +144,10 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
             _draw_box(tile, corners)
             if tile_height >= 5 * (font - 4):
                 _draw_score(tile, score, left, top, font - 4)
-        label = _text(f"{sampled.times[pick]:.1f} s", font - 4, WHITE)
+        label = text_tile(f"{sampled.times[pick]:.1f} s", font - 4, WHITE)
         if tile_height >= 3 * font:
-            _darken(tile[-label.shape[0] - 6 :, : label.shape[1] + 8])
-            _paste(tile, label, 4, tile_height - label.shape[0] - 3)
+            darken(tile[-label.shape[0] - 6 :, : label.shape[1] + 8])
+            paste(tile, label, 4, tile_height - label.shape[0] - 3)
         tiles.append(np.pad(tile, ((0, 0), (gap, 0), (0, 0)), constant_values=dark))
     row = np.pad(np.concatenate(tiles, axis=1), ((0, 0), (0, gap), (0, 0)), constant_values=dark)
     caption = caption_of(result)
@@ -164,7 +155,7 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
     _draw_header(header, caption, font)
     footer = np.full((2 * font, row.shape[1], 3), dark, np.uint8)
     marks = [float(sampled.times[pick]) for pick in picks]
-    _draw_time_bar(footer, windows_of(result), marks, sampled.info.duration, font)
+    draw_time_bar(footer, windows_of(result), marks, sampled.info.duration, font)
     return np.concatenate([header, row, footer], axis=0)
 
 
@@ -224,125 +215,17 @@ def _thickness(height: int, width: int) -> int:
 def _draw_score(picture: NDArray[np.uint8], score: float, left: float, top: float, font: int) -> None:
     """On top of a box's corner, or below it where there is no room; always inside of the picture."""
     # The library's own labels take half a second per frame without OpenCV, so the score is a cached tile.
-    label = _text(f"{score:.2f}", font, BLACK, ACCENT)
+    label = text_tile(f"{score:.2f}", font, BLACK, ACCENT)
     height, width = picture.shape[:2]
     x, y = round(left), round(top) - label.shape[0]
     last_x, last_y = width - label.shape[1], height - label.shape[0]
-    _paste(picture, label, max(min(x, last_x), 0), max(min(y if y >= 0 else round(top), last_y), 0))
+    paste(picture, label, max(min(x, last_x), 0), max(min(y if y >= 0 else round(top), last_y), 0))
 
 
 def _header_height(query: str, width: int, font: int) -> int:
-    return len(_wrap(query, font, width - font)) * _line_height(font) + font // 2
+    return len(wrap(query, font, width - font)) * line_height(font) + font // 2
 
 
 def _draw_header(canvas: NDArray[np.uint8], query: str, font: int) -> None:
-    for number, line in enumerate(_wrap(query, font, canvas.shape[1] - font)):
-        _paste(canvas, _text(line, font, WHITE), font // 2, font // 4 + number * _line_height(font))
-
-
-def _draw_time_bar(
-    strip: NDArray[np.uint8], windows: Sequence[TimeSpan], marks: Sequence[float], duration: float, font: int
-) -> None:
-    """A track along the strip: the windows coloured, and a playhead at each mark (seconds)."""
-    strip_height, width = int(strip.shape[0]), int(strip.shape[1])
-    margin = font // 2 if width > 8 * font else 0
-    left, right = margin, width - 1 - margin
-    if strip_height >= 1.5 * font and width > 12 * font:
-        # Room for the widest label there will be, so that the track does not move from frame to frame.
-        total = f"{duration:.1f} s"
-        widest = f"{duration:.1f} / {total}" if len(marks) == 1 else total
-        label = _text(f"{marks[0]:.1f} / {total}" if len(marks) == 1 else total, font, WHITE)
-        _paste(strip, label, right - label.shape[1] + 1, (strip_height - label.shape[0]) // 2)
-        right -= int(_text(widest, font, WHITE).shape[1]) + font // 2
-
-    length = right - left
-
-    def column(second: float) -> int:
-        return left + round(min(max(second / max(duration, 1e-9), 0.0), 1.0) * length)
-
-    middle, half = strip_height // 2, max(strip_height // 10, 0)
-    strip[middle - half : middle + half + 1, left : right + 1] = TRACK
-    bulge = max(half + 1, strip_height // 5)
-    for window in windows:
-        first, last = column(window.start), column(window.end)
-        strip[max(middle - bulge, 0) : middle + bulge + 1, first : max(last, first + 1) + 1] = ACCENT
-    reach, thick = max(half + 1, round(0.4 * strip_height)), max(font // 10, 1)
-    for mark in marks:
-        x = column(mark)
-        rows = slice(max(middle - reach, 0), middle + reach + 1)
-        strip[rows, max(x - thick, 0) : x + thick + 1] = BLACK
-        strip[rows, max(x - thick + 1, 0) : max(x + thick, x + 1)] = WHITE
-
-
-def _darken(region: NDArray[np.uint8]) -> None:
-    region[:] = (region.astype(np.uint16) * KEPT_LIGHT) >> 8
-
-
-def _paste(canvas: NDArray[np.uint8], tile: NDArray[np.float32], x: int, y: int) -> None:
-    """Blend an (h, w, 4) tile (RGB, then opacity in [0, 1]) with its corner at x, y; what sticks out is cut."""
-    height, width = canvas.shape[:2]
-    top, left = max(y, 0), max(x, 0)
-    bottom, right = min(y + tile.shape[0], height), min(x + tile.shape[1], width)
-    if bottom <= top or right <= left:
-        return
-    part = tile[top - y : bottom - y, left - x : right - x]
-    region = canvas[top:bottom, left:right]
-    region[:] = (region * (1 - part[..., 3:]) + part[..., :3] * part[..., 3:] + 0.5).astype(np.uint8)
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
-def _line_height(font: int) -> int:
-    return round(1.3 * font)
-
-
-@lru_cache(maxsize=64)
-def _text(text: str, font: int, color: Color, background: Color | None = None) -> NDArray[np.float32]:
-    """One line of text as an (h, w, 4) tile, h one line height."""
-    pad = font // 4 if background is not None else 0
-    width = max(round(_font(font).getlength(text)), 1) + 2 * pad
-    mask = Image.new("L", (width, _line_height(font)))
-    # Anchored at the baseline, so that letters with and without tails line up.
-    ImageDraw.Draw(mask).text((pad, font), text, fill=255, font=_font(font), anchor="ls")
-    ink = np.asarray(mask, dtype=np.float32)[..., None] / 255
-    if background is None:
-        solid = np.full((*ink.shape[:2], 3), color, np.float32)
-        return np.concatenate([solid, ink], axis=2)
-    blended = np.array(color, np.float32) * ink + np.array(background, np.float32) * (1 - ink)
-    return np.concatenate([blended, np.ones_like(ink)], axis=2)
-
-
-@lru_cache(maxsize=64)
-def _wrap(text: str, font: int, width: int) -> tuple[str, ...]:
-    """At most ``MAX_LINES`` lines no wider than ``width`` pixels; what does not fit ends in an ellipsis."""
-    # A line of n pixels never holds more than n letters; longer text need not be measured.
-    words = " ".join(text.split())[: MAX_LINES * max(width, 1) + 1].split(" ")
-    lines: list[str] = []
-    while words and len(lines) < MAX_LINES:
-        taken = _longest(words, font, width)
-        if taken == 0:
-            # A word wider than the line (or a script without spaces) breaks where it must.
-            letters = max(_longest(list(words[0]), font, width, ""), 1)
-            lines.append(words[0][:letters])
-            words[0] = words[0][letters:]
-            words = words if words[0] else words[1:]
-        else:
-            lines.append(" ".join(words[:taken]))
-            words = words[taken:]
-    if words:
-        last = lines[-1]
-        while last and _font(font).getlength(last + "...") > width:
-            last = last[:-1]
-        lines[-1] = last.rstrip() + "..."
-    return tuple(lines)
-
-
-def _longest(pieces: list[str], font: int, width: int, joint: str = " ") -> int:
-    """How many leading pieces fit on a line."""
-    count = 0
-    while count < len(pieces) and _font(font).getlength(joint.join(pieces[: count + 1])) <= width:
-        count += 1
-    return count
+    for number, line in enumerate(wrap(query, font, canvas.shape[1] - font)):
+        paste(canvas, text_tile(line, font, WHITE), font // 2, font // 4 + number * line_height(font))

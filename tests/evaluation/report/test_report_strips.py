@@ -12,7 +12,8 @@ from PIL import Image
 from support.report_rows import true
 
 from bridge_stg.errors import VideoError
-from bridge_stg.evaluation.report.strips import STRIP_WIDTH, Color, Lane, draw_strip, read_frames
+from bridge_stg.evaluation.report.strips import STRIP_WIDTH, Lane, draw_strip, read_frames
+from bridge_stg.inference.lettering import Color
 from bridge_stg.types import TimeSpan
 
 GREEN, AMBER = (0, 190, 130), (230, 159, 0)

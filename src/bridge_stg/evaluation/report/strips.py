@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from bridge_stg.errors import VideoError
+from bridge_stg.inference.lettering import Color, load_font
+from bridge_stg.inference.time_bar import TimeScale
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.decode import open_source
 
-Color = tuple[int, int, int]
 DARK: Color = (24, 26, 30)
 TRACK: Color = (70, 74, 82)
 TEXT: Color = (240, 240, 240)
@@ -69,11 +70,14 @@ def pick_frames(record: TruthRecord, windows: Sequence[TimeSpan | None], count: 
         for one in windows
         if one is not None and one.start < clip.end and one.end > clip.start
     ]
+
     wanted = [one.start + part * one.length for part in (0.5, 0.08, 0.92) for one in known]
     wanted += [clip.start + part * clip.length for part in (0.5, 0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4, 0.6)]
     hull = max((one.end for one in known), default=clip.end) - min(
         (one.start for one in known), default=clip.start
     )
+
+    # What is wanted most comes first; frames close to one that is there are left out.
     apart = max(hull * record.fps / 12, 1.0)
     picked: list[int] = []
     for time in wanted:
@@ -110,6 +114,8 @@ def draw_strip(record: TruthRecord, pictures: dict[int, NDArray[np.uint8]], lane
     """
     frames = sorted(pictures)
     tiles = [_tile(record, frame, pictures[frame], lanes, number + 1) for number, frame in enumerate(frames)]
+
+    # As many tiles side by side as fit, the bars below them.
     columns = max(min((STRIP_WIDTH - GAP) // (tiles[0].width + GAP), len(tiles)), 1)
     rows = -(-len(tiles) // columns)
     bar = _time_bars(record, frames, lanes)
@@ -119,6 +125,7 @@ def draw_strip(record: TruthRecord, pictures: dict[int, NDArray[np.uint8]], lane
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         strip.paste(tile, (left + column * (tile.width + GAP), GAP + row * (tile.height + GAP)))
+
     strip.paste(bar, (0, height - bar.height))
     out = io.BytesIO()
     strip.save(out, "JPEG", quality=88, subsampling=0)
@@ -134,18 +141,22 @@ def _tile(
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     picture = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
+
     to_tile = np.array([size[0] / record.width, size[1] / record.height] * 2)
     time = record.clock.time(frame)
+
     # The truth, which is the first lane, is drawn broad and under all others, the last lane under them.
     for lane in (lanes[0], *reversed(lanes[1:])):
         if (box := lane.boxes.get(frame)) is not None:
             _box(draw, np.asarray(box) * to_tile, size, lane)
+
     # Beside the picture and not on it: objects at the lower edge must stay visible.
     tile = Image.new("RGB", (size[0], size[1] + LABEL), DARK)
     tile.paste(picture, (0, 0))
     draw = ImageDraw.Draw(tile)
     label = f"{number}   {time:.1f} s"
-    draw.text((4, size[1] + 20), label, fill=TEXT, font=_font(SMALL), anchor="ls")
+    draw.text((4, size[1] + 20), label, fill=TEXT, font=load_font(SMALL), anchor="ls")
+
     inside = [lane for lane in lanes if lane.window and lane.window.start <= time < lane.window.end]
     for place, lane in enumerate(reversed(inside), start=1):
         x = size[0] - 19 * place
@@ -165,38 +176,35 @@ def _time_bars(record: TruthRecord, frames: Sequence[int], lanes: Sequence[Lane]
     """The legend and the windows: one row per lane, and the numbers of the shown frames above them."""
     clip = record.clock.span(*record.clip)
     names = [lane.name if len(lane.name) <= MAX_NAME else lane.name[: MAX_NAME - 1] + "..." for lane in lanes]
-    left = 38 + max(int(_font(FONT).getlength(name)) for name in names) + 14
+    left = 38 + max(int(load_font(FONT).getlength(name)) for name in names) + 14
     said = [lane.said for lane in lanes]
-    right = STRIP_WIDTH - 22 - max(int(_font(FONT).getlength(text)) for text in said)
+    right = STRIP_WIDTH - 22 - max(int(load_font(FONT).getlength(text)) for text in said)
     canvas = Image.new("RGB", (STRIP_WIDTH, 30 + LANE * len(lanes) + 30), DARK)
     draw = ImageDraw.Draw(canvas)
-
-    def column(second: float) -> int:
-        part = min(max((second - clip.start) / clip.length, 0.0), 1.0)
-        return left + round(part * (right - left))
-
+    scale = TimeScale(left, right, clip.start, clip.end)
     bottom = 30 + LANE * len(lanes)
+
+    # The numbers of the shown frames, and a line down from each.
     taken = -100
     for number, frame in enumerate(frames, start=1):
-        x = column(record.clock.time(frame))
+        x = scale.column(record.clock.time(frame))
         draw.line((x, 28, x, bottom), fill=(150, 154, 162), width=1)
         # Frames side by side would print their numbers over each other; then only the first of them does.
         if x - taken >= 16:
-            draw.text((x, 24), str(number), fill=TEXT, font=_font(SMALL), anchor="ms")
+            draw.text((x, 24), str(number), fill=TEXT, font=load_font(SMALL), anchor="ms")
             taken = x
+
+    # One row for each lane: its colour, its name, its window on the track and in seconds.
     for row, (lane, name, text) in enumerate(zip(lanes, names, said, strict=True)):
         middle = 30 + LANE * row + LANE // 2
         draw.rectangle((12, middle - 8, 28, middle + 8), fill=lane.color)
-        draw.text((38, middle), name, fill=TEXT, font=_font(FONT), anchor="lm")
+        draw.text((38, middle), name, fill=TEXT, font=load_font(FONT), anchor="lm")
         draw.rectangle((left, middle - 2, right, middle + 2), fill=TRACK)
         if lane.window is not None:
-            first, last = column(lane.window.start), column(lane.window.end)
-            draw.rectangle((first, middle - 10, max(last, first + 2), middle + 10), fill=lane.color)
-        draw.text((STRIP_WIDTH - 12, middle), text, fill=TEXT, font=_font(FONT), anchor="rm")
-    draw.text((left, bottom + 20), f"{clip.start:.1f} s", fill=TEXT, font=_font(SMALL), anchor="ls")
-    draw.text((right, bottom + 20), f"{clip.end:.1f} s", fill=TEXT, font=_font(SMALL), anchor="rs")
+            first, last = scale.columns(lane.window, least=2)
+            draw.rectangle((first, middle - 10, last, middle + 10), fill=lane.color)
+        draw.text((STRIP_WIDTH - 12, middle), text, fill=TEXT, font=load_font(FONT), anchor="rm")
+
+    draw.text((left, bottom + 20), f"{clip.start:.1f} s", fill=TEXT, font=load_font(SMALL), anchor="ls")
+    draw.text((right, bottom + 20), f"{clip.end:.1f} s", fill=TEXT, font=load_font(SMALL), anchor="rs")
     return canvas
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
