@@ -117,7 +117,7 @@ def test_score_json_prints_nothing_but_json(files: tuple[Path, Path]) -> None:
     ("words", "message"),
     [
         (["score", "--truth", "{missing}", "--predictions", "{predictions}"], "missing.jsonl: cannot be read"),
-        (["score", "--truth", "{predictions}", "--predictions", "{predictions}"], "unknown fields ['windows']"),
+        (["score", "--truth", "{predictions}", "--predictions", "{predictions}"], "record 'q1': windows[0]"),
         (["score", "--truth", "{truth}", "--predictions", "{truth}"], "prediction 'q1': unknown field"),
         (
             ["score", "--truth", "{truth}", "--predictions", "{predictions}", "--protocol", "x"],
@@ -128,7 +128,7 @@ def test_score_json_prints_nothing_but_json(files: tuple[Path, Path]) -> None:
             ["score", "--truth", "{truth}", "--predictions", "{predictions}", "--out", "{missing}/s.json"],
             "cannot be written",
         ),
-        (["scores"], "No such command 'scores'"),
+        (["scores"], "did you mean score?"),
         (["--nonsense"], "No such option: --nonsense"),
         (["data"], "Missing command"),
         (["data", "shapes", "--out", "x", "--videos", "0"], "Invalid value for '--videos'"),

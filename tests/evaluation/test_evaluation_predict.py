@@ -438,7 +438,9 @@ def test_zero_shot_through_the_command(data: Path, taught_qwen3_vl: Path, tmp_pa
     found = [lines_of(out)[f"stvg-{number}"] for number in range(4)]
     assert [line["text"] for line in found] == list(ZERO_SHOT_ANSWERS.values())
     assert [line["status"] for line in found] == ["ok", "ok", "no_window", "empty_window"]
-    assert found[0]["windows"] == [{"start": 1.0, "end": 3.2, "score": 1.0}]
+    (window,) = found[0]["windows"]
+    assert (window["start"], window["end"]) == (1.0, 3.2)
+    assert 0 < window["score"] < 1
     assert json.loads(record_path(out).read_text())["method"] == "qwen3-vl"
     cost = json.loads(cost_path(out).read_text())
     assert (cost["clips"], cost["queries"]) == (1, 4)

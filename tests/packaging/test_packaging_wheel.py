@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "bridge_stg"
 SHIPPED = PACKAGE / "checkpoints" / "shapes"
 MEGABYTES = 45
+# Loaded where they are installed, with one clear line where they are not.
+OF_AN_EXTRA = {"fastapi", "uvicorn", "ray", "pandas"}
+# Parts of a declared package's own interface.
+COMES_WITH_IT = {"starlette", "pandas"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -37,12 +41,30 @@ def imported(folder: Path) -> set[str]:
     return names - set(sys.stdlib_module_names) - {"bridge_stg"}
 
 
-def test_everything_imported_is_declared_and_everything_declared_is_imported() -> None:
-    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+def declared(*extras: str) -> set[str]:
+    """Names of the packages that are always needed, and of those that the extras add."""
+    optional = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in optional[extra])]
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+def needed(*folders: Path) -> set[str]:
     owners = packages_distributions()
-    needed = {canonicalize_name(owner) for name in imported(PACKAGE) for owner in owners[name]}
+    return {
+        canonicalize_name(owner) for folder in folders for name in imported(folder) for owner in owners[name]
+    }
+
+
+def test_everything_imported_is_declared_and_everything_declared_is_imported() -> None:
+    doors = {"serve": PACKAGE / "serve", "batch": PACKAGE / "batch"}
+    base = [folder for folder in PACKAGE.iterdir() if folder.is_dir() and folder not in doors.values()]
     # Weights are safetensors by contract; transformers does the reading.
-    assert needed | {"safetensors"} == declared
+    always = needed(*base) | {"safetensors"}
+    assert declared() <= always
+    assert always <= declared() | OF_AN_EXTRA
+
+    for extra, folder in doors.items():
+        assert needed(folder) <= declared(extra) | COMES_WITH_IT, extra
 
 
 def test_the_tested_set_pins_every_requirement_inside_its_range() -> None:

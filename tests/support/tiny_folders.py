@@ -83,7 +83,9 @@ def without_det(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     inner = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
     state = json.loads(inner.to_str())
     vocabulary = state["model"]["vocab"]
-    left_out = vocabulary.pop(DET_TOKEN)
+    # Special tokens may stand among the words or beside them.
+    left_out = next(token["id"] for token in state["added_tokens"] if token["content"] == DET_TOKEN)
+    vocabulary.pop(DET_TOKEN, None)
     state["model"]["vocab"] = {piece: row - (row > left_out) for piece, row in vocabulary.items()}
     state["added_tokens"] = [
         token | {"id": token["id"] - (token["id"] > left_out)}

@@ -38,8 +38,11 @@ def _print_table(results: Sequence[GroundingResult]) -> None:
     from rich.table import Table
 
     table = Table()
-    for column in ("query", "status", "start (s)", "end (s)", "confidence", "boxes", "mean score"):
-        table.add_column(column, justify="left" if column in ("query", "status") else "right", overflow="fold")
+    table.add_column("query", overflow="fold")
+    # Only the sentence is folded on a narrow terminal.
+    table.add_column("status", no_wrap=True)
+    for column in ("start (s)", "end (s)", "sure", "boxes", "score"):
+        table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         best, score = result.window, result.mean_score
         table.add_row(
