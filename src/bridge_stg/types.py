@@ -366,6 +366,7 @@ class GroundingResult:
             raise ValueError(f"schema must be {TUBE_SCHEMA}, got {data['schema']!r}")
         if data["status"] not in get_args(Status):
             raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {data['status']!r}")
+
         info, window, boxes = data["video_info"], data["window"], data["boxes"]
         tube = None
         if boxes:
@@ -375,6 +376,7 @@ class GroundingResult:
                 boxes=np.array([box["box"] for box in boxes], dtype=np.float64),
                 scores=np.array([box["score"] for box in boxes], dtype=np.float64),
             )
+
         return cls(
             video=data["video"],
             query=data["query"],

@@ -18,7 +18,8 @@ from bridge_stg.errors import CheckpointError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.weights.adapter_files import fingerprint, load_adapters, save_adapters
+from bridge_stg.weights.adapter_files import load_adapters, save_adapters
+from bridge_stg.weights.fingerprint import base_fingerprint
 
 FILES = ["adapter.safetensors", "bridge.safetensors", "spatial.safetensors"]
 
@@ -153,6 +154,6 @@ def test_a_fingerprint_does_not_depend_on_precision_or_adapters(
 ) -> None:
     plain = BridgeSTGForVideoGrounding.from_pretrained(small_checkpoint)
     model, processor = load_adapters(run_folder / "checkpoint")
-    assert fingerprint(plain) == fingerprint(model) == fingerprint(plain.bfloat16())
+    assert base_fingerprint(plain) == base_fingerprint(model) == base_fingerprint(plain.bfloat16())
     with pytest.raises(ValueError, match="no adapters"):
         save_adapters(plain, processor, "base", tmp_path)

@@ -166,10 +166,14 @@ def read_scores(path: Path) -> ScoresFile:
         raise DataError(f"{path}: cannot be read ({problem.strerror}); give a scores.json") from problem
     except (ValueError, RecursionError) as problem:
         raise DataError(f"{path}: not a JSON file (truncated?): {problem}") from problem
+
+    # Is it a scores.json, and one with its queries?
     if not isinstance(content, dict) or content.get("schema") != SCORES_SCHEMA:
         raise DataError(f"{path}: is not a scores.json ({SCORES_SCHEMA}); write one with score --out")
     if "queries" not in content:
         raise DataError(f"{path}: holds no values of single queries; write it again with score --out")
+
+    # Its means and its table of queries.
     try:
         metrics = {str(name): float(value) for name, value in content["metrics"].items()}
         columns = content["queries"]

@@ -135,11 +135,14 @@ class SpatialConfig(_Checked, PreTrainedConfig):
         )
         widths = ("d_model", "num_heads", "num_points", "ffn_dim")
         counts = ("num_encoder_layers", "num_decoder_layers", "topk", "num_denoising")
+
         found = [
             f"{name} must be at least 1, got {getattr(self, name)}"
             for name in (*sizes, *widths, *counts)
             if getattr(self, name) < 1
         ]
+
+        # The decoder.
         if self.num_heads > 0 and self.d_model % self.num_heads:
             found.append(f"d_model {self.d_model} must be a multiple of num_heads {self.num_heads}")
         if self.d_model % 4:
@@ -150,11 +153,15 @@ class SpatialConfig(_Checked, PreTrainedConfig):
             found.append(
                 f"num_levels {self.num_levels} is fewer than the stages {list(self.backbone_out_stages)}"
             )
+
+        # The backbone and its levels.
         stages, depth = list(self.backbone_out_stages), len(self.backbone_depths)
         if not stages or stages != sorted(set(stages)) or stages[0] < 1 or stages[-1] > depth:
             found.append(f"backbone_out_stages must be increasing and within 1..{depth}, got {stages}")
         if len(self.backbone_num_heads) != depth:
             found.append(f"backbone_num_heads needs {depth} entries, one per stage of backbone_depths")
+
+        # Numbers with a range, and what pixels are normalised with.
         if not 0 < self.anchor_base < 1:
             found.append(f"anchor_base must be between 0 and 1, got {self.anchor_base}")
         if not 0 <= self.backbone_drop_path < 1:

@@ -267,8 +267,11 @@ class BridgeSTGProcessor:
                 f"frames are {frames.shape[2]}x{frames.shape[1]}, the "
                 f"model reads this video at {width}x{height}; sample it with frame_size=processor.frame_size"
             )
+
+        # One clip, and a branch of the tree for each sentence.
         patches, grid = self.patches(frames)
         clip = self.clip(grid, None if task == "rec" else video.times)
+
         locates = task in ("stvg", "vot", "rec")
         if answers is None:
             branches = [
@@ -276,8 +279,11 @@ class BridgeSTGProcessor:
             ]
         else:
             branches = [self.branch(task, q, a, locates) for q, a in zip(queries, answers, strict=True)]
+
         trees = [build_tree(clip.input_ids, clip.positions, clip.next_position, branches)]
         batch = collate_trees(trees, self.pad_id)
+
+        # What the model reads.
         features = {
             "input_ids": batch.input_ids,
             "position_ids": batch.position_ids,
@@ -287,6 +293,8 @@ class BridgeSTGProcessor:
         }
         if not trees[0].is_sequence:
             features["tree"] = batch.tree
+
+        # What it is taught by: labels, and a row of QGSL for every sentence on every frame.
         if answers is not None:
             features["labels"] = batch.labels
             if locates:
@@ -297,6 +305,7 @@ class BridgeSTGProcessor:
                     "row_frame": torch.arange(count).repeat(len(queries)),
                     "row_sentence": torch.arange(len(queries)).repeat_interleave(count),
                 }
+
         return BatchFeature(features)
 
     @property

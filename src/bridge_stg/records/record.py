@@ -262,6 +262,8 @@ class TruthRecord:
             "query": self.query,
             "qtype": self.qtype,
         }
+
+        # The answer: when, where, which choice.
         if self.windows:
             line["windows"] = [list(window) for window in self.windows]
         elif self.window is not None:
@@ -272,6 +274,8 @@ class TruthRecord:
             line["boxes"] = {str(frame): [round(v, 2) for v in box] for frame, box in self.boxes.items()}
         if self.choices:
             line["choices"] = list(self.choices)
+
+        # How the video is read, and what is known of the question.
         if self.media != "video":
             line["media"] = self.media
         if self.seconds is not None:

@@ -16,9 +16,10 @@ from bridge_stg.shapes.detector_probe import FrameBatch, FrameProbe, build_frame
 from bridge_stg.shapes.probe_stage import ProbeStage
 from bridge_stg.shapes.source import GeneratedSamples
 from bridge_stg.shapes.vision_probe import UNKNOWN, scene_seeds
-from bridge_stg.training.base_model import fingerprint_of, read_base
+from bridge_stg.training.base_model import read_base
 from bridge_stg.training.bridge_stage import freeze_unused, set_precision
 from bridge_stg.training.stage import Counts, Report, Start, StepSource
+from bridge_stg.weights.fingerprint import fingerprint_of
 
 
 class DetectorStage(ProbeStage):

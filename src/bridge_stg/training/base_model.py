@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,7 +18,8 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.weights.assemble import assemble
 from bridge_stg.weights.detector import read_detector, spatial_config
-from bridge_stg.weights.locate import checkpoint_folder, checkpoint_of_run, is_adapter_folder
+from bridge_stg.weights.fingerprint import fingerprint_of
+from bridge_stg.weights.locate import check_whole_model, checkpoint_folder
 from bridge_stg.weights.reshape import reshape
 
 SomeConfig = TypeVar("SomeConfig", BridgeSTGConfig, SpatialConfig)
@@ -109,21 +108,6 @@ def read_vision_tower(model: BridgeSTGForVideoGrounding, base: str | None) -> st
     return fingerprint_of(visual, [name for name, _ in visual.named_parameters()])
 
 
-def fingerprint_of(model: torch.nn.Module, names: Collection[str]) -> str:
-    """A hash of the norms and biases among the parameters ``names``; others of the same shapes have another.
-
-    Of bfloat16 values, so that it does not depend on the precision they are held in; "" without any.
-    """
-    digest, found = hashlib.sha256(), False
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim == 1 and name in names:
-                digest.update(name.encode() + parameter.cpu().bfloat16().view(torch.int16).numpy().tobytes())
-                found = True
-
-    return digest.hexdigest() if found else ""
-
-
 def base_folder(base: str | None) -> str:
     """``base`` if it is a folder with a checkpoint.
 
@@ -138,16 +122,9 @@ def base_folder(base: str | None) -> str:
             "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
         )
 
-    if (inner := checkpoint_of_run(folder)) is not None:
-        raise InputError(f"base {base!r} is the folder of a run; give {inner}")
+    check_whole_model(folder, f"base {base!r}")
     if not (folder / "config.json").is_file():
         raise InputError(f"base {base!r} holds no config.json; give the folder of a Qwen3-VL or a Bridge-STG")
-
-    if is_adapter_folder(folder):
-        raise InputError(
-            f"base {base!r} holds what LoRA tuning learned, not a whole model; give what "
-            f"`bridge-stg merge {base} --out FOLDER` writes"
-        )
 
     return base
 

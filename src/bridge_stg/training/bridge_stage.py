@@ -14,13 +14,14 @@ from bridge_stg.model.lora import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE
-from bridge_stg.training.base_model import fingerprint_of, lasting_name, read_base
+from bridge_stg.training.base_model import lasting_name, read_base
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.record_source import AnnotatedClips
 from bridge_stg.training.stage import Counts, HeldOut, Notes, Report, Start, StepSource
 from bridge_stg.training.token_accuracy import TokenGroups
 from bridge_stg.weights.adapter_files import save_adapters
+from bridge_stg.weights.fingerprint import fingerprint_of
 
 
 class BridgeStage:

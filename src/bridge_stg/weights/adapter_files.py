@@ -7,7 +7,6 @@ its fingerprint, rank and alpha.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from bridge_stg.model.lora import DEFAULT_ALPHA, DEFAULT_RANK, add_lora, lora_si
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters, open_to_readers
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.weights.assemble import assemble
+from bridge_stg.weights.fingerprint import base_fingerprint
 from bridge_stg.weights.locate import ADAPTER_FILE
 from bridge_stg.weights.reshape import reshape
 
@@ -49,19 +49,22 @@ def save_adapters(
     """
     if not adapter_parameters(model):
         raise ValueError("the model has no adapters; save it with save_pretrained")
+
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     values = model.state_dict() if state is None else state
     for file, names in _saved_names(model).items():
         tensors = {name: values[name].detach().cpu().contiguous() for name in names}
         save_file(tensors, folder / file, metadata={"format": "pt"})
+
     processor.save_pretrained(folder)
     open_to_readers(folder)
+
     rank, alpha = lora_size(model)
     about = {
         "schema": SCHEMA,
         "base": base,
-        "fingerprint": fingerprint(model, state),
+        "fingerprint": base_fingerprint(model, state),
         "rank": rank,
         "alpha": alpha,
     }
@@ -89,12 +92,16 @@ def load_adapters(
         raise CheckpointError(
             f"{folder}: no readable config.json: {' '.join(str(problem).split())}"
         ) from problem
+
+    # The base, which must be the one that was tuned.
     model = _from_base(source, config, folder, as_stored)
-    found = fingerprint(model)
+    found = base_fingerprint(model)
     if found != about["fingerprint"]:
         raise CheckpointError(
             f"{source}: is not the base {folder} was tuned on (its norms differ); give that one with --base"
         )
+
+    # What was learned on it.
     add_lora(model, int(about["rank"]), int(about["alpha"]))
     parameters = dict(model.named_parameters())
     for file, names in _saved_names(model).items():
@@ -105,12 +112,14 @@ def load_adapters(
         if set(tensors) != set(names):
             odd = sorted(set(tensors) ^ set(names))
             raise CheckpointError(f"{folder / file}: {len(odd)} keys too many or too few (first: {odd[0]})")
+
         with torch.no_grad():
             for name, value in tensors.items():
                 if parameters[name].shape != value.shape:
                     raise CheckpointError(f"{folder / file}: {name} has the shape {tuple(value.shape)}")
                 # In the precision it was learned in.
                 parameters[name].data = value.to(parameters[name].device)
+
     model.eval()
     return model, BridgeSTGProcessor.from_pretrained(folder)
 
@@ -131,25 +140,6 @@ def merge_folder(folder: str | Path, out: str | Path, base: str | Path | None = 
     model.save_pretrained(out)
     processor.save_pretrained(out)
     return Path(out)
-
-
-@torch.no_grad()
-def fingerprint(model: BridgeSTGForVideoGrounding, state: dict[str, Tensor] | None = None) -> str:
-    """A hash of Qwen3-VL's norms and biases: two bases that differ in training differ in these.
-
-    Args:
-        state: all weights by name where the model itself holds only a share of them.
-
-    Of bfloat16 values, so that it does not depend on the precision the base was loaded in.
-    """
-    digest = hashlib.sha256()
-    for name, parameter in sorted(model.mllm.named_parameters()):
-        if parameter.ndim == 1:
-            # Names differ once the projections are wrapped; norms and biases keep their order and their values.
-            value = parameter if state is None else state[f"mllm.{name}"]
-            digest.update(value.detach().cpu().bfloat16().view(torch.int16).numpy().tobytes())
-            digest.update(name.replace(".base_layer", "").encode())
-    return digest.hexdigest()
 
 
 def _saved_names(model: BridgeSTGForVideoGrounding) -> dict[str, list[str]]:

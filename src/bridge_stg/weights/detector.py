@@ -106,6 +106,7 @@ def read_detector(name: str | Path, spatial: SpatialConfig | None = None) -> Det
         raise CheckpointError(
             f"{name}: cannot be loaded as a detector in safetensors format: {line}"
         ) from problem
+
     tensors = dict(model.state_dict())
     absent = set(map(str, info["missing_keys"]))
     if config.model_type != "swin":
@@ -113,6 +114,7 @@ def read_detector(name: str | Path, spatial: SpatialConfig | None = None) -> Det
         lost = sorted(key for key in absent if re.fullmatch(_SPLIT_KEYS, key) or _renamed(key))
         if lost:
             raise CheckpointError(f"{name}: {len(lost)} tensors of the detector are missing (first: {lost[0]})")
+
     # What the file does not hold was filled at random and is not the detector's.
     tensors = {key: value for key, value in tensors.items() if key not in absent}
     tensors |= {key: torch.empty(0) for key in map(str, info["unexpected_keys"])}
@@ -143,6 +145,7 @@ def spatial_config(detector: DetectorWeights) -> SpatialConfig:
         swin.mlp_ratio == 4 and swin.qkv_bias and not swin.use_absolute_embeddings and swin.hidden_act == "gelu"
     )
     _check(detector, standard, "its Swin has another mlp_ratio, qkv_bias, position or activation than QGSL's")
+
     depth = len(swin.depths)
     fields: dict[str, Any] = {
         "backbone_embed_dim": swin.embed_dim,
@@ -153,6 +156,8 @@ def spatial_config(detector: DetectorWeights) -> SpatialConfig:
         "backbone_image_size": _side(swin.image_size),
         "backbone_out_stages": [stage for stage in _OUT_STAGES if stage <= depth],
     }
+
+    # A backbone alone leaves the decoder at QGSL's own size.
     if detector.is_backbone:
         return SpatialConfig(**fields, num_levels=len(fields["backbone_out_stages"]) + 1)
     pairs = ("attention_heads", "ffn_dim", "n_points")
@@ -162,6 +167,7 @@ def spatial_config(detector: DetectorWeights) -> SpatialConfig:
         config.activation_function == "relu" and config.position_embedding_type == "sine" and config.two_stage
     )
     _check(detector, fine, "QGSL needs a two-stage detector with ReLU and sine positions")
+
     stages = list(swin.out_indices)
     fields["backbone_out_stages"] = [stage for stage in stages if stage in _OUT_STAGES]
     dropped = len(stages) - len(fields["backbone_out_stages"])

@@ -31,13 +31,7 @@ def checkpoint_folder(name: str | Path) -> str:
 
     path = Path(name).expanduser()
     if path.is_dir():
-        if (inner := checkpoint_of_run(path)) is not None:
-            raise CheckpointError(f"{name}: is the folder of a run; give {inner}")
-        if is_adapter_folder(path):
-            raise CheckpointError(
-                f"{name}: holds what LoRA tuning learned, without its base; merge both first: "
-                f"bridge-stg merge {name} --out FOLDER"
-            )
+        check_whole_model(path, name)
         return str(path)
     if path.exists():
         raise CheckpointError(f"{name}: is a file; give the checkpoint's folder")
@@ -49,6 +43,21 @@ def checkpoint_folder(name: str | Path) -> str:
             f"{name}: no such folder; give {known}, a checkpoint's folder or a hub id owner/name"
         )
     return name
+
+
+def check_whole_model(folder: Path, name: str) -> None:
+    """Refuse what training writes beside whole checkpoints; ``name`` is what the message calls the folder.
+
+    Raises:
+        CheckpointError: the folder of a run, or one of what LoRA tuning learned.
+    """
+    if (inner := checkpoint_of_run(folder)) is not None:
+        raise CheckpointError(f"{name}: is the folder of a run; give {inner}")
+    if is_adapter_folder(folder):
+        raise CheckpointError(
+            f"{name}: holds what LoRA tuning learned, without its base; merge both first: "
+            f"bridge-stg merge {folder} --out FOLDER"
+        )
 
 
 def checkpoint_of_run(folder: str | Path) -> Path | None:

@@ -63,6 +63,7 @@ def read_values(text: str) -> tuple[list[Container], str]:
     open_: list[Container] = []
     key: str | None = None
     place = 0
+
     while place < len(text):
         character = text[place]
         if not open_ and character not in "[{":

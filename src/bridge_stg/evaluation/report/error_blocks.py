@@ -124,6 +124,8 @@ def histograms(runs: Sequence[ScoredRun]) -> list[Block]:
     pictures = [_overlap_picture(runs, "tIoU")]
     if all(run.judged.viou is not None for run in runs):
         pictures.append(_overlap_picture(runs, "vIoU"))
+
+    # Lengths of the windows, the truth among them.
     truth = np.array([true_window(record).length for record in runs[0].judged.records])
     predicted = [_lengths(run.judged) for run in runs]
     edges = seconds_edges(np.concatenate([truth, *predicted]), signed=False)
@@ -136,6 +138,8 @@ def histograms(runs: Sequence[ScoredRun]) -> list[Block]:
             "Histogram of window lengths in seconds: " + "; ".join(one.words for one in series),
         )
     )
+
+    # How far off each end is.
     for side, title in enumerate(("start", "end")):
         errors = [edge_errors(run.judged)[:, side] for run in runs]
         edges = seconds_edges(np.concatenate(errors), signed=True)
@@ -147,6 +151,7 @@ def histograms(runs: Sequence[ScoredRun]) -> list[Block]:
                 f"Histogram of the {title} error in seconds: " + "; ".join(one.words for one in series),
             )
         )
+
     note = (
         "Overlaps count every query, lengths and errors those with a predicted window. "
         "What lies outside of the bins is counted in the outermost."

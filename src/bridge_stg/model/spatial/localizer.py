@@ -102,13 +102,17 @@ class SpatialLocalizer(nn.Module):
         """
         tokens = self.bridge_norm(self.bridge_proj(bridge))
         anchor = tokens.mean(dim=1)
+
+        # Query selection (Eq. 4), and the first boxes of what it chose.
         chosen = self.selector(features, frame_index, anchor, self.training or targets is not None, generator)
         candidate = self.first_boxes(chosen.content, chosen.anchors)
         encoder_logits = self.candidate_object(chosen.content, anchor)
 
-        # (n, R, K, ...) -> (R, n * K, ...)
+        # The queries of all selected layers are decoded together: (n, R, K, ...) -> (R, n * K, ...).
         content = chosen.content.transpose(0, 1).flatten(1, 2)
         start = candidate.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT).transpose(0, 1).flatten(1, 2)
+
+        # In training noised copies of the target stand behind the matching queries.
         matching = content.shape[1]
         noised = None
         if self.training and targets is not None:
@@ -118,6 +122,7 @@ class SpatialLocalizer(nn.Module):
             copies = anchor[:, None].expand(-1, noised.boxes.shape[1], -1)
             content = torch.cat([content, copies.to(content.dtype)], dim=1)
             start = torch.cat([start, torch.logit(noised.boxes, eps=1e-5)], dim=1)
+
         boxes, logits = self.decoder(
             content,
             start,
@@ -129,14 +134,18 @@ class SpatialLocalizer(nn.Module):
             chosen.valid,
             None if noised is None else noised.own_group,
         )
+
+        # The two kinds of queries part again; places without a token never win.
         denoising = None
         if noised is not None:
             denoising = DenoisingOutput(boxes[:, :, matching:], logits[:, :, matching:], noised.positive)
             boxes, logits = boxes[:, :, :matching], logits[:, :, :matching]
+
         if chosen.valid is not None:
             logits = logits.masked_fill(~chosen.valid, ABSENT)
             layered = chosen.valid.unflatten(1, (len(encoder_logits), -1)).transpose(0, 1)
             encoder_logits = encoder_logits.masked_fill(~layered, ABSENT)
+
         return SpatialOutput(
             boxes=boxes,
             logits=logits,

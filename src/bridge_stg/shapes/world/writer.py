@@ -195,15 +195,18 @@ def truth_record(scene: Scene, question: Question, name: str, video: str) -> Tru
     """
     rate = float(scene.fps)
     clip, wanted = (0, scene.frame_count), np.zeros(0, dtype=np.int64)
+
     windows: list[tuple[int, int]] = []
     times = np.arange(scene.frame_count) / rate
     if question.task == "rec":
         frame = round((question.time or 0.0) * rate)
         clip, wanted = (frame, frame + 1), np.array([frame])
+
     for span in question.windows or ((question.window,) if question.window is not None else ()):
         inside = np.flatnonzero((times >= span.start) & (times < span.end))
         windows.append((int(inside[0]), int(inside[-1]) + 1))
         wanted = np.concatenate([wanted, inside]) if question.task in ("stvg", "vot") else wanted
+
     return TruthRecord(
         id=name,
         task=question.task,
