@@ -72,3 +72,9 @@ def test_a_scan_takes_its_words_from_the_query_and_from_what_was_foreseen() -> N
     # Said words count, and the numbers of the sentences after them are no seconds of the scan.
     said = head + rest[: rest.index(" seconds")]
     assert scan_draft(said, said, QUERY, SECONDS).startswith(" seconds and ends at ")
+
+
+def test_an_answer_of_digits_alone_is_no_number_too_large() -> None:
+    digits = "9" * 5000
+    assert direct_draft("This", f"From {digits} to {digits}.") == " does not happen."
+    assert isinstance(scan_draft("The star:", f"The star: {digits} up. It {digits}", QUERY, SECONDS), str)

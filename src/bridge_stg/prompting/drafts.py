@@ -19,9 +19,10 @@ from bridge_stg.prompting.templates import (
     seen_text,
 )
 
-_NUMBER = r"\d+(?:\.\d+)?"
+# Nine digits are more than any second has: a model that only writes digits must not make a number too large.
+_NUMBER = r"\d{1,9}(?:\.\d+)?"
 # A second of a scan and its whole word.
-_SECOND = re.compile(r"(\d+) ([a-z]+)(?=[ .])")
+_SECOND = re.compile(r"(\d{1,9}) ([a-z]+)(?=[ .])")
 # What follows a scan; a foreseen one may lack its full stop.
 _SCAN_END = re.compile(r"\.| +It ")
 _SKIPPED = {"the", "a", "an", "which", "what", "that", "who", "does", "is"}
