@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "bridge_stg.cli.report:report",
         "Make one page of what runs get right and wrong, with pictures.",
     ),
+    "cost": ("bridge_stg.cli.cost:cost", "Compute what grounding a clip should cost; nothing is measured."),
     "doctor": (
         "bridge_stg.cli.doctor:doctor",
         "Say what is installed, what is missing, and what hardware there is.",

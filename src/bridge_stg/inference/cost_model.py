@@ -1,0 +1,350 @@
+"""What grounding a clip should cost on a device: computed from a configuration, never measured.
+
+A stage takes at least as long as its operations at the device's rate, and as reading its bytes at the device's
+bandwidth (``Stage.floor_ms``, Williams et al. 2009, "Roofline"). ``Stage.expected_ms`` is what we expect of
+this code: the floor over the share of that speed which we assume for the stage, and for the language model at
+least the time in which the operations of its layers can be launched one after another.
+
+Devices, their published figures and what of them is taken as reachable by large matrix products and by long
+reads, 80% and 90%:
+
+    h100     989 TFLOP/s of dense bfloat16, 3.35 TB/s, 80 GB. NVIDIA H100 data sheet, SXM.
+    a100     312 TFLOP/s of dense bfloat16, 2.039 TB/s, 80 GB. NVIDIA A100 data sheet, SXM 80 GB.
+    rtx4090  165.2 TFLOP/s of dense bfloat16 summed in float32, 1.008 TB/s, 24 GB. NVIDIA's paper on the Ada
+             architecture.
+    cpu      one core of an AMD EPYC in float32, measured: 230 GFLOP/s in torch's oneDNN matrix products,
+             30 GB/s in a sum over 256 MB. Taken as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from transformers import Qwen3VLConfig
+
+from bridge_stg.errors import InputError
+from bridge_stg.files.shipped import shipped_folder
+from bridge_stg.inference.answering import MAX_ANSWER_TOKENS
+from bridge_stg.inference.locating import FRAMES_PER_CHUNK
+from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
+from bridge_stg.model.frames import fit_frame_size
+from bridge_stg.model.operation_counts import (
+    decoder_operations,
+    encoder_operations,
+    language_operations,
+    level_sizes,
+    swin_operations,
+    vision_operations,
+)
+from bridge_stg.model.parameter_counts import parameter_counts
+from bridge_stg.model.presets import qwen3_vl_config
+from bridge_stg.prompting.timestamps import pair_timestamps
+from bridge_stg.video.sampling import wanted_times
+
+ScaleName = Literal["shapes", "2b", "4b", "8b"]
+DeviceName = Literal["h100", "a100", "rtx4090", "cpu"]
+
+LONGEST_CLIP = 86_400.0
+MOST_SENTENCES = 10_000
+# <|im_start|>, "user" and a line break before the clip, <|vision_start|> and <|vision_end|> around it.
+FRAMING_TOKENS = 5
+# A sentence of about ten words between the prompt's own and the opening of the answer.
+QUESTION_TOKENS = 24
+# Table 9: 42.83 generated tokens, and 20.77 of 45.56 frames that the spatial decoder reads.
+DIRECT_TOKENS = 43
+LOCATED_SHARE = 20.77 / 45.56
+# With drafts a pass is needed for each digit that a draft cannot know: two times of four digits, and the
+# indices of two frames of three. Nobody measured it at the scale of Qwen3-VL.
+DIRECT_PASSES = 14
+# The shipped checkpoint goes through the clip before it answers: about three tokens a second after 35. Drafted,
+# it needs 9.3 passes in the mean (docs/results.md).
+SCAN_TOKENS, SCAN_TOKENS_PER_SECOND, SCAN_PASSES = 35, 3, 9
+# An eager step through the 36 layers of the 8B issues 2,042 operations (LoRA merged). 10 microseconds for each
+# is an assumption.
+LAUNCHES_PER_LAYER = 2042 / 36
+LAUNCH_MS = 0.010
+# The share of the device's speed that each stage is expected to reach: an assumption.
+REACHED = {"vision": 0.55, "prefill": 0.80, "answer": 0.75, "bridge": 0.75, "spatial": 0.30}
+# Activations of the largest map that a stage of the spatial decoder holds at a time: an assumption.
+LIVE_MAPS = 10
+
+
+@dataclass(frozen=True)
+class Device:
+    """What is reachable: ``flops`` and ``bandwidth`` (bytes) per second; ``memory`` in bytes or None."""
+
+    name: str
+    flops: float
+    bandwidth: float
+    memory: float | None
+    bytes_per_number: int
+
+
+DEVICES = {
+    "h100": Device("h100", 0.8 * 989e12, 0.9 * 3.35e12, 80e9, 2),
+    "a100": Device("a100", 0.8 * 312e12, 0.9 * 2.039e12, 80e9, 2),
+    "rtx4090": Device("rtx4090", 0.8 * 165.2e12, 0.9 * 1.008e12, 24e9, 2),
+    "cpu": Device("cpu", 230e9, 30e9, None, 4),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A configuration and how long its answers are. ``count_tokens`` of a text without special tokens."""
+
+    name: str
+    config: BridgeSTGConfig
+    count_tokens: Callable[[str], int]
+    answer_tokens: int
+    drafted_passes: int
+
+    @property
+    def mllm(self) -> Qwen3VLConfig:
+        return cast(Qwen3VLConfig, self.config.mllm)
+
+    @property
+    def spatial(self) -> SpatialConfig:
+        return cast(SpatialConfig, self.config.spatial)
+
+
+@dataclass(frozen=True)
+class ClipTokens:
+    """What a clip and the sentences about it become.
+
+    ``frames`` are read at ``width`` x ``height`` pixels. ``located_frames`` are given to the spatial decoder
+    for each sentence, ``encoded_frames`` are different ones: as many as there can be.
+    """
+
+    seconds: float
+    sentences: int
+    frames: int
+    pairs: int
+    width: int
+    height: int
+    visual_tokens: int
+    timestamp_tokens: int
+    clip_tokens: int
+    question_tokens: int
+    answer_tokens: int
+    located_frames: int
+    encoded_frames: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Operations, bytes read, and milliseconds of one stage of a clip."""
+
+    name: str
+    operations: float
+    bytes_read: float
+    floor_ms: float
+    expected_ms: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: the clip's keys and values, those of the sentences, and the largest stage's activations."""
+
+    weights: float
+    clip_cache: float
+    sentence_caches: float
+    activations: float
+
+    @property
+    def peak(self) -> float:
+        return self.weights + self.clip_cache + self.sentence_caches + self.activations
+
+
+@dataclass(frozen=True)
+class ComputedCost:
+    """The computed cost of one clip.
+
+    ``stages`` and ``passes`` have the answers twice: "answer" with drafts, and "answer, no drafts".
+    """
+
+    scale: str
+    device: Device
+    clip: ClipTokens
+    parameters: dict[str, int]
+    cache_bytes_per_token: int
+    passes: dict[str, int]
+    stages: tuple[Stage, ...]
+    memory: Memory
+
+    def total_ms(self, drafts: bool = True, floor: bool = False) -> float:
+        """Milliseconds of the clip on the device; decoding its video is not part of it."""
+        left_out = "answer, no drafts" if drafts else "answer"
+        kept = [stage for stage in self.stages if stage.name != left_out]
+        return sum(stage.floor_ms if floor else stage.expected_ms for stage in kept)
+
+
+def compute_cost(scale: ScaleName, seconds: float, sentences: int, device: DeviceName) -> ComputedCost:
+    """The cost of finding ``sentences`` in a clip of ``seconds``, whose frames fill the budget of tokens.
+
+    Raises:
+        InputError: a clip or a number of sentences that no machine takes.
+    """
+    if not 0 < seconds <= LONGEST_CLIP:
+        raise InputError(f"--seconds must be more than 0 and at most {LONGEST_CLIP:.0f} (a day), got {seconds}")
+    if not 1 <= sentences <= MOST_SENTENCES:
+        raise InputError(f"--sentences must be 1 to {MOST_SENTENCES}, got {sentences}")
+
+    # What there is to do.
+    model, machine = scale_of(scale, seconds), DEVICES[device]
+    clip = clip_tokens(model, seconds, sentences)
+    parameters = parameter_counts(model.config)
+    parameters.pop("LoRA")  # merged
+    passes = {"answer": model.drafted_passes, "answer, no drafts": clip.answer_tokens}
+
+    # What it takes.
+    text = model.mllm.text_config
+    per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * machine.bytes_per_number
+    stages = _stages(model, clip, machine, parameters, passes, per_token)
+    own = clip.question_tokens + clip.answer_tokens + 1 + model.config.query_slots
+    memory = Memory(
+        weights=sum(parameters.values()) * machine.bytes_per_number,
+        clip_cache=clip.clip_tokens * per_token,
+        sentence_caches=sentences * own * per_token,
+        activations=_activations(model, clip, machine.bytes_per_number),
+    )
+    return ComputedCost(scale, machine, clip, parameters, per_token, passes, tuple(stages), memory)
+
+
+def scale_of(name: ScaleName, seconds: float) -> Scale:
+    """A scale by its name; the answers of the shipped checkpoint are longer for longer clips."""
+    if name != "shapes":
+        config = BridgeSTGConfig(mllm=qwen3_vl_config(name))
+        return Scale(name, config, _qwen_tokens, DIRECT_TOKENS, DIRECT_PASSES)
+    config = BridgeSTGConfig.from_pretrained(shipped_folder("shapes"))
+    answer = min(SCAN_TOKENS + round(SCAN_TOKENS_PER_SECOND * seconds), MAX_ANSWER_TOKENS)
+    return Scale(name, config, _small_tokens, answer, min(SCAN_PASSES, answer))
+
+
+def clip_tokens(scale: Scale, seconds: float, sentences: int) -> ClipTokens:
+    """Lay a clip out: frames, visual tokens, timestamps, and what is asked and located."""
+    config = scale.config
+    side, budget = config.pixels_per_token_side, config.max_tokens_per_frame
+    # A source of 4:3 large enough to fill the budget: 16 x 12 squares of 32 pixels.
+    width, height = fit_frame_size(64 * side, 48 * side, side, budget)
+    per_pair = (width // side) * (height // side)
+
+    # Two frames a second, a timestamp for each pair.
+    times = wanted_times(0.0, seconds, config.sample_fps)
+    stamps = pair_timestamps(times)
+    stamp_tokens = sum(scale.count_tokens(stamp) for stamp in stamps)
+
+    located = max(round(LOCATED_SHARE * len(times)), 1)
+    return ClipTokens(
+        seconds=seconds,
+        sentences=sentences,
+        frames=len(times),
+        pairs=len(stamps),
+        width=width,
+        height=height,
+        visual_tokens=per_pair * len(stamps),
+        timestamp_tokens=stamp_tokens,
+        clip_tokens=per_pair * len(stamps) + stamp_tokens + FRAMING_TOKENS,
+        question_tokens=QUESTION_TOKENS,
+        answer_tokens=scale.answer_tokens,
+        located_frames=located,
+        encoded_frames=min(sentences * located, len(times)),
+    )
+
+
+def _stages(
+    scale: Scale,
+    clip: ClipTokens,
+    device: Device,
+    parameters: dict[str, int],
+    passes: dict[str, int],
+    cache_bytes: int,
+) -> list[Stage]:
+    """Every stage in the order in which it runs; what the sentences share is done once."""
+    mllm, spatial, number = scale.mllm, scale.spatial, device.bytes_per_number
+    layers = mllm.text_config.num_hidden_layers
+    head = mllm.text_config.hidden_size * mllm.text_config.vocab_size
+    read_layers = parameters["language layers"] * number
+
+    # The clip, once.
+    vision = vision_operations(mllm, clip.pairs, clip.visual_tokens // clip.pairs)
+    found = [
+        _stage("vision", device, vision, parameters["vision tower"] * number),
+        _stage("prefill", device, language_operations(mllm, clip.clip_tokens), read_layers, layers),
+    ]
+
+    # The answers, side by side: a pass reads the weights and the clip's cache once. Every pass feeds what is
+    # left of the draft, on average half an answer; without drafts it feeds one token.
+    own = clip.question_tokens + clip.answer_tokens
+    cache = (clip.clip_tokens + clip.sentences * own) * cache_bytes
+    for name, count in passes.items():
+        rows = clip.answer_tokens / 2 if name == "answer" else 1.0
+        fed = clip.sentences * (clip.question_tokens + math.ceil(count * rows))
+        chosen = clip.sentences * count * rows
+        operations = language_operations(mllm, 1, clip.clip_tokens + own) * fed + 2 * head * chosen
+        bytes_read = count * (read_layers + head * number + cache)
+        found.append(_stage(name, device, operations, bytes_read, layers * count))
+
+    # <det> and the queries of all sentences in one pass, and their projection.
+    slots = clip.sentences * (1 + scale.config.query_slots)
+    operations = language_operations(mllm, 1, clip.clip_tokens + own) * slots
+    operations += 2 * parameters["bridge"] * clip.sentences * scale.config.query_slots
+    bytes_read = read_layers + cache + parameters["bridge"] * number
+    found.append(_stage("bridge", device, operations, bytes_read, layers))
+
+    # Frames are encoded once, and decoded for each sentence that asks for them.
+    height, width = _spatial_size(scale, clip)
+    levels = level_sizes(spatial, height, width)
+    encoded = swin_operations(spatial, height, width) + encoder_operations(spatial, levels)
+    operations = clip.encoded_frames * encoded
+    operations += clip.sentences * clip.located_frames * decoder_operations(spatial, levels)
+    chunks = math.ceil(clip.encoded_frames / FRAMES_PER_CHUNK)
+    weights = sum(count for part, count in parameters.items() if part.startswith("QGSL"))
+    found.append(_stage("spatial", device, operations, chunks * weights * number))
+    return found
+
+
+def _stage(name: str, device: Device, operations: float, bytes_read: float, layers: int = 0) -> Stage:
+    """A stage that goes through ``layers`` language layers, one after another."""
+    floor = max(operations / device.flops, bytes_read / device.bandwidth) * 1000
+    launched = layers * LAUNCHES_PER_LAYER * LAUNCH_MS
+    expected = max(floor / REACHED[name.partition(",")[0]], launched)
+    return Stage(name, operations, bytes_read, floor, expected)
+
+
+def _activations(scale: Scale, clip: ClipTokens, number: int) -> float:
+    """Bytes of the activations of the stage that has the most; its frames and weights apart."""
+    text, vision, spatial = scale.mllm.text_config, scale.mllm.vision_config, scale.spatial
+    height, width = _spatial_size(scale, clip)
+
+    # Prefill and vision: the feed-forward layer with its input, the residual, queries, keys and values.
+    prefill = clip.clip_tokens * (8 * text.hidden_size + 3 * text.intermediate_size)
+    patches = clip.visual_tokens * vision.spatial_merge_size**2
+    seen = patches * (8 * vision.hidden_size + 2 * vision.intermediate_size)
+
+    # The spatial decoder on one chunk of frames: Swin's first stage, or the queries of all layers.
+    frames = min(FRAMES_PER_CHUNK, clip.encoded_frames)
+    first = (height * width // spatial.backbone_patch_size**2) * spatial.backbone_embed_dim
+    queries = spatial.num_encoder_layers * min(spatial.topk, sum(level_sizes(spatial, height, width)))
+    decoded = queries * (8 * spatial.d_model + spatial.ffn_dim)
+    return float(max(prefill, seen, frames * LIVE_MAPS * first, frames * decoded) * number)
+
+
+def _spatial_size(scale: Scale, clip: ClipTokens) -> tuple[int, int]:
+    """(height, width) in pixels of what the spatial decoder reads."""
+    short = scale.config.spatial_short_side
+    factor = 1.0 if short is None else short / min(clip.width, clip.height)
+    return round(clip.height * factor), round(clip.width * factor)
+
+
+def _qwen_tokens(text: str) -> int:
+    """Tokens of a timestamp in Qwen3's vocabulary, where every digit is one."""
+    return len(re.findall(r"\d| ?[A-Za-z]+|[^\sA-Za-z0-9]", text))
+
+
+def _small_tokens(text: str) -> int:
+    """Tokens of a timestamp in the shipped checkpoint's vocabulary: 12.7 is 12 and .7, 123 has no word."""
+    return len(re.findall(r"\.\d|(?<!\d)\d\d(?!\d)|\d| ?[A-Za-z]+|[^\sA-Za-z0-9]", text))
