@@ -3,6 +3,7 @@
     python benchmarks/training_pair.py
     python benchmarks/training_pair.py --clips 4 --located 4 --rounds 7
     python benchmarks/training_pair.py --recipe
+    python benchmarks/training_pair.py --attention --rounds 3
 
 The straightforward step gives every sentence a sequence of its own with the clip in front, encodes every frame
 once per sentence that looks at it, attends to frame pairs one by one as Qwen3-VL's own code does, and makes
@@ -14,6 +15,9 @@ With --recipe clips are asked what the recipe `shapes` asks about them, but for 
 in the middle of a clip, and for what is retold, which needs no clip. Most of these sentences need no box; those
 that do are located in the recipe's 2 + 1 frames. The recipe's steps of single images, which share less, are
 left out.
+
+With --attention the shared step is compared with itself: attention to a token tree in parts and oneDNN's matrix
+products beside one masked attention and MKL's, on whole steps of the recipe `shapes`, in processor seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -33,15 +38,20 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionAttentio
 from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import BridgeSTGError
 from bridge_stg.losses.objective import LossWeights, spatial_loss
+from bridge_stg.model import cpu_linear, modeling
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.model.token_tree import CLIP, IGNORE, TokenTree
+from bridge_stg.model.token_tree import CLIP, IGNORE, TokenTree, tree_mask
+from bridge_stg.model.tree_attention import TreePattern
 from bridge_stg.model.vision_attention import batch_equal_pairs
-from bridge_stg.shapes.clips import clip_seeds, step_settings, video_clip
+from bridge_stg.shapes.clips import build_batch, clip_seeds, step_settings, video_clip
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.training.data.batch import Inputs
 from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
 from bridge_stg.training.settings import override
+
+# The whole of a run from which --attention takes steps: clips grow longer as it goes on.
+RECIPE_STEPS = 2000
 
 
 def main() -> None:
@@ -51,13 +61,17 @@ def main() -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--located", type=int, default=4, help="sentences per clip; VidSTG has about 4")
     kind.add_argument("--recipe", action="store_true", help="ask what `shapes` asks, but for lookups")
+    kind.add_argument("--attention", action="store_true", help="what attention in parts and oneDNN save")
+    parser.add_argument(
+        "--steps", type=int, nargs="+", default=[300, 800, 1500], help="--attention: which of 2000"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="at least 1")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
     try:
-        report = measure(arguments)
+        report = measure_attention(arguments) if arguments.attention else measure(arguments)
     except (BridgeSTGError, ValueError) as problem:
         parser.error(" ".join(str(problem).split()))
     if arguments.json:
@@ -118,6 +132,63 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         "times as many, largest": max(ratios),
         "threads": torch.get_num_threads(),
     }
+
+
+class MaskedPattern(TreePattern):
+    """One attention under a mask of the whole tree."""
+
+    def __init__(self, tree: Tensor) -> None:
+        self.mask = tree_mask(tree)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        groups = query.shape[1] // key.shape[1]
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=self.mask, scale=scale, enable_gqa=groups > 1
+        )
+
+
+def measure_attention(arguments: argparse.Namespace) -> dict[str, float]:
+    """Steps of the recipe with attention in parts and oneDNN's products, and without both, in turns."""
+    if min(arguments.steps) < 0 or max(arguments.steps) >= RECIPE_STEPS:
+        raise BridgeSTGError(f"--steps must be 0 to {RECIPE_STEPS - 1}, got {arguments.steps}")
+    torch.manual_seed(0)
+    tokenizer = small_tokenizer()
+    config = small_config(tokenizer)
+    model = BridgeSTGForVideoGrounding(config).train()
+    model.mllm.model.visual.requires_grad_(False)
+    processor = BridgeSTGProcessor(tokenizer, config)
+    data = recipe("shapes").data
+    fewest_rows = cpu_linear.MIN_ROWS
+
+    def step(batch: Inputs, parts: bool) -> tuple[float, float]:
+        modeling.TreePattern = TreePattern if parts else MaskedPattern
+        cpu_linear.MIN_ROWS = fewest_rows if parts else sys.maxsize
+        torch.manual_seed(1)
+        model.zero_grad()
+        started = time.process_time()
+        loss = model(**batch, weights=LossWeights.ovdino()).loss
+        torch.autograd.backward(loss)
+        return float(loss.detach()), time.process_time() - started
+
+    report: dict[str, float] = {}
+    for number in arguments.steps:
+        batch = build_batch(data, number, RECIPE_STEPS, processor).inputs(processor)
+        # Warm-up, and what both compute.
+        whole, parts = (step(batch, kind)[0] for kind in (False, True))
+        if abs(whole - parts) > 1e-4 * whole:
+            raise SystemExit(f"step {number}: the losses differ: {whole} and {parts}; this compares nothing")
+        rounds = [(step(batch, False)[1], step(batch, True)[1]) for _ in range(arguments.rounds)]
+        trees, tokens = batch["input_ids"].shape
+        report |= {
+            f"step {number}: clips": trees,
+            f"step {number}: tokens of the longest": tokens,
+            f"step {number}: loss, masked": whole,
+            f"step {number}: loss, in parts": parts,
+            f"step {number}: seconds, masked": min(before for before, _ in rounds),
+            f"step {number}: seconds, in parts": min(after for _, after in rounds),
+            f"step {number}: times as fast, median": statistics.median(a / b for a, b in rounds),
+        }
+    return report | {"threads": torch.get_num_threads()}
 
 
 def timed(model: BridgeSTGForVideoGrounding, step: Callable[[], Tensor]) -> tuple[float, float]:
