@@ -190,28 +190,28 @@ def test_doctor_does_not_count_what_is_optional(monkeypatch: pytest.MonkeyPatch)
     """An extra that is absent is no fault; a requirement that is absent is one."""
     from importlib import metadata
 
-    from bridge_stg.cli.doctor import _packages
+    from bridge_stg.cli.doctor import package_findings
 
     wanted = ["no-such-package>=1", "no-such-extra; extra == 'serve'"]
     monkeypatch.setattr(metadata, "requires", lambda name: wanted)
-    needed, optional = _packages()[2:]
+    needed, optional = package_findings()[2:]
     assert (needed.ok, needed.value) == (False, "missing: pip install 'no-such-package'")
     assert (optional.section, optional.ok) == ("extra [serve]", True)
     assert optional.value == "not installed (optional): pip install 'bridge-stg[serve]'"
 
 
 def test_doctor_looks_at_the_checkpoint(tmp_path: Path) -> None:
-    from bridge_stg.cli.doctor import _checkpoint
+    from bridge_stg.cli.doctor import checkpoint_finding
 
     folder = tmp_path / "shapes"
-    assert not _checkpoint(folder).ok
-    assert "no config.json and no model.safetensors" in _checkpoint(folder).value
+    assert not checkpoint_finding(folder).ok
+    assert "no config.json and no model.safetensors" in checkpoint_finding(folder).value
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    assert not _checkpoint(folder).ok
+    assert not checkpoint_finding(folder).ok
     (folder / "model.safetensors").write_bytes(bytes(3 * 2**20))
-    assert _checkpoint(folder).ok
-    assert _checkpoint(folder).value == f"3.0 MiB in {folder}"
+    assert checkpoint_finding(folder).ok
+    assert checkpoint_finding(folder).value == f"3.0 MiB in {folder}"
 
 
 def test_doctor_table_names_the_extra() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
 from bridge_stg.model.configuration import BridgeSTGConfig
-from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, _joined
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, joined_features
 from bridge_stg.model.processing import BridgeSTGProcessor
 
 
@@ -72,7 +72,7 @@ def towers_output(
     stock = stock_copy(model).model.get_video_features(patches, grid)
     return (
         [ours.tokens, *ours.deepstack],
-        [_joined(stock.pooler_output), *map(_joined, stock.deepstack_features)],
+        [joined_features(stock.pooler_output), *map(joined_features, stock.deepstack_features)],
     )
 
 

@@ -37,7 +37,7 @@ from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.questions import questions
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.shapes.world.writer import _encode, truth_record, write_shapes
+from bridge_stg.shapes.world.writer import truth_record, write_shapes, write_video
 from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceConfig
 from bridge_stg.training.data.bad_clips import BadClips
 from bridge_stg.training.data.clips import TrainingClip
@@ -133,7 +133,7 @@ def test_the_same_scene_gives_the_same_clip_windows_and_boxes_as_when_it_is_draw
         scene, rng = make_scene(seed, settings), np.random.default_rng([seed, 3])
         draw(scene, sample_times(scene, 2.0), processor, rng)
         asked = {item.query: item for item in questions(scene, rng) if item.task in ("stvg", "vot")}
-        _encode(tmp_path / f"{seed}.mp4", scene)
+        write_video(tmp_path / f"{seed}.mp4", scene)
         records = []
         for number, (read, _) in enumerate(texts(drawn, processor)):
             query = max((text for text in asked if f" {text}<" in read), key=len)

@@ -44,7 +44,8 @@ def shapes(
         typer.Option("--questions", min=1, help="At most this many questions per video, half of them stvg."),
     ] = 4,
     absent: Annotated[
-        int, typer.Option(min=0, help="Besides, so many per video about what does not happen in it.")
+        int,
+        typer.Option(min=0, help="Questions per video about what does not happen in it, besides."),
     ] = 0,
     repeats: Annotated[
         float, typer.Option(min=0, max=1, help="The chance that an object does something twice.")

@@ -28,8 +28,8 @@ def doctor(
     """Say what is installed, what is missing, and what hardware there is."""
     from bridge_stg.files.shipped import SHIPPED, shipped_folder
 
-    checkpoints = [_checkpoint(shipped_folder(name)) for name in SHIPPED]
-    findings = [*_packages(), *checkpoints, *_hardware(), *_video()]
+    checkpoints = [checkpoint_finding(shipped_folder(name)) for name in SHIPPED]
+    findings = [*package_findings(), *checkpoints, *_hardware(), *_video()]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
         return
@@ -49,7 +49,7 @@ def doctor(
     print(f"{len(missing)} missing" if missing else "nothing is missing")
 
 
-def _packages() -> list[Finding]:
+def package_findings() -> list[Finding]:
     """Every requirement of the package, with the version found; what belongs to an extra says which."""
     from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -84,7 +84,7 @@ def _extra_of(marker: object) -> str | None:
     return words[1] if words[0].strip().startswith("extra") else None
 
 
-def _checkpoint(folder: Path) -> Finding:
+def checkpoint_finding(folder: Path) -> Finding:
     """Is a checkpoint in ``folder``, and how large is it?"""
     absent = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if absent:

@@ -39,8 +39,8 @@ def report(
         list[str] | None,
         typer.Option(help="NAME=predictions made with predict --oracle-window, for the run NAME."),
     ] = None,
-    worst: Annotated[int, typer.Option(min=0, help="Film strips of so many of the worst cases.")] = 8,
-    best: Annotated[int, typer.Option(min=0, help="Film strips of so many of the best cases.")] = 4,
+    worst: Annotated[int, typer.Option(min=0, help="How many of the worst cases get a film strip.")] = 8,
+    best: Annotated[int, typer.Option(min=0, help="How many of the best cases get a film strip.")] = 4,
 ) -> None:
     """Show what a run gets right and wrong: scores, slices, kinds of error, and film strips, on one page."""
     from bridge_stg.cli.prepare import check_writable, progress_bar

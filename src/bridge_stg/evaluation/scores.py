@@ -166,6 +166,7 @@ class Scores:
             "metrics": rounded(self.metrics),
             "ci95": _rounded_intervals(self.ci95),
         }
+
         for title, found in parts.items():
             content[title] = {
                 name: {"n": part.n, "metrics": rounded(part.metrics)} for name, part in found.items()
@@ -176,6 +177,7 @@ class Scores:
             content["absent"] = self.refusals.to_json()
         if self.calibration is not None:
             content["calibration"] = self.calibration.to_json()
+
         content["not_scored"] = self.not_scored
         return content
 

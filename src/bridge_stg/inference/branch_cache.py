@@ -17,7 +17,7 @@ from transformers import DynamicCache
 
 from bridge_stg.model.attention_parts import attend_part, join_parts
 
-# Room is made for so many tokens at a time.
+# Room is made for this many tokens at a time.
 BLOCK = 64
 
 
@@ -108,7 +108,7 @@ class BranchCache:
         return self._bias_AQW.repeat(1, groups, 1)[:, None]
 
     def _make_room(self, length: int) -> None:
-        """Room for so many tokens of each sentence; at least half as much again, so that it is rare."""
+        """Make room for more tokens of each sentence; at least half as much again, so that it is rare."""
         room = self.keys[0].shape[2]
         if length <= room:
             return

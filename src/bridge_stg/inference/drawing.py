@@ -132,9 +132,12 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
     height, width = sampled.frames.shape[1:3]
     scale = min(180 / height, 640 / width)
     tile_width, tile_height = max(round(width * scale), 1), max(round(height * scale), 1)
+
     boxes = _boxes_by_frame(result, sampled.times, shown_for(sampled))
     to_tile = np.array([tile_width / sampled.info.width, tile_height / sampled.info.height] * 2)
     font, gap, dark = 18, 6, 24
+
+    # The tiles, side by side.
     tiles = []
     for pick in picks.tolist():
         tile = resize_frame(sampled.frames[pick], tile_width, tile_height).copy()
@@ -149,7 +152,10 @@ def film_strip(result: GroundingResult, sampled: SampledVideo, count: int = 6) -
             darken(tile[-label.shape[0] - 6 :, : label.shape[1] + 8])
             paste(tile, label, 4, tile_height - label.shape[0] - 3)
         tiles.append(np.pad(tile, ((0, 0), (gap, 0), (0, 0)), constant_values=dark))
+
     row = np.pad(np.concatenate(tiles, axis=1), ((0, 0), (0, gap), (0, 0)), constant_values=dark)
+
+    # The sentence above and the time bar below.
     caption = caption_of(result)
     header = np.full((_header_height(caption, row.shape[1], font), row.shape[1], 3), dark, np.uint8)
     _draw_header(header, caption, font)

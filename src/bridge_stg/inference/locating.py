@@ -34,6 +34,7 @@ def locate_frames(
     """
     if model.localizer is None:
         return {index: _given_boxes(sampled, frames, bridge[index]) for index, frames in wanted.items()}
+
     # (sampled frame, its box in source pixels, its score), frame by frame.
     found: dict[int, list[tuple[int, NDArray[np.float64], float]]] = {index: [] for index in wanted}
     union = np.unique(np.concatenate(list(wanted.values()))) if wanted else np.array([], dtype=np.int64)
@@ -42,6 +43,7 @@ def locate_frames(
         chunk = union[begin : begin + FRAMES_PER_CHUNK]
         pixels = processor.spatial_frames(sampled.frames[chunk]).to(model.device, model.dtype)
         features = model.localizer.encode(pixels, None)
+
         for index, frames in wanted.items():
             rows = np.flatnonzero(np.isin(chunk, frames))
             if len(rows) == 0:

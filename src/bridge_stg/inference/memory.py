@@ -13,7 +13,7 @@ SHARE = 0.25
 
 
 def sentences_at_once(model: BridgeSTGForVideoGrounding, tokens: int) -> int:
-    """How many sentences of up to so many own tokens are answered together; at least one."""
+    """How many sentences are answered together, by the own tokens of the longest; at least one."""
     return max(int(SHARE * free_bytes(model.device)) // (tokens * bytes_per_token(model)), 1)
 
 

@@ -20,7 +20,7 @@ class SemanticBridge(nn.Module):
         num_queries: M; 0 means that the hidden state of ``<det>`` alone is projected (the "no bridge"
             ablation).
         width: D, the language model's width.
-        constants: cut the bridge: so many learned vectors are projected whatever the language model says.
+        constants: cut the bridge: how many learned vectors are projected, whatever the language model says.
     """
 
     def __init__(self, num_queries: int, width: int, constants: int = 0) -> None:

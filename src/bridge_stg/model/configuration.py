@@ -1,6 +1,7 @@
 """What rebuilds the weights: Qwen3-VL's configuration, the spatial decoder's, and the bridge's own fields.
 
-What only trains (learning rates, losses' weights, sampling) lives in ``bridge_stg.training.configuration``.
+Settings of training alone (learning rates, loss weights, sampling) are in
+``bridge_stg.training.configuration``.
 """
 
 from __future__ import annotations
@@ -247,6 +248,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"bridge must be one of {BRIDGES}, got {self.bridge!r}")
         elif self.bridge == "none" and self.num_bridge_queries < 1:
             found.append("bridge 'none' needs at least one of num_bridge_queries, its constants")
+
         vocabulary = self.mllm.text_config.vocab_size
         if not 0 <= self.det_token_id < vocabulary:
             found.append(f"det_token_id {self.det_token_id} is outside the vocabulary of {vocabulary} rows")
@@ -256,6 +258,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"spatial_short_side must be positive or None, got {self.spatial_short_side}")
         if self.initializer_range <= 0:
             found.append(f"initializer_range must be positive, got {self.initializer_range}")
+
+        # What it was taught to answer, and about which clips.
         styles = list(self.answer_styles)
         if not styles or len(set(styles)) < len(styles) or not set(styles) <= set(get_args(AnswerStyle)):
             found.append(f"answer_styles must be some of {get_args(AnswerStyle)}, each once, got {styles}")
@@ -273,7 +277,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         return self.num_bridge_queries if self.bridge == "queries" and self.objective == "bridge" else 0
 
     def slots_for(self, frames: int) -> int:
-        """How many learned queries follow <det> for a clip of so many sampled frames."""
+        """How many learned queries follow <det> for a clip of ``frames`` sampled frames."""
         return frames if self.objective == "parallel" else self.query_slots
 
     @property

@@ -253,8 +253,8 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         merge = int(self.config.mllm.vision_config.spatial_merge_size)
         grids = tuple((t, h // merge, w // merge) for t, h, w in video_grid_thw.tolist())
         # Some releases of transformers split features by clip and some do not.
-        deepstack = tuple(map(_joined, output.deepstack_features))
-        return EncodedVideo(_joined(output.pooler_output), deepstack, grids)
+        deepstack = tuple(map(joined_features, output.deepstack_features))
+        return EncodedVideo(joined_features(output.pooler_output), deepstack, grids)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: Qwen3-VL, the bridge and the localizer initialise themselves when they are built."""
@@ -341,5 +341,6 @@ def adapter_parameters(model: nn.Module) -> list[str]:
 AutoModel.register(BridgeSTGConfig, BridgeSTGForVideoGrounding)
 
 
-def _joined(features: Tensor | Sequence[Tensor]) -> Tensor:
+def joined_features(features: Tensor | Sequence[Tensor]) -> Tensor:
+    """Features of all videos in a row, (tokens, width); transformers gives one tensor or one a video."""
     return features if isinstance(features, Tensor) else torch.cat(list(features))

@@ -17,7 +17,7 @@ WAVES = 8
 def grow(
     model: BridgeSTGForVideoGrounding, layers: int, vocabulary: int | None = None
 ) -> BridgeSTGForVideoGrounding:
-    """A copy with so many language layers and so many rows of words.
+    """A copy with ``layers`` language layers and ``vocabulary`` rows of words.
 
     A new layer stands on top, is a copy of the last one, and adds nothing at first: its two output maps are
     zero. New rows are those of ``number_rows``.

@@ -1,4 +1,4 @@
-"""What only trains: data, optimizer, losses, run. Nothing here is needed to load the weights."""
+"""Settings of training alone: data, optimizer, losses, run. Nothing here is needed to load the weights."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class ValidationConfig(Strict):
     """Prediction and score on held-out videos during the run; without ``every_*`` there is none.
 
     data: a folder with truth.jsonl and its videos. Only a stage that trains on generated clips can do without.
-    videos: at most this many of the folder, None takes all; of generated videos so many are made, None is 24.
+    videos: at most this many of the folder, None takes all; of generated videos, how many are made, None is 24.
     seed: of generated videos, of the split "test", which no training clip is drawn from.
     every_steps, every_minutes: how often; minutes are counted at steps that are logged.
     """

@@ -224,11 +224,13 @@ def oracle_gap(runs: Sequence[RunScores]) -> list[Block]:
         rows.append(row("predicted window", *_values(alone.metrics, metrics), *_counts(alone)))
         rows.append(row("true window given", *_values(told.metrics, metrics), *_counts(told)))
         rows.append(row("gap", *gap, "", "", "", kind="faint"))
+
         if lost := told.missing + told.failed:
             warnings.append(
                 f"{run.name}: {lost} of {told.n} queries have no answer with the true window given and score "
                 "0: the gap is not that of a whole run."
             )
+
     if not rows:
         return []
     note = (

@@ -76,6 +76,8 @@ def token_grid(
         anchors.append(torch.cat([middle, torch.full_like(middle, side)], dim=-1))
         valid.append((low < shown[:, None]).all(-1))
         extents.append(sizes / torch.tensor([columns * stride, rows * stride], device=sizes.device))
+
+    # Anchors at the very edge are not selected.
     anchor = torch.cat(anchors, dim=1)
     inside = torch.cat(valid, dim=1)
     centre = anchor[..., :2]

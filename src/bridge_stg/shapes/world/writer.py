@@ -55,7 +55,7 @@ def write_shapes(
         width, height: even pixels.
         workers: processes that draw and encode; None is one per core.
         per_video_questions: at most this many per video, half of them (rounded up) stvg.
-        absent: besides, so many per video about what does not happen in it.
+        absent: questions per video about what does not happen in it, besides the others.
         repeats: the chance that an object does something twice; all of its windows are then the answer.
         min_duration, max_duration: seconds.
         progress: called with the number of videos done.
@@ -91,7 +91,7 @@ def write_shapes(
     out = Path(out)
     with new_folder(out) as folder:
         (folder / "videos").mkdir()
-        job = partial(_write_video, _Job(folder, seed, settings, per_video_questions, absent))
+        job = partial(_write_clip, _Job(folder, seed, settings, per_video_questions, absent))
         with _mapped(job, videos, workers or os.cpu_count() or 1) as results:
             write_truth(folder / "truth.jsonl", _flatten(results, progress))
     return out / "truth.jsonl"
@@ -133,11 +133,11 @@ def _flatten(
             progress(done)
 
 
-def _write_video(job: _Job, number: int) -> list[TruthRecord]:
+def _write_clip(job: _Job, number: int) -> list[TruthRecord]:
     """Draw and encode one video; its questions as records."""
     scene = make_scene(job.seed * MAX_VIDEOS + number, job.settings)
     name = f"videos/{number:06d}.mp4"
-    _encode(job.folder / name, scene)
+    write_video(job.folder / name, scene)
     rng = np.random.default_rng([scene.seed, 5])
     chosen = _choose(scene, job.per_video_questions, rng)
     # After the others, from a draw of their own: the others stay what they are without them.
@@ -148,7 +148,8 @@ def _write_video(job: _Job, number: int) -> list[TruthRecord]:
     ]
 
 
-def _encode(path: Path, scene: Scene) -> None:
+def write_video(path: Path, scene: Scene) -> None:
+    """The scene as an mp4, the same bytes for the same scene."""
     times = np.arange(scene.frame_count) / float(scene.fps)
     with VideoWriter(path, scene.width, scene.height, scene.fps, reproducible=True) as writer:
         for first in range(0, scene.frame_count, CHUNK):

@@ -1,4 +1,4 @@
-"""Clips that cannot be trained on: logged with their ids, counted over the whole run, and only so many."""
+"""Clips that cannot be trained on: logged with their ids, counted over the whole run, and limited in number."""
 
 from __future__ import annotations
 
