@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-SHIPPED = ("shapes",)
+SHIPPED = ("shapes", "shapes-direct")
 
 
 def shipped_folder(name: str) -> Path:
