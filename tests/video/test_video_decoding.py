@@ -164,6 +164,11 @@ def test_a_bare_stream_is_refused_with_the_way_out(tmp_path: Path, name: str, co
         open_source(path)
     assert "\n" not in str(caught.value)
 
+    # Nor does the way out write over a stream that is called .mp4.
+    with pytest.raises(VideoError, match="ffmpeg -r 25") as caught:
+        open_source(path.rename(tmp_path / "bare.mp4"))
+    assert "-i bare.mp4 bare.mp4" not in str(caught.value)
+
 
 def test_pixels_that_are_not_square_are_kept_and_told(tmp_path: Path) -> None:
     path = tmp_path / "wide.mp4"

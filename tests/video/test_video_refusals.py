@@ -22,8 +22,9 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["https://example.org/a.mp4", "rtsp://camera/1"])
 def test_an_address_is_no_file(address: str) -> None:
     for given in (address, Path(address)):
-        with pytest.raises(VideoError, match="address"):
+        with pytest.raises(VideoError, match="address") as caught:
             open_source(given)
+        assert str(caught.value).startswith(f"{address}: ")
 
 
 def test_an_encrypted_file(tmp_path: Path) -> None:

@@ -39,9 +39,12 @@ def open_container(path: Path) -> InputContainer:
     if Flags.no_timestamps in Flags(container.format.flags) or name.endswith("_pipe"):
         container.close()
         kind = name.removesuffix("_pipe")
+        timed = path.with_suffix(".mp4")
+        # A bare stream may be called .mp4 already, and the way out must not write over it.
+        out = timed.name if timed != path else f"{path.stem}-timed.mp4"
         raise VideoError(
             f"{path}: is a bare {kind} stream, which does not say when its pictures are shown; give it a rate, "
-            f"here 25 per second: ffmpeg -r 25 -f {name} -i {path.name} {path.stem}.mp4"
+            f"here 25 per second: ffmpeg -r 25 -f {name} -i {path.name} {out}"
         )
     return container
 

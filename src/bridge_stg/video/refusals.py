@@ -8,7 +8,7 @@ from pathlib import Path
 from bridge_stg.errors import VideoError
 
 # "http://..." as a path has lost one of its slashes.
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+:/)(?!/)", re.IGNORECASE)
 # An encrypted track is called this in the table of an mp4 (ISO/IEC 23001-7), at either end of the file.
 _ENCRYPTED = b"encv"
 _SEARCHED = 16 << 20
@@ -18,7 +18,8 @@ def check_path(path: Path) -> None:
     """Raise VideoError where nothing can be read as a video: an address, a pipe, a missing or empty file."""
     if not path.exists():
         if _ADDRESS.match(str(path)):
-            raise VideoError(f"{path}: is an address, not a file; download it and give the path of the file")
+            address = _ADDRESS.sub(r"\1/", str(path), count=1)
+            raise VideoError(f"{address}: is an address, not a file; download it and give the path of the file")
         raise VideoError(f"{path}: no such file; give the path of a video, an image, or a folder of images")
     if path.is_dir():
         return
