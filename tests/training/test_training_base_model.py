@@ -254,7 +254,7 @@ def test_a_base_that_is_none_is_one_line(
     plain = ["detector=null", "spatial=small"]
     cases = [
         (["base=null"], "base None is not a folder"),
-        (["base=null"], "for tuning also --set base=shapes, which is shipped"),
+        (["base=null"], "a shipped one (shapes"),
         ([f"base={tmp_path / 'nowhere'}"], "is not a folder; it is what the recipe of the stage before writes"),
         ([f"base={tmp_path / 'empty'}"], "holds no config.json"),
         ([f"base={run_folder[0]}"], f"is the folder of a run; give {adapters}"),
