@@ -118,8 +118,8 @@ def base_folder(base: str | None) -> str:
     if base is None or not folder.is_dir():
         raise InputError(
             f"base {base!r} is not a folder; it is what the recipe of the stage before writes "
-            f"(runs/<recipe>/checkpoint); for tuning also --set base=NAME with a shipped one ({', '.join(SHIPPED)}), "
-            "or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
+            "(runs/<recipe>/checkpoint); for tuning also --set base=NAME "
+            f"with a shipped one ({', '.join(SHIPPED)}), or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
         )
 
     check_whole_model(folder, f"base {base!r}")
