@@ -11,7 +11,7 @@ from support.small_runs import TINY
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
-from bridge_stg.cli.runs import RECIPES, read_configuration, recipe
+from bridge_stg.cli.runs import RECIPES, SERIES, read_configuration, recipe
 from bridge_stg.training.settings import override
 
 
@@ -29,7 +29,7 @@ def refused(*words: object) -> str:
 
 def test_recipes_are_listed_with_a_line_each() -> None:
     lines = run("train", "--list").splitlines()
-    assert [line.split()[0] for line in lines] == list(RECIPES)
+    assert [line.split()[0] for line in lines] == [*RECIPES, *SERIES]
     assert all(len(line.split()) > 4 for line in lines)
 
 

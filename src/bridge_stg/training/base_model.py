@@ -51,8 +51,10 @@ def read_base(config: TrainConfig) -> BaseModel:
         # Trained in full precision, whatever it was saved in; the language model is held as the run says.
         kind_held = torch.bfloat16 if config.half_base else torch.float32
         model = BridgeSTGForVideoGrounding.from_pretrained(base, dtype=kind_held)
+        # The baselines have neither of the two.
         for part in (model.bridge, model.localizer):
-            part.float()
+            if part is not None:
+                part.float()
         processor = BridgeSTGProcessor.from_pretrained(base)
         _refuse_what_it_has(config, model.config)
         wanted = _changed(model.config, config)
