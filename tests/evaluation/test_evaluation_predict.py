@@ -353,7 +353,10 @@ def test_constants_of_the_other_tasks(task: str, data: Path, tmp_path: Path) -> 
         (("--method", "whole-clip", "--train-truth", "x"), "--train-truth is for --method best-constant"),
         (("--method", "whole-clip", "--checkpoint", "shapes"), "takes no --checkpoint"),
         (("--method", "whole-clip", "--oracle-window"), "--oracle-window is for models"),
-        (("--method", "guess"), "no method 'guess'; there is: bridge-stg, qwen3-vl, compose, whole-clip, best-constant"),
+        (
+            ("--method", "guess"),
+            "no method 'guess'; there is: bridge-stg, qwen3-vl, compose, whole-clip, best-constant",
+        ),
         (("--task", "vtg", "--box-fps", "4"), "--box-fps is for models and stvg or vot, not for vtg"),
         (("--task", "vqa", "--oracle-window"), "not for vqa by bridge-stg"),
         (("--task", "tracking"), "no task 'tracking'"),
