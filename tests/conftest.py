@@ -189,3 +189,18 @@ def taught_qwen3_vl(tiny_qwen3_vl: Path, clip: Path) -> Path:
     model.save_pretrained(folder)
     grounder.tokenizer.save_pretrained(folder)
     return folder
+
+
+# Fixtures that teach a model, and helpers that run a training.
+TEACHES = {"taught_checkpoint", "taught_qwen3_vl"}
+TRAINS = {"bridge", "pretrain", "train", "run_training"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out: files that start processes, and tests that teach a model."""
+    for item in items:
+        names = vars(getattr(item, "module", item))
+        if "subprocess" in names or "multiprocessing" in names:
+            item.add_marker("process")
+        if TEACHES & set(getattr(item, "fixturenames", ())) or TRAINS & names.keys():
+            item.add_marker("learning")
