@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -516,3 +517,12 @@ def test_the_plan_of_all_is_the_plan_of_one(data: Path, taught_checkpoint: Path,
     assert list(written) == plan.ids == [f"stvg-{number}" for number in range(4)]
     assert seen == [(1, 1)]
     assert plan_run(settings, data / "truth.jsonl", out).pending() == []
+
+
+def test_questions_of_other_tasks_are_counted(data: Path, tmp_path: Path) -> None:
+    counts = Counter(record.task for record in read_truth(data / "truth.jsonl"))
+    done = run("--data", data, "--method", "whole-clip", "--out", tmp_path / "p.jsonl")
+    assert done.exit_code == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if "not asked" in line)
+    assert len(counts) > 1
+    assert all(f"{count} {task}" in line for task, count in counts.items() if task != "stvg")

@@ -41,6 +41,10 @@ def test_uneven_times_make_a_variable_rate() -> None:
     source = frames_in_memory(FRAMES[:4], [10.0, 10.1, 11.0, 12.0])
     assert source.times.tolist() == pytest.approx([0.0, 0.1, 1.0, 2.0])
     assert source.info.start_time == 10.0
+    # Answers count from the first frame; whoever gave other times is told.
+    (note,) = source.notes
+    assert "10.000 s" in note
+    assert frames_in_memory(FRAMES[:4], [0.0, 0.1, 1.0, 2.0]).notes == ()
     assert source.info.frame_times is not None
     assert open_source(source) is source
 

@@ -6,9 +6,10 @@ cannot be read gives a line with status ``failed`` and the reason, never silence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge_stg.errors import InputError
@@ -42,6 +43,7 @@ class Plan:
     """A run whose input was looked at and whose output may be written; see ``plan_run``.
 
     ``kept`` is what lay at ``out`` then, and what the run goes on with unless it begins anew (``restart``).
+    ``other_tasks`` counts the questions that are not asked because they are of another task.
     """
 
     settings: Settings
@@ -51,6 +53,7 @@ class Plan:
     kept: Kept
     run: RunRecord
     restart: bool = False
+    other_tasks: Mapping[Task, int] = field(default_factory=dict)
 
     @property
     def ids(self) -> list[str]:
@@ -92,16 +95,17 @@ def plan_run(
     chosen = choose_task(records, task, truth)
     settings.check(chosen)
     clips = group_questions(records, chosen)
+    others = Counter(record.task for record in records if record.task != chosen)
     run = run_record(settings, truth, chosen)
     if not out.is_dir():
         check_output(out, [truth, settings.train_truth])
 
     if restart:
         check_replaceable(out)
-        return Plan(settings, chosen, clips, out, Kept(), run, restart=True)
+        return Plan(settings, chosen, clips, out, Kept(), run, restart=True, other_tasks=others)
     kept = read_kept(out)
     check_same_run(out, kept, run, {record.id for clip in clips for record in clip.records})
-    return Plan(settings, chosen, clips, out, kept, run)
+    return Plan(settings, chosen, clips, out, kept, run, other_tasks=others)
 
 
 def predict(

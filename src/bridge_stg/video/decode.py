@@ -137,6 +137,8 @@ def _open_video(path: Path) -> VideoFile:
         header_rate, length = stream.average_rate, header_length(container, stream)
         header_frames, tracks = stream.frames, len(moving_pictures(container))
         stored_aspect = stream.sample_aspect_ratio
+        # WebM keeps transparency beside the picture, where the decoder does not look for it.
+        has_alpha_track = stream.metadata.get("alpha_mode") == "1"
         # An AVI knows the order of its packets; that of the pictures is another one where they are reordered.
         unordered = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
 
@@ -153,7 +155,7 @@ def _open_video(path: Path) -> VideoFile:
     orientation, odd_angle = orientation_of(frame)
     width, height = (frame.height, frame.width) if orientation.transpose else (frame.width, frame.height)
     aspect = pixel_aspect(stored_aspect, orientation.transpose)
-    notes = display_notes(frame, aspect, tracks)
+    notes = display_notes(frame, aspect, tracks, has_alpha_track)
     if odd_angle:
         notes.append("the file asks for a rotation that is not a multiple of 90 degrees; it was rounded to one")
 

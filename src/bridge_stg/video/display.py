@@ -55,7 +55,7 @@ def pixel_aspect(stored: Fraction | None, turned: bool) -> Fraction:
     return 1 / Fraction(stored) if turned else Fraction(stored)
 
 
-def display_notes(frame: av.VideoFrame, aspect: Fraction, tracks: int) -> list[str]:
+def display_notes(frame: av.VideoFrame, aspect: Fraction, tracks: int, has_alpha_track: bool) -> list[str]:
     """What a person should know of how the file is meant to be shown, of its first frame."""
     notes = []
     if aspect != 1:
@@ -69,7 +69,7 @@ def display_notes(frame: av.VideoFrame, aspect: Fraction, tracks: int) -> list[s
         notes.append(f"the video is HDR ({light}); it is read without tone mapping and looks paler than shown")
     if frame.interlaced_frame:
         notes.append("the video is interlaced; it is read as it is stored, with both fields in a frame")
-    if _is_transparent(frame):
+    if has_alpha_track or _is_transparent(frame):
         notes.append("the video is partly transparent; it is read as if it were opaque")
 
     if tracks > 1:

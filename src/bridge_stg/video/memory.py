@@ -80,7 +80,14 @@ def frames_in_memory(frames: Any, times: Sequence[float] | None = None) -> Frame
     height, width = _pixels(frames[0], 0).shape[:2]
     seconds = [0.0] if times is None else [float(second) for second in times]
     info, relative = describe_pictures(NAME, (width, height), len(frames), seconds)
-    return FramesInMemory(info, relative, frames)
+
+    # A clip cut out of a longer video: what is answered counts from its first frame, as for any file.
+    late = (
+        ()
+        if seconds[0] == 0
+        else (f"times are counted from the first frame, which was given {seconds[0]:.3f} s",)
+    )
+    return FramesInMemory(info, relative, frames, late)
 
 
 def _pixels(frame: Any, number: int) -> NDArray[np.uint8]:
