@@ -111,13 +111,15 @@ def predict(
         raise InputError(f"--submission is for GOT-10k's task vot, not for {plan.task}; leave it out")
 
     shard = launched(device)
+    quiet_libraries(settings.checkpoint if shard.is_main else None)
+    answerer, cost = _load(plan, shard.device(device), threads)
+
+    # What will be asked, said only when nothing of the command is wrong.
     if shard.is_main and plan.other_tasks:
         left = ", ".join(f"{count} {name}" for name, count in sorted(plan.other_tasks.items()))
         print(f"asking {plan.task}; not asked: {left} (--task asks them)")
     if shard.is_main and plan.done:
         print(f"going on with {out}: {len(plan.done)} question(s) have an answer there and are kept")
-    quiet_libraries(settings.checkpoint if shard.is_main else None)
-    answerer, cost = _load(plan, shard.device(device), threads)
     if shard.is_main:
         _check_rate(answerer, chosen)
     out.parent.mkdir(parents=True, exist_ok=True)
