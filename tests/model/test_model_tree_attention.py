@@ -116,6 +116,29 @@ def test_a_training_step_equals_that_of_a_masked_attention(
     assert worst < 1e-5
 
 
+def test_a_training_step_in_bfloat16_is_close_to_that_in_float32(
+    make_model: Callable[..., BridgeSTGForVideoGrounding], processor: BridgeSTGProcessor
+) -> None:
+    """The loss to 2% (a bfloat16 has 8 bits), and a gradient that points the same way."""
+    model = make_model().train()
+    inputs: dict[str, Any] = dict(processor(make_video(5), ["red", "left", "that"], answers=["red", "a", "b"]))
+
+    def step(bfloat16: bool) -> tuple[Tensor, Tensor]:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = model(**inputs).loss
+        loss.backward()
+        tower = model.mllm.model.language_model.layers.parameters()
+        return loss.detach(), torch.cat([p.grad.flatten() for p in tower])
+
+    loss, gradient = step(bfloat16=False)
+    rounded_loss, rounded = step(bfloat16=True)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded_loss, loss, rtol=0.02, atol=0)
+    assert not torch.equal(rounded, gradient)
+    assert F.cosine_similarity(rounded, gradient, dim=0) > 0.99
+
+
 def test_a_stock_model_of_the_same_configuration_stays_stock(
     make_model: Callable[..., BridgeSTGForVideoGrounding],
 ) -> None:

@@ -158,6 +158,10 @@ class TreePattern:
             return F.scaled_dot_product_attention(
                 query, key, value, attn_mask=self._mask, scale=scale, enable_gqa=groups > 1
             )
+        if torch.is_autocast_enabled(query.device.type):
+            # Normed queries and keys come in float32, values in the type of their product.
+            dtype = torch.get_autocast_dtype(query.device.type)
+            query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         return _TreeAttention.apply(query, key, value, self, scale)
 
@@ -211,8 +215,11 @@ class _TreeAttention(torch.autograd.Function):
         (grad,) = gradients
         query, key, value, out, lse = ctx.saved_tensors
         pattern, scale = ctx.pattern, ctx.scale
-        # Laid out by token, so that single tokens can be added to.
-        found_BLHC = [torch.zeros_like(part.transpose(1, 2)).contiguous() for part in (query, key, value)]
+        # Laid out by token, so that single tokens can be added to; summed over branches in float32 at least.
+        accurate = torch.promote_types(query.dtype, torch.float32)
+        found_BLHC = [
+            torch.zeros_like(part.transpose(1, 2), dtype=accurate).contiguous() for part in (query, key, value)
+        ]
         found = [part.transpose(1, 2) for part in found_BLHC]
 
         for row, clip in enumerate(pattern.clip_lengths):
@@ -246,7 +253,7 @@ class _TreeAttention(torch.autograd.Function):
             for total, part in zip(found_BLHC, parts, strict=True):
                 total.flatten(0, 1)[branches.place_real] += part.transpose(1, 2)[branches.real]
 
-        return (*found, None, None)
+        return (*(total.to(query.dtype) for total in found), None, None)
 
 
 def _places(span: Span) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
