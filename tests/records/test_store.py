@@ -159,7 +159,7 @@ def _change_about(**changes: Any) -> Any:
     ("damage", "message"),
     [
         (lambda folder: (folder / "store.json").unlink(), "no store.json .* bridge-stg data build"),
-        (lambda folder: (folder / "store.json").write_text('{"sch'), "cut off or not a store"),
+        (lambda folder: (folder / "store.json").write_text('{"sch'), "store.json: cut off"),
         (
             lambda folder: (folder / "records/00000.parquet").unlink(),
             "00000.parquet: is missing; copy",
@@ -167,7 +167,7 @@ def _change_about(**changes: Any) -> Any:
         (_cut_shard, r"00000.parquet: has \d+ bytes instead of \d+"),
         (_garble_shard, "cannot be read as records"),
         (_change_about(schema="bridge-stg/store/9"), "not a bridge-stg/store/1"),
-        (_change_about(shards=[]), "not a bridge-stg/store/1"),
+        (_change_about(shards=[]), "names no shards"),
         (_change_about(records=5), "promises 5 records, the files hold 1"),
     ],
 )

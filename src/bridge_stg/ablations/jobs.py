@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bridge_stg.ablations.tables import DEFAULT_LAYERS, Row, Table
+from bridge_stg.weights.locate import finished_checkpoint
 
 # All rows have these: the paper's 8 + 2 frames of one sentence, and answers in the style that learns at this
 # size. The detector has the paper's number of encoder layers.
@@ -90,9 +91,9 @@ def _data(plan: Plan) -> Job:
 def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
     """The stages before the tuning, as the paper's base has them: native timestamps, a trained detector."""
     vision = _training("vision", "shapes-vision", (), plan)
-    seen = f"base={vision.folder / 'checkpoint'}"
+    seen = f"base={finished_checkpoint(vision.folder)}"
     pretrain = _training("pretrain", "shapes-pretrain", (seen, "model.eta_mode=native"), plan, vision)
-    read = f"base={pretrain.folder / 'checkpoint'}"
+    read = f"base={finished_checkpoint(pretrain.folder)}"
     return [
         vision,
         pretrain,
@@ -110,14 +111,14 @@ def _training(name: str, recipe: str, settings: Sequence[str], plan: Plan, after
     steps = () if plan.prepare_steps is None else (f"optim.steps={plan.prepare_steps}",)
     command = _train(recipe, folder, (*settings, *steps, *plan.extra))
     needs = () if after is None else (after.name,)
-    return Job(name, folder, (command,), folder / "checkpoint" / "config.json", needs)
+    return Job(name, folder, (command,), finished_checkpoint(folder) / "config.json", needs)
 
 
 def _tuning(row: Row, seed: int, plan: Plan) -> Job:
     """Tune, answer the held-out questions, score."""
     name = run_name(row, seed)
     folder, data = plan.out / "runs" / name, plan.out / "data"
-    base = plan.base or plan.out / "prepared" / f"detector-n{row.layers}" / "checkpoint"
+    base = plan.base or finished_checkpoint(plan.out / "prepared" / f"detector-n{row.layers}")
     needs = ("data",) if plan.base is not None else ("data", f"detector-n{row.layers}")
 
     # A given base has the number of layers that it has.
@@ -140,7 +141,7 @@ def _tuning(row: Row, seed: int, plan: Plan) -> Job:
     score = ("score", "--truth", str(data / "truth.jsonl"), "--predictions", str(answers), "--task", "stvg")
     commands = (
         _train("shapes", folder, settings),
-        (*predict, "--checkpoint", str(folder / "checkpoint")),
+        (*predict, "--checkpoint", str(finished_checkpoint(folder))),
         (*score, "--out", str(scores)),
     )
 

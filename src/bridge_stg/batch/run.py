@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from bridge_stg.batch.questions import BatchQuestion, by_video
 from bridge_stg.batch.summary import write_summary
 from bridge_stg.batch.workers import BatchModel, run
 from bridge_stg.errors import InputError
+from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.output_files import write_whole
 
@@ -86,15 +86,7 @@ def run_batch(
 def _check_model(path: Path, model: BatchModel) -> None:
     """Answers of two models must not come into one folder."""
     said = {name: value for name, value in asdict(model).items() if name not in ("device", "drawings")}
-    if not path.is_file():
-        return write_whole(path, json.dumps(said, indent=2) + "\n")
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{path}: cannot be read ({problem}); give another --out") from problem
-    if before != said:
-        changed = [name for name in said if not isinstance(before, dict) or before.get(name) != said[name]]
+    if changed := changed_plan(path, said):
         raise InputError(
             f"{path.parent}: holds answers with another {' and '.join(changed)}; give another --out"
         )
-    return None

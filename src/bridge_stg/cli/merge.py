@@ -19,18 +19,11 @@ def merge(
 ) -> None:
     """Write one folder that ground, predict and from_pretrained load, with adapters merged."""
     from bridge_stg.cli.prepare import check_writable, quiet_libraries
-    from bridge_stg.errors import InputError
     from bridge_stg.files.output_files import new_folder
     from bridge_stg.weights.adapter_files import merge_folder
-    from bridge_stg.weights.locate import is_adapter_folder
+    from bridge_stg.weights.locate import adapters_to_merge
 
-    folder = run if is_adapter_folder(run) else run / "checkpoint"
-    if not is_adapter_folder(folder):
-        if (folder / "model.safetensors").is_file() or (run / "model.safetensors").is_file():
-            raise InputError(f"{run}: is a whole checkpoint already, there is nothing to merge")
-        best = f"; there is {run / 'best'}" if is_adapter_folder(run / "best") else ""
-        raise InputError(f"{run}: no finished checkpoint of LoRA tuning here{best}")
-
+    folder = adapters_to_merge(run)
     check_writable(out.parent)
     with new_folder(out) as unfinished:
         quiet_libraries()

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from bridge_stg.curation.doctor.annotations import BadLine, RecordFolder
 from bridge_stg.errors import DataError, InputError
+from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.output_files import whole_file, write_whole
 from bridge_stg.files.worker_pool import Died, run_each
@@ -193,22 +194,15 @@ def _begin(out: Path, settings: FrameSettings, clips: Sequence[Clip]) -> None:
     keys = json.dumps([clip.key for clip in clips]).encode()
     plan = {"schema": CACHE_SCHEMA, **asdict(settings), "of": hashlib.sha256(keys).hexdigest()}
     path = out / "plan.json"
-    try:
-        before = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        if out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{out}: holds other files; give --out a new folder") from None
-        before = plan
-    except (OSError, ValueError) as problem:
-        raise InputError(f"{path}: cannot be read ({problem}); give --out a new folder") from problem
+    if not path.exists() and out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out}: holds other files; give --out a new folder")
 
-    if before != plan:
-        raise InputError(f"{out}: was begun with other settings or other records; give --out a new folder")
     try:
         (out / "shards").mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
-    write_whole(path, json.dumps(plan, indent=1) + "\n")
+    if changed_plan(path, plan):
+        raise InputError(f"{out}: was begun with other settings or other records; give --out a new folder")
 
 
 def _write_shard(out: Path, settings: FrameSettings, job: tuple[int, Sequence[Clip]]) -> list[tuple[str, str]]:

@@ -7,9 +7,8 @@ made: answers of two checkpoints, truths or settings in one place would be a sco
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import bridge_stg
 from bridge_stg.errors import CheckpointError, DataError, InputError
 from bridge_stg.evaluation.cost import cost_path
 from bridge_stg.evaluation.methods import Settings
+from bridge_stg.files.hashes import file_hash
 from bridge_stg.files.json_lines import read_whole_lines
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.records.prediction import parse_prediction
@@ -82,8 +82,8 @@ def run_record(settings: Settings, truth: Path, task: Task) -> RunRecord:
     return RunRecord(
         method=settings.method,
         checkpoint=None if checkpoint is None else _hash_of_weights(checkpoint),
-        truth=_hash([truth]),
-        train_truth=None if train_truth is None else _hash([train_truth]),
+        truth=file_hash(truth),
+        train_truth=None if train_truth is None else file_hash(train_truth),
         task=task,
         box_fps=settings.box_fps,
         oracle_window=settings.oracle_window,
@@ -238,19 +238,4 @@ def _hash_of_weights(checkpoint: str) -> str:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(f"{checkpoint}: holds no model.safetensors; give a checkpoint's folder")
-    return _hash(files)
-
-
-def _hash(files: Sequence[Path]) -> str:
-    """SHA-256 over the bytes of files in a row; InputError if one cannot be read."""
-    digest = hashlib.sha256()
-    for path in files:
-        try:
-            with path.open("rb") as handle:
-                while block := handle.read(1 << 20):
-                    digest.update(block)
-        except OSError as problem:
-            raise InputError(
-                f"{path}: cannot be read ({problem.strerror}); give the path of a file"
-            ) from problem
-    return digest.hexdigest()
+    return file_hash(*files)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bridge_stg.errors import DataError
+from bridge_stg.files.descriptions import read_description
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Box, FrameTimes
 
@@ -227,25 +228,23 @@ def write_store(folder: Path, records: Iterable[TruthRecord], root: str = ".") -
 
 def _read_about(folder: Path) -> dict[str, Any]:
     """The content of ``store.json``, after a look at the files it names."""
+    path = folder / "store.json"
+    cure = "copy the store again or build it again"
+    missing = "make a store with: bridge-stg data build"
+    about = read_description(path, STORE_SCHEMA, ("root", "records", "shards"), missing, cure)
     try:
-        about = json.loads((folder / "store.json").read_bytes())
         shards = [(folder / str(shard["file"]), int(shard["bytes"])) for shard in about["shards"]]
-        fits = about["schema"] == STORE_SCHEMA and isinstance(about["records"], int) and "root" in about
-    except OSError as problem:
-        raise DataError(
-            f"{folder}: no store.json that can be read ({problem.strerror}); make a store with: "
-            "bridge-stg data build"
-        ) from problem
     except (ValueError, KeyError, TypeError) as problem:
-        raise DataError(f"{folder / 'store.json'}: cut off or not a store; build it again") from problem
-    if not fits or not shards:
-        raise DataError(f"{folder / 'store.json'}: not a {STORE_SCHEMA}; build the store again")
+        raise DataError(f"{path}: is not a {STORE_SCHEMA}; {cure}") from problem
+    if not shards:
+        raise DataError(f"{path}: names no shards; {cure}")
+
     for path, size in shards:
         found = path.stat().st_size if path.is_file() else None
         if found != size:
             state = "is missing" if found is None else f"has {found} bytes instead of {size}"
-            raise DataError(f"{path}: {state}; copy the store again or build it again")
-    return dict(about)
+            raise DataError(f"{path}: {state}; {cure}")
+    return about
 
 
 def _memory_mapped(files: list[str], cache: str | Path | None) -> Any:

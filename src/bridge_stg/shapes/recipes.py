@@ -8,6 +8,7 @@ from pathlib import Path
 from bridge_stg.losses.objective import LossWeights
 from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lead, Lesson, ShapesData, ShapesTrainConfig
 from bridge_stg.training.configuration import OptimConfig
+from bridge_stg.weights.locate import finished_checkpoint
 
 
 def shapes_vision() -> ShapesTrainConfig:
@@ -183,7 +184,7 @@ def shapes_quick(folder: Path) -> tuple[ShapesTrainConfig, ...]:
     found: list[ShapesTrainConfig] = []
     for make in (shapes_vision, shapes_pretrain, shapes_detector, shapes):
         config = make()
-        base = str(folder / found[-1].name / "checkpoint") if found else None
+        base = str(finished_checkpoint(folder / found[-1].name)) if found else None
         data = config.data.model_copy(update={"curriculum": few})
         optim = config.optim.model_copy(update={"steps": sizes[config.name], "final_ratio": 0.05})
         found.append(config.model_copy(update={"base": base, "data": data, "optim": optim}))

@@ -49,6 +49,7 @@ from bridge_stg.training.stage import Notes, Report, Stage
 from bridge_stg.training.step import StepRunner, suspects
 from bridge_stg.training.throughput import peak_memory_gb, peak_operations
 from bridge_stg.training.validation import MakeJudge, Validation, agreed
+from bridge_stg.weights.locate import finished_checkpoint
 
 # The others wait while one process validates or saves longer than they do.
 PATIENCE = timedelta(hours=6)
@@ -272,7 +273,8 @@ class _Run:
 
     def finish(self) -> Path:
         """Write the checkpoint that the stage hands over."""
-        fresh, folder = self.out / "checkpoint.new", self.out / "checkpoint"
+        folder = finished_checkpoint(self.out)
+        fresh = folder.with_name("checkpoint.new")
         with finish_checkpoint(self.accelerator, fresh, folder):
             self._export(fresh)
         self.report(f"wrote {folder}")

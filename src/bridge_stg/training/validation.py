@@ -6,7 +6,6 @@ protocols.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -19,11 +18,13 @@ from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast_object_list, gather_object
 
 from bridge_stg.errors import InputError
+from bridge_stg.files.hashes import file_hash
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.training.checkpoints import finish_checkpoint, replace_folder
 from bridge_stg.training.stage import Stage
+from bridge_stg.weights.locate import best_checkpoint
 
 BEST_BY = "m_vIoU"
 
@@ -55,7 +56,11 @@ class Validation:
 
     def __init__(self, accelerator: Accelerator, stage: Stage[Any], out: Path, make: MakeJudge | None) -> None:
         config = stage.config
-        self.settings, self.steps, self.best_folder = config.validation, config.optim.steps, out / "best"
+        self.settings, self.steps, self.best_folder = (
+            config.validation,
+            config.optim.steps,
+            best_checkpoint(out),
+        )
         self.accelerator = accelerator
         self.judge: Judge | None = None
         self.last = time.monotonic()
@@ -78,8 +83,7 @@ class Validation:
 
         # Scores on other questions say nothing about which checkpoint is better.
         # Where they lie does not matter.
-        with (held_out.folder / "truth.jsonl").open("rb") as file:
-            truth = hashlib.file_digest(file, "sha256").hexdigest()
+        truth = file_hash(held_out.folder / "truth.jsonl")
         self.questions = {"truth": truth, "videos": held_out.videos}
 
     def due(self, done: int, at_log: bool) -> bool:

@@ -9,6 +9,8 @@ from bridge_stg.files.shipped import SHIPPED, shipped_folder
 
 # The file that says what LoRA tuning learned and on which base.
 ADAPTER_FILE = "adapter.json"
+# In the folder of a run: the checkpoint that it finished with, and the best one by its validation.
+FINISHED, BEST = "checkpoint", "best"
 
 
 def checkpoint_folder(name: str | Path) -> str:
@@ -60,12 +62,39 @@ def check_whole_model(folder: Path, name: str) -> None:
         )
 
 
+def finished_checkpoint(run: str | Path) -> Path:
+    """Where a training run writes the checkpoint that it finishes with."""
+    return Path(run) / FINISHED
+
+
+def best_checkpoint(run: str | Path) -> Path:
+    """Where a training run keeps the checkpoint that validation found best."""
+    return Path(run) / BEST
+
+
 def checkpoint_of_run(folder: str | Path) -> Path | None:
     """The checkpoint inside the folder of a training run; None if the folder is not one."""
-    inner = Path(folder) / "checkpoint"
+    inner = finished_checkpoint(folder)
     return inner if (inner / "config.json").is_file() else None
 
 
 def is_adapter_folder(folder: str | Path) -> bool:
     """Whether LoRA tuning wrote it (``save_adapters``)."""
     return (Path(folder) / ADAPTER_FILE).is_file()
+
+
+def adapters_to_merge(run: str | Path) -> Path:
+    """The folder of adapters that ``run`` means: itself, or the finished checkpoint of a training run.
+
+    Raises:
+        CheckpointError: it is a whole checkpoint, or holds nothing that LoRA tuning finished.
+    """
+    for folder in (Path(run), finished_checkpoint(run)):
+        if is_adapter_folder(folder):
+            return folder
+        if (folder / "model.safetensors").is_file():
+            raise CheckpointError(f"{run}: is a whole checkpoint already, there is nothing to merge")
+
+    best = best_checkpoint(run)
+    hint = f"; there is {best}" if is_adapter_folder(best) else ""
+    raise CheckpointError(f"{run}: no finished checkpoint of LoRA tuning here{hint}")

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from bridge_stg.cli.main import app
 from bridge_stg.evaluation.constants import whole_clip_centre_box
 from bridge_stg.evaluation.cost import RunCost, cost_path, write_cost
-from bridge_stg.evaluation.report.runs import file_hash
 from bridge_stg.evaluation.score import score_files
+from bridge_stg.files.hashes import file_hash
 from bridge_stg.records.prediction import PredictionRecord, write_predictions
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 

@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 
 import bridge_stg
 from bridge_stg.errors import InputError
+from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import begin_lines, parse_object, read_whole_lines, to_line
-from bridge_stg.files.output_files import write_whole
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.records.store import to_row
 
@@ -125,15 +125,7 @@ def _check_plan(folder: Path, records: Iterable[TruthRecord], seed: int) -> None
     made_by = f"{bridge_stg.__version__}, av {av.__version__}"
     plan = {"schema": WORK_SCHEMA, "by": made_by, "seed": seed, "records": digest.hexdigest()}
 
-    path = folder / "plan.json"
-    try:
-        before = json.loads(path.read_bytes()) if path.exists() else None
-    except ValueError:
-        before = {}
-
-    if before is None:
-        write_whole(path, json.dumps(plan, indent=1) + "\n")
-    elif before != plan:
+    if changed_plan(folder / "plan.json", plan):
         raise InputError(
             f"{folder}: holds an unfinished run with another seed, other records or another version; give that "
             "command again, or remove the folder"

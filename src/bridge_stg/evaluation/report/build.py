@@ -21,12 +21,13 @@ from bridge_stg.evaluation.report.document import Block, Document, Heading, Para
 from bridge_stg.evaluation.report.pictures import BASELINE_COLOR, cases
 from bridge_stg.evaluation.report.plots import COLORS
 from bridge_stg.evaluation.report.render import IMAGES, to_html, to_markdown
-from bridge_stg.evaluation.report.runs import RunFiles, file_hash, read_made_by
+from bridge_stg.evaluation.report.runs import RunFiles, read_made_by
 from bridge_stg.evaluation.report.scored_queries import score_each
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
 from bridge_stg.evaluation.score import score
 from bridge_stg.evaluation.scores import Scores
 from bridge_stg.evaluation.task_scores import check_protocol, task_to_score
+from bridge_stg.files.hashes import file_hash
 from bridge_stg.files.output_files import check_output, write_whole
 from bridge_stg.records.prediction import PredictionRecord, read_predictions
 from bridge_stg.records.record import TruthRecord, read_truth

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bridge_stg.errors import DataError
+from bridge_stg.files.descriptions import read_description
 from bridge_stg.types import FrameTimes, SampledVideo, TimeSpan, VideoInfo
 
 CACHE_SCHEMA = "bridge-stg/frames/1"
@@ -104,7 +105,13 @@ class FrameCache:
         """
         self.folder = Path(folder)
         self.hits = self.misses = 0
-        about = self._about()
+        about = read_description(
+            self.folder / "cache.json",
+            CACHE_SCHEMA,
+            ("fps", "root", "clips", "jpeg_quality"),
+            missing="write or finish its frames with bridge-stg data extract-frames",
+            cure="extract the frames again",
+        )
         self.fps: float = float(about["fps"])
         self.lossless = about["jpeg_quality"] is None
         self._root = os.path.abspath(self.folder / str(about["root"]))
@@ -176,23 +183,6 @@ class FrameCache:
 
         found: dict[str, Any] = table.to_pylist()[0]
         return found
-
-    def _about(self) -> dict[str, Any]:
-        path = self.folder / "cache.json"
-        try:
-            about = json.loads(path.read_bytes())
-            fits = about["schema"] == CACHE_SCHEMA and {"fps", "root", "clips", "jpeg_quality"} <= set(about)
-        except OSError as problem:
-            raise DataError(
-                f"{self.folder}: no frames here (no cache.json: {problem.strerror}); write or finish them with "
-                "bridge-stg data extract-frames"
-            ) from problem
-        except (ValueError, KeyError, TypeError) as problem:
-            raise DataError(f"{path}: cut off or another file; extract the frames again") from problem
-
-        if not fits:
-            raise DataError(f"{path}: is not a {CACHE_SCHEMA}; extract the frames again")
-        return dict(about)
 
 
 def _sampled(source: str, row: dict[str, Any], fps: float) -> SampledVideo:
