@@ -1,12 +1,12 @@
-"""The big recipe at its real size on a CPU: train, go on, merge, ground; seconds and peak memory of each command.
+"""The big recipe at its real size on a CPU: train, go on, merge, ground; seconds and peak memory of each.
 
     python benchmarks/real_size.py                   # 2B and Swin-L: about 20 minutes of two cores, 17 GB
-    python benchmarks/real_size.py --scale tiny      # the same commands on a model of a few million parameters
+    python benchmarks/real_size.py --scale tiny      # the same commands on a few million parameters
 
-A Qwen3-VL of the 2B's shape with random weights and the real vocabulary of Qwen3 (extra ``vocabulary``), a random
-spatial decoder of the paper's shape, and the recipe ``lora-2b-1x24gb`` on two generated clips: three steps of two
-clips in bfloat16, of which the third is another command that goes on from the second. Nothing is learned; what is
-shown is that every command works on matrices of the published sizes, and what it takes.
+A Qwen3-VL of the 2B's shape with random weights and the real vocabulary of Qwen3 (extra ``vocabulary``), a
+random spatial decoder of the paper's shape, and the recipe ``lora-2b-1x24gb`` on two generated clips: three
+steps of two clips in bfloat16, of which the third is another command that goes on from the second. Nothing is
+learned; what is shown is that every command works on matrices of the published sizes, and what it takes.
 """
 
 from __future__ import annotations
