@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bridge_stg.errors import InputError
-from bridge_stg.evaluation.constants import ConstantAnswer, best_constant_window, whole_clip_centre_box
+from bridge_stg.evaluation.constants import ConstantAnswer, best_constant, whole_clip_centre_box
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
@@ -58,7 +58,7 @@ def test_whole_clip_and_centre_by_hand() -> None:
 
 def test_records_that_agree_are_answered_exactly() -> None:
     records = [record(str(i), (50, 150), (96.0, 48.0, 224.0, 144.0)) for i in range(3)]
-    best = best_constant_window(records)
+    best = best_constant(records, "stvg")
     np.testing.assert_allclose([best.start, best.end], [0.25, 0.75])
     np.testing.assert_allclose(best.box, [0.3, 0.2, 0.7, 0.6])
 
@@ -79,7 +79,7 @@ def test_the_best_window_is_the_best_of_all() -> None:
             total += shared / ((high - low) + (end - start) - shared)
         return total / len(records)
 
-    best = best_constant_window(records)
+    best = best_constant(records, "stvg")
     ticks = [tick / 20 for tick in range(21)]
     highest = max(mean_iou(a, b) for a in ticks for b in ticks if b > a)
     assert mean_iou(best.start, best.end) == pytest.approx(highest)
@@ -96,4 +96,4 @@ def test_a_clip_inside_a_video_shifts_the_answer() -> None:
 
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(InputError, match="stvg"):
-        best_constant_window([record("b", (3, 9), (0, 0, 1, 1), "vtg")])
+        best_constant([record("b", (3, 9), (0, 0, 1, 1), "vtg")], "stvg")

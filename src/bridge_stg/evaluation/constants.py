@@ -92,11 +92,6 @@ def no_skill_answers(truth: Sequence[TruthRecord], task: Task) -> dict[str, dict
     return {name: {record.id: record for record in found} for name, found in answers.items()}
 
 
-def best_constant_window(records: Sequence[TruthRecord]) -> ConstantAnswer:
-    """``best_constant`` of the stvg records."""
-    return best_constant(records, "stvg")
-
-
 def best_constant(records: Sequence[TruthRecord], task: Task) -> ConstantAnswer:
     """The constant that is best on training records of one task, in the parts that the task asks for.
 

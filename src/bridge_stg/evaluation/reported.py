@@ -93,15 +93,3 @@ def _rows(table: dict[str, Any]) -> list[ReportedRow]:
 def reported_rows(benchmark: str) -> tuple[ReportedRow, ...]:
     """The rows about one benchmark; none where the paper reports nothing."""
     return tuple(row for row in all_reported() if row.benchmark == benchmark)
-
-
-def reported_table(number: int) -> tuple[ReportedRow, ...]:
-    """The rows of one table.
-
-    Raises:
-        InputError: it is not one of those that compare models on benchmarks.
-    """
-    found = tuple(row for row in all_reported() if row.table == number)
-    if not found:
-        raise InputError(f"Table {number} is not among the reported ones; there is: 2 to 7")
-    return found

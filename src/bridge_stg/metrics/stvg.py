@@ -54,7 +54,6 @@ from bridge_stg.records.record import TruthRecord
 Protocol = Literal["tubedetr", "stcat", "hcstvg", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 THRESHOLDS = (0.3, 0.5)
-METRICS = ("m_tIoU", "m_vIoU", *threshold_names("vIoU", THRESHOLDS), "gt_vIoU")
 FAILED = QueryOverlap(0.0, 0.0, 0.0, failed=True)
 
 _RULES: dict[Protocol, Callable[[TubePair], QueryOverlap]] = {
@@ -141,7 +140,7 @@ def query_values(
 ) -> NDArray[np.float64]:
     """What each query adds to each metric: (N, 3 + thresholds) in [0, 1].
 
-    Columns: m_tIoU, m_vIoU, vIoU@R for each of ``thresholds``, gt_vIoU; the order of ``METRICS`` by default.
+    Columns: m_tIoU, m_vIoU, vIoU@R for each of ``thresholds``, gt_vIoU.
     """
     compare: Callable[[Any, float], Any] = operator.ge if protocol == "paper" else operator.gt
     tiou = np.array([one.tiou for one in overlaps], dtype=np.float64)
@@ -169,8 +168,3 @@ def score_queries(
         np.array([one.failed for one in overlaps], dtype=np.bool_),
         np.ones(len(overlaps)),
     )
-
-
-def summarize(values: NDArray[np.float64]) -> dict[str, float]:
-    """Means over queries in percent, by metric name. ``values`` is (N, 5) with N >= 1."""
-    return dict(zip(METRICS, (100 * values.mean(axis=0)).tolist(), strict=True))

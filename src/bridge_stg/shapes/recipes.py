@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bridge_stg.losses.objective import LossWeights
@@ -68,7 +69,7 @@ def shapes_detector() -> ShapesTrainConfig:
             curriculum=(Lesson(until=1.0, min_objects=1, max_objects=6, max_duration=10.0),),
         ),
         optim=OptimConfig(lr=1e-3, warmup_ratio=0.02, final_ratio=0.1, steps=3000),
-        weights=LossWeights(box=5.0, objectness=2.0),
+        weights=replace(LossWeights.ovdino(), objectness=2.0),
     )
 
 
@@ -108,7 +109,7 @@ def shapes() -> ShapesTrainConfig:
         optim=OptimConfig(lr=6e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.03, steps=2500),
         # A language model that learns everything here needs more of the spatial gradient than one that could
         # speak before: lambda_2 = 0.02 left the bridging queries without the name of the object (docs/log.md).
-        weights=LossWeights(box=5.0, spatial=0.4, objectness=2.0),
+        weights=replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0),
     )
 
 
@@ -131,7 +132,7 @@ def shapes_direct() -> ShapesTrainConfig:
             mix=ClipMix(named=4, direct=6, absent=3, choices=3, spots=2, lookups=1, scans=1, names=1),
         ),
         optim=OptimConfig(lr=7e-4, warmup_ratio=0.03, final_ratio=0.5, steps=800),
-        weights=LossWeights(box=5.0, spatial=0.4, objectness=2.0),
+        weights=replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0),
     )
 
 
@@ -167,7 +168,7 @@ def shapes_both() -> ShapesTrainConfig:
             num_negative=1,
         ),
         optim=OptimConfig(lr=7e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.02, steps=2000),
-        weights=LossWeights(box=5.0, spatial=0.4, objectness=2.0),
+        weights=replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0),
     )
 
 
