@@ -58,7 +58,7 @@ class ShapesBridgeStage(BridgeStage):
         if self.config.lead is None:
             return Start(model, processor, start.origin)
         led = LedModel(model, self.config.lead.attention, self.config.lead.probe)
-        return Start(led, processor, start.origin)
+        return Start(led, processor, start.origin, f"model.{start.spatial_prefix}")
 
     def whole(self, model: nn.Module) -> BridgeSTGForVideoGrounding:
         return super().whole(model.model if isinstance(model, LedModel) else model)

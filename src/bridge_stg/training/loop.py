@@ -154,7 +154,7 @@ class _Run:
         )
 
         # What moves, and how.
-        groups = parameter_groups(start.model, config)
+        groups = parameter_groups(start.model, config, start.spatial_prefix)
         for line in describe_groups(start.model, groups):
             report(line)
         if config.gradient_checkpointing:

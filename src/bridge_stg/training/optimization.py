@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from bridge_stg.training.configuration import OptimConfig, TrainConfig
+from bridge_stg.training.stage import SPATIAL_PREFIX
 
 # Kind of parameter -> what its name holds; the first that fits counts, else the module at the top.
 _KINDS = {
@@ -29,14 +30,17 @@ _KINDS = {
 PEAK, CLIP = "peak_lr", "clip"
 
 
-def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, config: TrainConfig, spatial_prefix: str = SPATIAL_PREFIX
+) -> list[dict[str, Any]]:
     """Language and bridge at ``lr``, the spatial decoder at ``spatial_lr``; every trainable parameter once.
 
-    A model without a spatial decoder of its own at the top has one group, at ``lr``.
+    A model with nothing under ``spatial_prefix`` has one group, at ``lr``.
     """
     # Tied weights are one parameter under two names and are listed once.
-    language = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("localizer.")]
-    spatial = [p for n, p in model.named_parameters() if p.requires_grad and n.startswith("localizer.")]
+    moving = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    language = [p for name, p in moving.items() if not name.startswith(spatial_prefix)]
+    spatial = [p for name, p in moving.items() if name.startswith(spatial_prefix)]
     optim = config.optim
     name = "language" if spatial else config.stage
     groups: list[dict[str, Any]] = [
@@ -49,9 +53,10 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
         groups.append({"name": "spatial", "params": spatial, "lr": lr, PEAK: lr, CLIP: clip})
 
     listed = [id(parameter) for group in groups for parameter in group["params"]]
-    moving = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     assert len(listed) == len(set(listed)), "a parameter is in two optimizer groups"
-    assert set(listed) == moving, "a trainable parameter is in no optimizer group"
+    assert set(listed) == {id(parameter) for parameter in moving.values()}, (
+        "a trainable parameter is in no optimizer group"
+    )
     return groups
 
 

@@ -24,6 +24,9 @@ Counts = dict[str, Tensor]
 Notes = dict[str, tuple[float | Tensor, float | Tensor]]
 Report = Callable[[str], None]
 
+# What the names of the spatial decoder's parameters begin with in a Bridge-STG.
+SPATIAL_PREFIX = "localizer."
+
 SomeBatch = TypeVar("SomeBatch", bound=Batch)
 MadeBatch = TypeVar("MadeBatch", bound=Batch, covariant=True)
 
@@ -33,11 +36,13 @@ class Start:
     """The model of a stage, with exactly what learns trainable.
 
     origin: a hash of the weights that were read; "" where all of them are new.
+    spatial_prefix: what the names of the parameters begin with that learn at the rate of the spatial decoder.
     """
 
     model: nn.Module
     processor: BridgeSTGProcessor
     origin: str
+    spatial_prefix: str = SPATIAL_PREFIX
 
 
 @dataclass(frozen=True)
