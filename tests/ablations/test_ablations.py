@@ -26,8 +26,12 @@ from bridge_stg.training.settings import override
 ALL = list(TABLES.values())
 
 
-def test_every_row_is_a_valid_configuration_and_runs_once() -> None:
-    jobs = jobs_for(ALL, Plan(Path("out"), seeds=2))
+@pytest.mark.parametrize("start", [None, Path("shapes")])
+def test_every_row_is_a_valid_configuration_and_runs_once(start: Path | None) -> None:
+    jobs = jobs_for(ALL, Plan(Path("out"), seeds=2, start=start))
+    assert {job.name for job in jobs if job.name.startswith("detector")} == {
+        f"detector-n{n}" for n in (2, 4, 6, 8)
+    }
     assert len({job.name for job in jobs}) == len(jobs)
     tunings = [job for job in jobs if job.folder.parent.name == "runs"]
     different = {row.settings for table in ALL for row in table.rows}

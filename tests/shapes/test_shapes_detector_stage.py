@@ -16,6 +16,7 @@ from bridge_stg.losses.objective import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.spatial.tokens import token_grid
 from bridge_stg.shapes.detector_probe import label_objects, owners
+from bridge_stg.shapes.model import new_model
 from bridge_stg.shapes.vision_probe import COLOUR_NAMES, SHAPE_NAMES, UNKNOWN
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings
@@ -122,6 +123,22 @@ def test_the_stage_moves_what_sees_and_hands_over_a_whole_model(base: Path, tmp_
     (first, second) = [line for line in curve(tmp_path) if "probe" in line]
     assert {f"probe/accuracy_{name}" for name in ("colour", "shape", "nothing", "object")} <= first.keys()
     assert second["step"] == 2
+
+
+def test_a_base_that_was_tuned_before_is_asked_anew(tmp_path: Path) -> None:
+    """Words and detector go on from it, what asks the detector does not."""
+    torch.manual_seed(5)
+    tuned, processor = new_model()
+    tuned.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    config = override(
+        recipe("shapes-detector"), [f"base={tmp_path}", "spatial=null", "max_tokens_per_frame=null"]
+    )
+    begun = build_model(config)[0].model
+    kept = tuned.localizer.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in begun.localizer.state_dict().items())
+    assert not torch.equal(begun.bridge.queries, tuned.bridge.queries)
+    assert not any(parameter.requires_grad for parameter in begun.bridge.parameters())
 
 
 def test_operations_are_those_that_torch_counts(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

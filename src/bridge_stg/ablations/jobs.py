@@ -18,7 +18,22 @@ COMMON = (
     "data.mix.located=1",
     "data.mix.tracked=0",
 )
-HELD_OUT_SEED, HELD_OUT_VIDEOS = 2000, 100
+HELD_OUT_SEED, HELD_OUT_VIDEOS = 2000, 60
+# Clips of this many seconds at most, in training and held out: a row is to take minutes.
+LONGEST = 8.0
+LESSONS = f'[{{"until": 1.0, "min_objects": 2, "max_objects": 4, "max_duration": {LONGEST}}}]'
+# What a row learns beside the located sentence of each clip.
+WORLD = (
+    f"data.curriculum={LESSONS}",
+    "data.clips_per_step=4",
+    "data.image_share=0",
+    "data.mix.lookups=1",
+    "data.mix.scans=2",
+    "data.mix.contrasts=0",
+    "data.mix.names=2",
+    "data.mix.retold=1",
+    "data.mix.choices=0",
+)
 
 
 @dataclass(frozen=True)
@@ -27,15 +42,17 @@ class Plan:
 
     base: what every row is tuned from; None prepares a vision tower, a small Qwen3-VL with native timestamps
         and a detector for each number of encoder layers.
+    start: a checkpoint whose vision tower, language tower and detector the preparation goes on from.
     steps: of every row; prepare_steps: of every stage before, None for those of the recipes.
     extra: settings of every training run.
     """
 
     out: Path
     seeds: int = 2
-    steps: int = 600
+    steps: int = 150
     prepare_steps: int | None = None
     base: Path | None = None
+    start: Path | None = None
     videos: int = HELD_OUT_VIDEOS
     extra: tuple[str, ...] = ()
 
@@ -85,11 +102,15 @@ def _data(plan: Plan) -> Job:
     """The held-out videos."""
     folder = plan.out / "data"
     command = ("data", "shapes", "--out", str(folder), "--videos", str(plan.videos), "--split", "test")
-    return Job("data", folder, ((*command, "--seed", str(HELD_OUT_SEED)),), folder / "truth.jsonl")
+    length = ("--max-duration", f"{LONGEST:g}")
+    return Job("data", folder, ((*command, *length, "--seed", str(HELD_OUT_SEED)),), folder / "truth.jsonl")
 
 
 def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
     """The stages before the tuning, as the paper's base has them: native timestamps, a trained detector."""
+    if plan.start is not None:
+        return _prepared_from(plan.start, layers, plan)
+
     vision = _training("vision", "shapes-vision", (), plan)
     seen = f"base={finished_checkpoint(vision.folder)}"
     pretrain = _training("pretrain", "shapes-pretrain", (seen, "model.eta_mode=native"), plan, vision)
@@ -100,6 +121,27 @@ def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
         *(
             _training(
                 f"detector-n{n}", "shapes-detector", (read, f"model.num_encoder_layers={n}"), plan, pretrain
+            )
+            for n in layers
+        ),
+    ]
+
+
+def _prepared_from(start: Path, layers: Sequence[int], plan: Plan) -> list[Job]:
+    """The same from a checkpoint: its language tower learns native timestamps, each detector its layers."""
+    same = ("spatial=null", "max_tokens_per_frame=null")
+    words = ("data.mix.located=0", "data.mix.tracked=0", "model.eta_mode=native", *WORLD)
+    pretrain = _training("pretrain", "shapes", (f"base={start}", *same, *words), plan)
+    read = f"base={pretrain.folder / 'checkpoint'}"
+    return [
+        pretrain,
+        *(
+            _training(
+                f"detector-n{n}",
+                "shapes-detector",
+                (read, *same, f"model.num_encoder_layers={n}"),
+                plan,
+                pretrain,
             )
             for n in layers
         ),
@@ -132,6 +174,7 @@ def _tuning(row: Row, seed: int, plan: Plan) -> Job:
         f"optim.steps={plan.steps}",
         "model.eta_mode=virtual",
         *layers,
+        *WORLD,
         *COMMON,
         *row.settings,
         *plan.extra,

@@ -23,11 +23,15 @@ def ablate(
         Path | None,
         typer.Option(help="What every row is tuned from; default: prepared here, which takes hours."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of every row.")] = 600,
+    steps: Annotated[int, typer.Option(min=1, help="Of every row.")] = 150,
     prepare_steps: Annotated[
         int | None, typer.Option(min=1, help="Of every stage before; default: those of the recipes.")
     ] = None,
-    videos: Annotated[int, typer.Option(min=1, help="Held-out videos to answer.")] = 100,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="A checkpoint that the preparation goes on from, instead of from nothing."),
+    ] = None,
+    videos: Annotated[int, typer.Option(min=1, help="Held-out videos to answer.")] = 60,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a value of every training run; may be repeated.")
     ] = None,
@@ -46,8 +50,11 @@ def ablate(
         return
 
     chosen = _chosen(tables or [])
-    if base is not None and not (base / "config.json").is_file():
-        raise InputError(f"{base}: holds no config.json; give the folder of a checkpoint")
+    if base is not None and start is not None:
+        raise InputError("give --base or --from: what is tuned, or what the preparation goes on from")
+    for given in (base, start):
+        if given is not None and not (given / "config.json").is_file():
+            raise InputError(f"{given}: holds no config.json; give the folder of a checkpoint")
 
     from bridge_stg.ablations.jobs import Plan, jobs_for
     from bridge_stg.ablations.pages import as_markdown, as_page
@@ -57,7 +64,7 @@ def ablate(
     from bridge_stg.files.output_files import write_whole
 
     check_writable(out)
-    plan = Plan(out, seeds, steps, prepare_steps, base, videos, tuple(settings or ()))
+    plan = Plan(out, seeds, steps, prepare_steps, base, start, videos, tuple(settings or ()))
     work_on(jobs_for(chosen, plan), out, lambda line: print(line, flush=True))
 
     write_json(out / "ablations.json", collect(chosen, plan))

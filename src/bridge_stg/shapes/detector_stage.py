@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.detector_probe import FrameBatch, FrameProbe, build_frames
 from bridge_stg.shapes.probe_stage import ProbeStage
@@ -32,6 +33,12 @@ class DetectorStage(ProbeStage):
         origin = fingerprint_of(model, base.taken)
         model.requires_grad_(False)
         model.localizer.requires_grad_(True)
+
+        # What asks this detector learns in the next stage, whatever the base had learned.
+        model.bridge = bridge_of(model.config)
+        if model.bridge is not None:
+            model.bridge.requires_grad_(False)
+        report("bridge: new weights")
         freeze_unused(model)
         set_precision(model, self.config)
 
