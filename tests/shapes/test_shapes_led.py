@@ -21,8 +21,25 @@ from bridge_stg.prompting.templates import SCAN_HINT
 from bridge_stg.shapes.bridge_stage import ShapesBridgeStage
 from bridge_stg.shapes.clips import build_batch
 from bridge_stg.shapes.configuration import ClipMix, Lesson, ShapesData
-from bridge_stg.shapes.direct_branches import ClipQuestions, choice_branches, direct_branches, spot_branches
-from bridge_stg.shapes.evidence import LEADS, PHASES, REST, ClipMap, Evidence, LedBranch, evidence_rows, phases
+from bridge_stg.shapes.direct_branches import (
+    ClipQuestions,
+    absent_branches,
+    choice_branches,
+    direct_branches,
+    found_branch,
+    spot_branches,
+)
+from bridge_stg.shapes.evidence import (
+    LEADS,
+    NOWHERE,
+    PHASES,
+    REST,
+    ClipMap,
+    Evidence,
+    LedBranch,
+    evidence_rows,
+    phases,
+)
 from bridge_stg.shapes.frames import draw, sample_times
 from bridge_stg.shapes.grow import grow
 from bridge_stg.shapes.led_model import PLACES, LedModel
@@ -32,6 +49,7 @@ from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, SceneSettings
 from bridge_stg.shapes.world.questions import questions
 from bridge_stg.shapes.world.scene import make_scene
+from bridge_stg.training.optimization import parameter_groups
 from bridge_stg.training.settings import override
 
 MIX = ClipMix(direct=2, named=1, absent=1, spots=1, choices=1, located_direct=1, tracked=1)
@@ -99,19 +117,53 @@ def test_evidence_is_looked_for_at_the_token_before_the_answer(
 ) -> None:
     _, processor = small
     clip, _ = drawn(processor, 6)
-    branches = [*direct_branches(clip, 3), *spot_branches(clip, 2), *choice_branches(clip, 2)]
+    branches = [
+        *direct_branches(clip, 3),
+        *absent_branches(clip, 2),
+        *spot_branches(clip, 2),
+        *choice_branches(clip, 2),
+    ]
     told = [branch for branch in branches if isinstance(branch, LedBranch) and branch.evidence]
     assert len(told) >= 5
     for branch in told:
         for one in branch.evidence:
+            if one.lead == "letter":
+                # A word of a choice looks back at its letter.
+                assert processor.tokenizer.decode([branch.ids[one.keys[0]]]) in "ABCD"
+                assert processor.tokenizer.decode([branch.ids[one.place]]).strip() not in (
+                    "",
+                    "(",
+                    ")",
+                    *"ABCD",
+                )
+                continue
             following = processor.tokenizer.decode([branch.ids[one.place + 1]])
             assert branch.labels[one.place + 1] == branch.ids[one.place + 1]
             if one.lead == "edge_time":
                 assert following.lstrip(".").isdigit()
+            if one.lead == "found":
+                refused = one.keys == (NOWHERE,)
+                assert refused == (following in ("T", "This", "no"))
             if one.lead == "choice":
                 assert following in "ABCD"
                 asked = [processor.tokenizer.decode([branch.ids[key]]) for key in range(min(one.keys))]
                 assert asked[-2] == following
+
+
+def test_bridging_queries_ask_for_the_object_of_their_sentence(
+    small: tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor],
+) -> None:
+    _, processor = small
+    clip, _ = drawn(processor, 6)
+    question = next(item for item in clip.asked if item.task == "stvg")
+    assert question.object_index is not None
+    branch = processor.branch("stvg", question.query, "Here.", locates=True)
+    asks = [one for one in found_branch(clip, question, branch).evidence if one.lead == "where"]
+    assert [one.place for one in asks] == list(
+        range(len(branch.ids) - branch.bridge_slots - 1, len(branch.ids))
+    )
+    cells = {key for pair in clip.map.cells[question.object_index] for key in pair}
+    assert all(one.keys and set(one.keys) <= cells for one in asks)
 
 
 def test_led_attention_is_that_of_the_model(
@@ -205,6 +257,14 @@ def test_both_styles_are_written_into_the_configuration(tmp_path: Path) -> None:
     output = start.model(**batch.inputs(start.processor), **stage.counts(batch), **stage.options(1))
     output.loss.backward()
     whole = stage.whole(start.model)
+
+    # The spatial decoder inside learns at its own rate.
+    language, spatial = parameter_groups(start.model, config, start.spatial_prefix)
+    assert {id(p) for p in spatial["params"]} == {
+        id(p) for p in whole.localizer.parameters() if p.requires_grad
+    }
+    assert (language["lr"], spatial["lr"]) == (config.optim.lr, config.optim.spatial_lr)
+
     assert whole.mllm.model.language_model.layers[7].self_attn.q_proj.weight.grad.abs().sum() > 0
     notes = stage.notes(output, batch, stage.counts(batch))
     assert {"video/lead_edge", "video/probe_second"} <= set(notes)

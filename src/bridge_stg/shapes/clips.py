@@ -36,6 +36,7 @@ from bridge_stg.shapes.direct_branches import (
     absent_branches,
     choice_branches,
     direct_branches,
+    found_branch,
     led_spot,
     led_window,
     named_branches,
@@ -147,13 +148,16 @@ def video_clip(
     slots = times[frame_pairs(len(times))]
     known = ClipMap.of(scene, times, layout, processor.patch_grid(frames), processor)
     clip = ClipQuestions(scene, asked, times, slots, known, processor, rng)
+    named = spread(asked, "vtg", mix.scans + mix.names)
+    scans = scan_branches(asked, scene, slots, mix.scans, processor, rng)
+    names = name_branches(asked, scene, mix.scans, mix.names, processor)
     branches = [
         *caption_branches(scene, times, layout, mix.captions, processor, rng),
         *moment_branches(scene, times, mix.moments, processor, rng),
         *lookup_branches(scene, times, layout, mix.lookups, processor, rng),
-        *scan_branches(asked, scene, slots, mix.scans, processor, rng),
+        *[found_branch(clip, *pair) for pair in zip(named[: mix.scans], scans, strict=True)],
         *contrast_branches(scene, slots, mix.contrasts, processor, rng),
-        *name_branches(asked, scene, mix.scans, mix.names, processor),
+        *[found_branch(clip, *pair) for pair in zip(named[mix.scans :], names, strict=True)],
         *window_branches(asked, scene, mix.windows, processor, rng, slots, style),
         *retold_branches(mix.retold, processor, rng),
         *choice_branches(clip, mix.choices),
@@ -186,8 +190,8 @@ def video_clip(
         # An entangled model writes boxes behind its answer, whose numbers nothing is known of here.
         if objective != "entangled" and question.task == "vot":
             branch = led_spot(clip, question, branch)
-        elif objective != "entangled" and answered == "direct":
-            branch = led_window(clip, question, branch)
+        elif objective != "entangled":
+            branch = (led_window if answered == "direct" else found_branch)(clip, question, branch)
         branches.append(branch)
         add_rows(rows, track, positive, negative, objective)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,14 +13,23 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE, Branch
 from bridge_stg.prompting.templates import ABSENT, choices_text
 from bridge_stg.shapes.branches import NAMED, seen_in_pairs, spread, style_asked, window_answer
-from bridge_stg.shapes.evidence import ClipMap, Evidence, LedBranch, window_evidence
+from bridge_stg.shapes.evidence import (
+    NOWHERE,
+    ClipMap,
+    Evidence,
+    LedBranch,
+    bridge_evidence,
+    event_cells,
+    window_evidence,
+)
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.matching import Appearance, Description
 from bridge_stg.shapes.world.objects import ACTIONS, BASE_FORM, Scene
-from bridge_stg.shapes.world.questions import Question, sentence
+from bridge_stg.shapes.world.questions import LETTERS, Question, sentence
 from bridge_stg.types import Task
 
 TURN_END = "<|im_end|>"
+SPACE = "Ġ"
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,29 @@ def led_window(clip: ClipQuestions, question: Question, branch: Branch) -> Branc
     seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
     digits = _numbers(branch, clip.processor)
     evidence = window_evidence(digits, seen, question.object_index, clip.map)
-    return LedBranch(**vars(branch), evidence=tuple(evidence))
+    return _led(found_branch(clip, question, branch), evidence)
+
+
+def found_branch(clip: ClipQuestions, question: Question, branch: Branch) -> LedBranch:
+    """An answer that is given because the event is found; its bridging queries ask for the object."""
+    assert question.object_index is not None
+    assert question.kind is not None
+    keys = event_cells(clip.scene, question.object_index, question.kind, clip.slots, clip.map)
+    found = [Evidence(_answer_start(branch) - 1, keys, "found")] if keys else []
+    return _led(branch, found + _asks_where(branch, clip, keys))
+
+
+def _asks_where(branch: Branch, clip: ClipQuestions, keys: tuple[int, ...]) -> list[Evidence]:
+    # The queries of a parallel model ask for one frame each.
+    bridged = branch.reads_bridge and clip.processor.config.objective == "bridge"
+    return bridge_evidence(branch, keys) if bridged else []
+
+
+def _led(branch: Branch, evidence: Sequence[Evidence]) -> LedBranch:
+    """A branch with more evidence than it may have had."""
+    before = branch.evidence if isinstance(branch, LedBranch) else ()
+    fields = {field.name: getattr(branch, field.name) for field in dataclasses.fields(Branch)}
+    return LedBranch(**fields, evidence=(*before, *evidence))
 
 
 def direct_branches(clip: ClipQuestions, count: int) -> list[Branch]:
@@ -83,7 +116,8 @@ def absent_branches(clip: ClipQuestions, count: int) -> list[Branch]:
     for question in absent_questions(clip.scene, clip.rng, count):
         task = "vtg" if clip.rng.random() < 0.5 else "stvg"
         style = style_asked(clip.processor, "direct" if clip.rng.random() < 0.5 else "scan")
-        found.append(clip.processor.branch(task, question.query, ABSENT, locates=False, style=style))
+        branch = clip.processor.branch(task, question.query, ABSENT, locates=False, style=style)
+        found.append(_led(branch, [Evidence(_answer_start(branch) - 1, (NOWHERE,), "found")]))
     return found
 
 
@@ -102,18 +136,29 @@ def choice_branches(clip: ClipQuestions, count: int) -> list[Branch]:
         said = [place for place in letters if place >= first]
         if listed and said:
             # The words of the right choice know their letter, which stands before them; it does not know them.
-            begin = listed[-1] + 2
-            end = next((place for place in range(begin, first) if words[place] in ("(", TURN_END)), first)
-            evidence.append(Evidence(said[-1] - 1, tuple(range(begin, end)), "choice", own=True))
+            evidence += _letters(words[:first], said[-1] - 1, question.choice_letter)
 
         kind = _kind_asked(question)
         if kind is not None and question.object_index is not None:
-            seen = seen_in_pairs(clip.scene, question.object_index, kind, clip.slots)
-            cells = clip.map.cells[question.object_index]
-            event = tuple(key for pair, here in enumerate(seen) if here for key in cells[pair])
+            event = event_cells(clip.scene, question.object_index, kind, clip.slots, clip.map)
             if event:
-                evidence.append(Evidence(first - 1, event, "event"))
-        found.append(LedBranch(**vars(branch), evidence=tuple(evidence)))
+                evidence.append(Evidence(first - 1, event, "found"))
+        elif question.answer == "no":
+            evidence.append(Evidence(first - 1, (NOWHERE,), "found"))
+        found.append(_led(branch, evidence))
+    return found
+
+
+def _letters(words: Sequence[str], said: int, right: str | None) -> list[Evidence]:
+    """What the words of the choices look at, and the token ``said`` after which the right letter follows."""
+    opened = [place for place, word in enumerate(words) if word == "(" and words[place + 1] in LETTERS]
+    found: list[Evidence] = []
+    for begin, end in zip(opened, [*opened[1:], words.index(TURN_END, opened[-1])], strict=True):
+        # Between the bracket that closes a letter and the space before the next one.
+        inside = tuple(place for place in range(begin + 3, end) if words[place] != SPACE)
+        found += [Evidence(place, (begin + 1,), "letter", own=True) for place in inside]
+        if words[begin + 1] == right:
+            found.append(Evidence(said, inside, "choice", own=True))
     return found
 
 
@@ -124,8 +169,9 @@ def led_spot(clip: ClipQuestions, question: Question, branch: Branch) -> Branch:
     keys = clip.map.spot(question.object_index, question.time, clip.times)
     # "Here is the" come first; colour and shape are each known at the token before them.
     first = _answer_start(branch) + 3
-    evidence = tuple(Evidence(first + ahead - 1, keys, "place") for ahead in (0, 1) if keys)
-    return LedBranch(**vars(branch), evidence=evidence)
+    evidence = [Evidence(first + ahead - 1, keys, "place") for ahead in (0, 1) if keys]
+    everywhere = tuple(key for cells in clip.map.cells[question.object_index] for key in cells)
+    return _led(branch, evidence + _asks_where(branch, clip, everywhere))
 
 
 def spot_branches(clip: ClipQuestions, count: int, skip: int = 0) -> list[Branch]:

@@ -25,17 +25,24 @@ from bridge_stg.shapes.branches import seen_in_pairs
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, Scene
 
-# What a head is to look at. "place": the object at a given box. "choice": the words of the right choice.
+# What a head is to look at. "place": the object at a given box. "letter": the letter of a choice, read by its
+# words; "choice": the words of the right choice, which then know their letter. "found": the object in any pair
+# of the event, or NOWHERE where there is none. "where": the same object, for the bridging queries.
 # "edge": the object in the pair in which the event begins or ends. "beside": the same, but after an end in the
 # pair that follows. "event": the object in any pair of the event. "edge_time", "beside_time": the timestamps of
 # these pairs.
-Lead = Literal["place", "choice", "edge", "beside", "event", "edge_time", "beside_time"]
+Lead = Literal[
+    "place", "letter", "choice", "found", "where", "edge", "beside", "event", "edge_time", "beside_time"
+]
 LEADS: tuple[Lead, ...] = get_args(Lead)
 
 # Since when an object does what it does.
 Phase = Literal["idle", "begun", "going_on", "just_over"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 REST = len(ACTIONS)
+
+# The first token of a clip, which shows nothing: what does not happen is found there.
+NOWHERE = 0
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,22 @@ def _covered(start: int, sides: list[NDArray[np.float64]], rows: int, columns: i
         row, column = int((top + bottom) / 2 * rows), int((left + right) / 2 * columns)
         covered[min(row, rows - 1), min(column, columns - 1)] = True
     return tuple(start + int(place) for place in np.flatnonzero(covered.ravel()))
+
+
+def event_cells(
+    scene: Scene, index: int, kind: str, slots: NDArray[np.float64], clip: ClipMap
+) -> tuple[int, ...]:
+    """The tokens of an object in all pairs in which it does ``kind``; ``slots`` (P, 2) in seconds."""
+    seen = seen_in_pairs(scene, index, kind, slots)
+    return tuple(key for pair, here in enumerate(seen) if here for key in clip.cells[index][pair])
+
+
+def bridge_evidence(branch: Branch, keys: tuple[int, ...]) -> list[Evidence]:
+    """<det> and the bridging queries of a branch look at the tokens ``keys`` of the object they ask for."""
+    if not keys:
+        return []
+    first = len(branch.ids) - branch.bridge_slots - 1
+    return [Evidence(place, keys, "where") for place in range(first, len(branch.ids))]
 
 
 def window_evidence(digits: Sequence[int], seen: Sequence[str], index: int, clip: ClipMap) -> list[Evidence]:

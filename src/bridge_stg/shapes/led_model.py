@@ -23,7 +23,10 @@ from bridge_stg.shapes.world.objects import COLOURS, SHAPES
 # object, the second its time; the heads that are not named are free.
 PLACES: dict[Lead, tuple[int, tuple[int, ...]]] = {
     "place": (-2, (0, 1)),
-    "choice": (-2, (0, 1)),
+    "letter": (-2, (3,)),
+    "choice": (-1, (2, 3)),
+    "found": (-2, (2, 3)),
+    "where": (-2, (2, 3)),
     "edge": (-2, (0,)),
     "beside": (-2, (1,)),
     "event": (-2, (2,)),
