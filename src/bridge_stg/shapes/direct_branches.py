@@ -112,7 +112,7 @@ def named_branches(clip: ClipQuestions, count: int) -> list[Branch]:
 
 def absent_branches(clip: ClipQuestions, count: int) -> list[Branch]:
     """What does not happen, refused in either style."""
-    found = []
+    found: list[Branch] = []
     for question in absent_questions(clip.scene, clip.rng, count):
         task = "vtg" if clip.rng.random() < 0.5 else "stvg"
         style = style_asked(clip.processor, "direct" if clip.rng.random() < 0.5 else "scan")
