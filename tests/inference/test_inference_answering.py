@@ -6,6 +6,7 @@ of a model whose weights are large enough that one wrong position shows.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from bridge_stg.inference.answering import Answers, ReadClip, answer, bridge_ans
 from bridge_stg.inference.branch_cache import BLOCK
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.model.row_tower import join_projections
 from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.shapes.model import small_config, small_tokenizer
 
@@ -180,7 +182,7 @@ def test_the_clip_can_be_asked_again(scene: Scene) -> None:
     first = answer(scene.model, clip, scene.questions, 0, 4)
     bridge_answers(scene.model, clip, first)
     assert answer(scene.model, clip, scene.questions, 0, 4).ids == first.ids
-    assert clip.cache.get_seq_length() == clip.length
+    assert all(keys.shape[2] == clip.length for keys, _ in clip.keys.layers)
 
 
 def test_a_clip_read_at_a_wrong_place_answers_otherwise(scene: Scene) -> None:
@@ -240,11 +242,55 @@ def test_sentences_take_the_bytes_of_their_own_tokens(scene: Scene) -> None:
     clip = scene.read()
     text = scene.model.config.mllm.text_config
     per_token = 2 * 4 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
+    clip_bytes = clip.keys.nbytes
+    assert clip_bytes == per_token * clip.length
     for count in (1, 3):
         answers = answer(scene.model, clip, scene.questions[:count], 0, 6)
         most = max(map(len, scene.questions[:count])) + 6
-        assert answers.branches.clip_keys[0].data_ptr() == clip.cache.layers[0].keys.data_ptr()
+        assert answers.branches.clip is clip.keys
+        assert clip.keys.nbytes == clip_bytes
         assert answers.branches.nbytes <= count * per_token * (most + BLOCK)
+
+
+@pytest.mark.parametrize("queries", [0, 8])
+def test_few_operations_equal_the_layers_of_the_library(queries: int) -> None:
+    """Answers of the row tower against those of the language model's own layers, with ragged drafts too."""
+    scene = Scene(queries, kv_heads=2)
+    clip = scene.read()
+    assert clip.tower is not None
+    plain_clip = replace(clip, tower=None)
+    plain, expected = logits_of(scene.model, lambda: answer(scene.model, plain_clip, scene.questions, 0, 6))
+    found, logits = logits_of(scene.model, lambda: answer(scene.model, clip, scene.questions, 0, 6))
+    assert found.ids == plain.ids
+    assert (logits - expected).abs().max() < CLOSE
+
+    told = [plain.ids[0], [], plain.ids[2][:3]]
+    drafted = [answer(scene.model, one, scene.questions, 0, 6, Guesses(told)) for one in (clip, plain_clip)]
+    assert drafted[0].ids == drafted[1].ids == plain.ids
+    bridges = [
+        bridge_answers(scene.model, one, answers)
+        for one, answers in zip((clip, plain_clip), drafted, strict=True)
+    ]
+    assert (bridges[0] - bridges[1]).abs().max() < CLOSE
+
+
+def test_weights_side_by_side_answer_the_same_and_follow_what_is_learned(scene: Scene) -> None:
+    """Joined projections are views: changed in place they count from the next clip on."""
+    clip = scene.read()
+    before = answer(scene.model, clip, scene.questions, 0, 4)
+    model = copy.deepcopy(scene.model)
+    join_projections(model.mllm.model.language_model)
+    layer = model.mllm.model.language_model.layers[0].self_attn
+    assert layer.k_proj.weight.data_ptr() == layer.q_proj.weight.data_ptr() + layer.q_proj.weight.nbytes
+    joined = read_clip(model, scene.layout, scene.vision)
+    assert answer(model, joined, scene.questions, 0, 4).ids == before.ids
+
+    layer.v_proj.weight.mul_(-1.0)
+    changed = read_clip(model, scene.layout, scene.vision)
+    _, logits = logits_of(model, lambda: answer(model, changed, scene.questions, 0, 1))
+    plain_clip = replace(changed, tower=None)
+    _, expected = logits_of(model, lambda: answer(model, plain_clip, scene.questions, 0, 1))
+    assert (logits - expected).abs().max() < CLOSE
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import Qwen3VLForConditionalGeneration
 
 from bridge_stg.model import tree_attention
-from bridge_stg.model.attention_parts import attend_part, attend_part_plainly, join_parts
+from bridge_stg.model.attention_parts import attend_part, attend_part_plainly, join_outputs, join_parts
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import text_positions
@@ -69,12 +69,27 @@ def test_the_kernel_equals_the_definition(causal: bool) -> None:
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_place_without_keys_adds_nothing(dtype: torch.dtype) -> None:
+    query, key, value = torch.randn(3, 2, 4, 9, 16, dtype=dtype)
+    nothing = attend_part(query, key[:, :, :0], value[:, :, :0], 0.25)
+    assert torch.equal(nothing[0], torch.zeros_like(query))
+    assert torch.equal(nothing[1], torch.full((2, 4, 9), -torch.inf))
+
+    whole = attend_part(query, key, value, 0.25)
+    for joined in (join_parts(*nothing, *whole), join_parts(*whole, *nothing)):
+        torch.testing.assert_close(joined, whole)
+    assert torch.equal(join_outputs(*nothing, *whole), whole[0])
+    assert not torch.isnan(join_parts(*nothing, *nothing)[0]).any()
+
+
 def test_two_places_joined_are_one() -> None:
     query, key, value = torch.randn(3, 2, 4, 9, 16)
     first = attend_part(query, key[:, :, :4], value[:, :, :4], 0.25)
     second = attend_part(query, key[:, :, 4:], value[:, :, 4:], 0.25)
     whole = attend_part(query, key, value, 0.25)
     torch.testing.assert_close(join_parts(*first, *second), whole, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(join_outputs(*first, *second), whole[0], atol=1e-6, rtol=1e-5)
 
 
 def test_a_training_step_equals_that_of_a_masked_attention(

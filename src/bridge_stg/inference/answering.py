@@ -21,6 +21,8 @@ from transformers import DynamicCache
 
 from bridge_stg.inference.branch_cache import BranchCache
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, EncodedVideo
+from bridge_stg.model.row_tower import RowTower
+from bridge_stg.model.shared_keys import SharedKeys
 from bridge_stg.model.temporal_alignment import ClipLayout
 
 # An answer that tells a clip second by second takes about three tokens for each.
@@ -29,11 +31,15 @@ MAX_ANSWER_TOKENS = 256
 
 @dataclass
 class ReadClip:
-    """A clip after prefill: its cache (one row), its length in tokens and where the text after it starts."""
+    """A clip after prefill: its keys and values, its length in tokens and where the text after it starts.
 
-    cache: DynamicCache
+    ``tower`` is the language model as it was then, ready for what follows; None if it has adapters or the like.
+    """
+
+    keys: SharedKeys
     length: int
     next_position: int
+    tower: RowTower | None = None
 
 
 class Drafter(Protocol):
@@ -100,7 +106,8 @@ def read_clip(model: BridgeSTGForVideoGrounding, clip: ClipLayout, vision: Encod
     positions = torch.cat([index, clip.positions])[:, None].to(device)
     cache = DynamicCache(config=model.config.mllm.text_config)
     model.read(clip.input_ids[None].to(device), positions, vision=vision, cache=cache)
-    return ReadClip(cache, length, clip.next_position)
+    tower = RowTower.of(model.mllm.model.language_model)
+    return ReadClip(SharedKeys(cache), length, clip.next_position, tower)
 
 
 def answer(
@@ -121,7 +128,9 @@ def answer(
         drafter: guesses words; without one every pass gives one token.
     """
     det = model.config.det_token_id
-    branches = BranchCache(clip.cache, len(questions))
+    text = model.config.mllm.text_config
+    groups = text.num_attention_heads // text.num_key_value_heads
+    branches = BranchCache(clip.keys, len(questions), groups)
     sentences = [_Sentence(index, list(question)) for index, question in enumerate(questions)]
     going = list(sentences) if max_new_tokens > 0 else []
     if drafter is not None:
@@ -201,7 +210,9 @@ def _feed(
     positions = torch.stack([steps + clip.length, text, text, text])[:, None]
     if slot_mask is not None:
         slot_mask = slot_mask.to(device)
-    return model.read(ids[None], positions, slot_mask=slot_mask, pattern=branches)[0]
+    if clip.tower is None:
+        return model.read(ids[None], positions, slot_mask=slot_mask, pattern=branches)[0]
+    return clip.tower(model.embed(ids[None], slot_mask)[0], positions, branches)
 
 
 def _greedy(

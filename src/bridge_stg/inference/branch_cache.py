@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from bridge_stg.model.attention_parts import attend_part, join_parts
+from bridge_stg.model.attention_parts import attend_part, join_outputs
+from bridge_stg.model.shared_keys import SharedKeys
 
 # Room is made for this many tokens at a time.
 BLOCK = 64
@@ -27,14 +27,14 @@ class BranchCache:
     ``lengths`` says how many of a sentence's own tokens are kept; a smaller number forgets the last ones.
     """
 
-    def __init__(self, clip: DynamicCache, sentences: int) -> None:
-        self.clip_keys = [layer.keys for layer in clip.layers]
-        self.clip_values = [layer.values for layer in clip.layers]
+    def __init__(self, clip: SharedKeys, sentences: int, groups: int) -> None:
+        """``groups``: the heads that share a key-value head."""
+        self.clip, self.groups = clip, groups
         self.lengths = [0] * sentences
-        first = self.clip_keys[0]
+        first, _ = clip.layers[0]
         shape = (sentences, first.shape[1], 0, first.shape[-1])
-        self.keys = [first.new_empty(shape) for _ in self.clip_keys]
-        self.values = [first.new_empty(shape) for _ in self.clip_keys]
+        self.keys = [first.new_empty(shape) for _ in clip.layers]
+        self.values = [first.new_empty(shape) for _ in clip.layers]
 
     @property
     def nbytes(self) -> int:
@@ -59,53 +59,56 @@ class BranchCache:
         self._every = list(sentences) == list(range(len(self.lengths)))
         self._rows_A, self._sentence_N = rows_A.to(device), rows_A[row_N].to(device)
         self._place_N = place_N.to(device)
-        self._cell_N = (row_N.to(device), column_N.to(device))
         self._most, self._used = max(counts), max(after)
+
+        # Where all bring as many, the batch is their tokens as they come; else which token is in which cell.
+        self._cell_N, self._token_AQ = None, None
+        if min(counts) != self._most:
+            token_AQ = torch.zeros(len(counts), self._most, dtype=torch.long)
+            token_AQ[row_N, column_N] = torch.arange(len(row_N))
+            self._cell_N, self._token_AQ = (row_N.to(device), column_N.to(device)), token_AQ.to(device)
 
         # A token sees its sentence up to itself; padding sees the first token, so that nothing is NaN.
         place_AQ = torch.zeros(len(counts), self._most, dtype=torch.long)
         place_AQ[row_N, column_N] = place_N
         hidden_AQW = torch.arange(self._used) > place_AQ[..., None]
         bias = torch.zeros(hidden_AQW.shape).masked_fill(hidden_AQW, -torch.inf)
-        self._bias_AQW = bias.to(device, self.keys[0].dtype)
+        self._bias_A1QW = bias.repeat(1, self.groups, 1)[:, None].to(device, self.keys[0].dtype)
         return self._place_N
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """The contract of ``Pattern``: one row of queries (1, H, N, C), keys and values (1, K, N, C)."""
-        _, heads, tokens, channels = query.shape
-        kv_heads = key.shape[1]
-        groups = heads // kv_heads
-
         # Every sentence keeps its own.
         self.keys[layer][self._sentence_N, :, self._place_N] = key[0].transpose(0, 1)
         self.values[layer][self._sentence_N, :, self._place_N] = value[0].transpose(0, 1)
 
         # The clip, for all tokens together: heads that share keys are more queries of one head.
-        shared_1KGC = query.reshape(1, kv_heads, groups * tokens, channels)
-        out, lse = attend_part(shared_1KGC, self.clip_keys[layer], self.clip_values[layer], scale)
-        clip_out_NHC = out.reshape(heads, tokens, channels).transpose(0, 1)
-        clip_lse_NH = lse.reshape(heads, tokens).transpose(0, 1)
+        query_KGNC = query[0].unflatten(0, (key.shape[1], -1))
+        clip_out, clip_lse = self.clip.attend(layer, query_KGNC.flatten(1, 2), scale)
+        clip_out, clip_lse = clip_out.view(query_KGNC.shape), clip_lse.view(query_KGNC.shape[:-1])
 
         # The sentences themselves, padded to the one that brings most.
+        if self._token_AQ is None:
+            query_KGAQC = query_KGNC.unflatten(2, (-1, self._most))
+        else:
+            query_KGAQC = query_KGNC[:, :, self._token_AQ]
+        grouped_AKQC = query_KGAQC.permute(2, 0, 1, 3, 4).flatten(2, 3)
         own_keys, own_values = self._own(self.keys[layer]), self._own(self.values[layer])
-        padded_AQHC = query.new_zeros(len(self._rows_A), self._most, heads, channels)
-        padded_AQHC[self._cell_N] = query[0].transpose(0, 1)
-        grouped = padded_AQHC.transpose(1, 2).reshape(-1, kv_heads, groups * self._most, channels)
-        out, lse = attend_part(grouped, own_keys, own_values, scale, bias=self._bias(groups))
-        own_out = out.reshape(-1, heads, self._most, channels).transpose(1, 2)[self._cell_N]
-        own_lse = lse.reshape(-1, heads, self._most).transpose(1, 2)[self._cell_N]
+        out, lse = attend_part(grouped_AKQC, own_keys, own_values, scale, bias=self._bias_A1QW)
+        own_out = out.unflatten(2, (-1, self._most)).permute(1, 2, 0, 3, 4)
+        own_lse = lse.unflatten(2, (-1, self._most)).permute(1, 2, 0, 3)
+        if self._cell_N is None:
+            clip_out, clip_lse = clip_out.view(own_out.shape), clip_lse.view(own_lse.shape)
+        else:
+            row_N, column_N = self._cell_N
+            own_out, own_lse = own_out[:, :, row_N, column_N], own_lse[:, :, row_N, column_N]
 
-        joined_NHC, _ = join_parts(clip_out_NHC, clip_lse_NH, own_out, own_lse)
-        return joined_NHC.transpose(0, 1)[None]
+        return join_outputs(clip_out, clip_lse, own_out, own_lse).reshape(query.shape)
 
     def _own(self, kept: Tensor) -> Tensor:
         """(A, K, W, C) of the sentences that are fed."""
         used = kept[:, :, : self._used]
         return used if self._every else used[self._rows_A]
-
-    def _bias(self, groups: int) -> Tensor:
-        """(A, 1, G * Q, W): the same for all heads."""
-        return self._bias_AQW.repeat(1, groups, 1)[:, None]
 
     def _make_room(self, length: int) -> None:
         """Make room for more tokens of each sentence; at least half as much again, so that it is rare."""

@@ -33,6 +33,7 @@ from bridge_stg.inference.results import Question, ResultBuilder, Said
 from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
+from bridge_stg.model.row_tower import join_projections
 from bridge_stg.prompting.templates import DIRECT_OPENING, WINDOW_TASKS, check_queries
 from bridge_stg.types import (
     LOCATED_TASKS,
@@ -68,6 +69,7 @@ class VideoGrounder(Grounder):
 
     def __init__(self, model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor, name: str) -> None:
         self.model = model.eval()
+        join_projections(model.mllm.model.language_model)
         self.processor = processor
         self.name = name
 

@@ -30,6 +30,11 @@ def attend_part(
         causal: query i sees the keys up to i.
         bias: broadcast to (B, H, Q, K) and added to the scores; -inf hides a key.
     """
+    if key_BHKC.shape[2] == 0:
+        # Nothing is seen: the kernel divides by the number of keys.
+        accurate = torch.promote_types(query_BHQC.dtype, torch.float32)
+        nothing = query_BHQC.new_full(query_BHQC.shape[:-1], -torch.inf, dtype=accurate)
+        return torch.zeros_like(query_BHQC), nothing
     if query_BHQC.device.type == "cpu":
         out_BHQC, lse_BHQ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query_BHQC, key_BHKC, value_BHKC, 0.0, causal, attn_mask=bias, scale=scale
@@ -78,7 +83,18 @@ def attend_part_backward(
 
 
 def join_parts(out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention over the keys of two places: outputs (..., C) and log-sum-exps (...)."""
+    """Attention over the keys of two places: outputs (..., C) and log-sum-exps (...).
+
+    A place without keys (a log-sum-exp of -inf) adds nothing.
+    """
     lse = torch.logaddexp(lse_a, lse_b)
-    weight_a, weight_b = torch.exp(lse_a - lse)[..., None], torch.exp(lse_b - lse)[..., None]
+    # Over no keys at all every weight is 0.
+    known = lse.masked_fill(lse == -torch.inf, 0.0)
+    weight_a, weight_b = torch.exp(lse_a - known)[..., None], torch.exp(lse_b - known)[..., None]
     return (out_a * weight_a + out_b * weight_b).to(out_a.dtype), lse
+
+
+def join_outputs(out_a: Tensor, lse_a: Tensor, out_b: Tensor, lse_b: Tensor) -> Tensor:
+    """``join_parts`` without its log-sum-exp, where one of the two places has keys, in three operations."""
+    weight_a = torch.sigmoid(lse_a - lse_b)[..., None].to(out_a.dtype)
+    return torch.lerp(out_b, out_a, weight_a)

@@ -226,10 +226,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         if position_ids.ndim != 3 or position_ids.shape[0] != 4:
             raise ValueError(f"position_ids must be (4, B, L), got {tuple(position_ids.shape)}")
 
-        embeds = self.mllm.get_input_embeddings()(input_ids)
-        if slot_mask is not None:
-            embeds = self.bridge.insert_queries(embeds, slot_mask)
-
+        embeds = self.embed(input_ids, slot_mask)
         visual_mask, deepstack = None, None
         if vision is not None:
             visual_mask = input_ids == self.config.mllm.video_token_id
@@ -246,6 +243,14 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             deepstack_visual_embeds=deepstack,
             pattern=pattern,
         ).last_hidden_state
+
+    def embed(self, input_ids: Tensor, slot_mask: Tensor | None = None) -> Tensor:
+        """Embeddings (B, L, D) of tokens, of learned queries where ``slot_mask`` (B, L) says so."""
+        embeds: Tensor = self.mllm.get_input_embeddings()(input_ids)
+        if slot_mask is None:
+            return embeds
+        inserted: Tensor = self.bridge.insert_queries(embeds, slot_mask)
+        return inserted
 
     def encode_video(self, pixel_values_videos: Tensor, video_grid_thw: Tensor) -> EncodedVideo:
         """The vision tower on frame pairs: merged tokens and DeepStack features."""
