@@ -9,7 +9,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
+from bridge_stg.errors import InputError
 from bridge_stg.inference.branch_cache import BranchCache
+from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model import cpu_linear
 from bridge_stg.model.lora import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -92,6 +94,30 @@ def test_a_step_of_36_layers(tall_tower: Any, packed: bool, monkeypatch: pytest.
     plain = tall_tower(inputs_embeds=embeds[None], position_ids=positions, pattern=branches[1])
     torch.testing.assert_close(found, plain.last_hidden_state[0], atol=1e-4, rtol=1e-4)
     assert counter.count <= MOST_OPERATIONS
+
+
+@torch.no_grad()
+def test_compiled_steps_equal_plain_ones(tall_tower: Any) -> None:
+    """With a backend that only traces; three rows are computed as four."""
+    cache = DynamicCache(config=tall_tower.config)
+    clip_positions = torch.arange(20).expand(4, 1, -1)
+    tall_tower(inputs_embeds=torch.randn(1, 20, 32), position_ids=clip_positions, past_key_values=cache)
+    clip = SharedKeys(cache)
+    towers = [RowTower.of(tall_tower, compiler) for compiler in (None, "eager")]
+    branches = [BranchCache(clip, 3, groups=4) for _ in towers]
+    for counts in ([1, 1, 1], [2, 1, 5]):
+        embeds = torch.randn(sum(counts), 32)
+        positions = torch.full((4, 1, sum(counts)), 20)
+        for one in branches:
+            one.feed(range(3), counts)
+        plain, compiled = (tower(embeds, positions, own) for tower, own in zip(towers, branches, strict=True))
+        torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_a_cpu_is_told_that_it_compiles_nothing() -> None:
+    with pytest.raises(InputError) as problem:
+        VideoGrounder.from_pretrained("shapes", device="cpu", compiled=True)
+    assert "\n" not in str(problem.value)
 
 
 def test_adapters_stay_with_the_library(make_model: Any) -> None:

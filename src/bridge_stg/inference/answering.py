@@ -98,15 +98,17 @@ class _Sentence:
         raise AssertionError("the model says one word more than were drafted")
 
 
-def read_clip(model: BridgeSTGForVideoGrounding, clip: ClipLayout, vision: EncodedVideo) -> ReadClip:
-    """Prefill the opening of the turn and the clip."""
+def read_clip(
+    model: BridgeSTGForVideoGrounding, clip: ClipLayout, vision: EncodedVideo, compiler: str | None = None
+) -> ReadClip:
+    """Prefill the opening of the turn and the clip. ``compiler``: see ``RowTower.of``."""
     device = model.device
     length = len(clip.input_ids)
     index = torch.arange(length)[None]
     positions = torch.cat([index, clip.positions])[:, None].to(device)
     cache = DynamicCache(config=model.config.mllm.text_config)
     model.read(clip.input_ids[None].to(device), positions, vision=vision, cache=cache)
-    tower = RowTower.of(model.mllm.model.language_model)
+    tower = RowTower.of(model.mllm.model.language_model, compiler)
     return ReadClip(SharedKeys(cache), length, clip.next_position, tower)
 
 

@@ -198,7 +198,9 @@ class Grounder(ABC):
         """``ground_many`` with its options as one value, as commands and services hand them on."""
 
 
-def load_by_name(kind: Any, name: str, device: str, dtype: str) -> Grounder:
+def load_by_name(
+    kind: Any, name: str, device: str, dtype: str, options: dict[str, Any] | None = None
+) -> Grounder:
     """What opening the pickle of a grounder does; ``kind`` is its class."""
-    opened: Grounder = kind.from_pretrained(name, device=device, dtype=dtype)
+    opened: Grounder = kind.from_pretrained(name, device=device, dtype=dtype, **(options or {}))
     return opened

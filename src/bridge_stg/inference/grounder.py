@@ -67,11 +67,18 @@ class VideoGrounder(Grounder):
     >>> grounder.ground("clip.mp4", "the red circle that moves left")   # doctest: +SKIP
     """
 
-    def __init__(self, model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor, name: str) -> None:
+    def __init__(
+        self,
+        model: BridgeSTGForVideoGrounding,
+        processor: BridgeSTGProcessor,
+        name: str,
+        compiled: bool = False,
+    ) -> None:
         self.model = model.eval()
         join_projections(model.mllm.model.language_model)
         self.processor = processor
         self.name = name
+        self.compiler = "inductor" if compiled else None
 
     @classmethod
     def from_pretrained(
@@ -82,6 +89,7 @@ class VideoGrounder(Grounder):
         threads: int | None = None,
         revision: str | None = None,
         token: str | bool | None = None,
+        compiled: bool = False,
     ) -> Self:
         """Load a shipped checkpoint by name, a folder, or a hub id.
 
@@ -91,21 +99,25 @@ class VideoGrounder(Grounder):
             threads: of torch on a CPU; by default the free cores (``choose_threads``).
             revision: branch, tag or commit of a hub id.
             token: for a hub id that asks who you are; True for the one that is stored on this machine.
+            compiled: ``torch.compile`` makes the steps of answers, on a GPU; the first ones wait for it.
 
         Raises:
             CheckpointError: missing, truncated, or not a Bridge-STG checkpoint.
-            InputError: torch cannot use that device or dtype.
+            InputError: torch cannot use that device or dtype, or ``compiled`` on a CPU.
         """
         folder = checkpoint_folder(name)
         device, dtype = prepare_device(device, dtype, threads)
+        if compiled and torch.device(device).type == "cpu":
+            raise InputError("steps are compiled on a GPU only; on a CPU leave compiled out")
         hub = hub_options(revision, token)
         processor = BridgeSTGProcessor.from_pretrained(folder, **hub)
         model = BridgeSTGForVideoGrounding.from_pretrained(folder, dtype=dtype, **hub)
-        return cls(model.to(device), processor, str(name))
+        return cls(model.to(device), processor, str(name), compiled)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds the name and not the weights: they are loaded again where it is opened."""
-        return load_by_name, (type(self), self.name, str(self.model.device), str(self.model.dtype))
+        options = {"compiled": True} if self.compiler else {}
+        return load_by_name, (type(self), self.name, str(self.model.device), str(self.model.dtype), options)
 
     @property
     def sample_fps(self) -> float:
@@ -279,7 +291,7 @@ class VideoGrounder(Grounder):
         with clock.stage("vision"):
             vision = self.model.encode_video(patches.to(device), torch.tensor([grid], device=device))
         with clock.stage("prefill"):
-            read = read_clip(self.model, layout, vision)
+            read = read_clip(self.model, layout, vision, self.compiler)
         return _Clip(extent, sampled, self.processor.merged_grid(grid), read)
 
     def _answer(self, clip: _Clip, question: Question, clock: StageClock) -> tuple[list[Said], Tensor | None]:

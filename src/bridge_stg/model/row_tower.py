@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 import torch
@@ -21,49 +22,78 @@ from torch.nn import functional as F
 from bridge_stg.model.cpu_linear import onednn_product, pack_weight, packing_pays, row_product
 from bridge_stg.model.tree_attention import Pattern
 
-# (N, in) to (N, out).
-Product = Callable[[Tensor], Tensor]
+# (N, in) rows and a weight (out, in) to (N, out).
+Product = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One decoder layer. ``head_norm`` (H + K, C) has the weights of the norms of queries and keys."""
+    """Weights of one decoder layer. ``head_norm`` (H + K, C) has those of the norms of queries and keys."""
 
     input_norm: Tensor
-    qkv: Product
+    qkv: Tensor
     head_norm: Tensor
-    out: Product
+    out: Tensor
     mlp_norm: Tensor
-    gate_up: Product
-    down: Product
+    gate_up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What all layers share. ``product`` multiplies rows with a weight."""
+
+    heads: int
+    kv_heads: int
+    channels: int
+    eps: float
+    product: Product
 
 
 class RowTower:
     """The decoder layers of a Qwen3-VL language model; the same numbers as theirs up to rounding."""
 
-    def __init__(self, language_model: Any, layers: Sequence[_Layer]) -> None:
+    def __init__(self, language_model: Any, layers: Sequence[_Layer], product: Product) -> None:
         config = language_model.config
         self.layers = layers
         self.rotary = language_model.rotary_emb
         self.norm = language_model.norm.weight
-        self.eps = float(config.rms_norm_eps)
-        self.heads, self.kv_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
-        self.channels = int(config.head_dim)
-        self.scale = self.channels**-0.5
+        self.shape = _Shape(
+            heads=int(config.num_attention_heads),
+            kv_heads=int(config.num_key_value_heads),
+            channels=int(config.head_dim),
+            eps=float(config.rms_norm_eps),
+            product=product,
+        )
+        self.scale = self.shape.channels**-0.5
+        self.before, self.after = _before_attention, _after_attention
+        self.buckets = False
 
     @classmethod
-    def of(cls, language_model: Any) -> Self | None:
+    def of(cls, language_model: Any, compiler: str | None = None) -> Self | None:
         """The tower as its weights are now; None where its linear layers are more than a product.
 
-        Weights are copied where they pay for it (``packing_pays``), and used where they are otherwise.
+        Weights are copied where they pay for it (``packing_pays``) or do not lie side by side
+        (``join_projections``), and used where they are otherwise.
+
+        Args:
+            compiler: a backend of ``torch.compile`` for all but the attention. Rows are then padded to powers
+                of two, so that few lengths are compiled.
         """
         linear = [module for layer in language_model.layers for module in _linear_layers(layer)]
         if any(type(module) is not nn.Linear or module.bias is not None for module in linear):
             return None
         if language_model.config.hidden_act != "silu":
             return None
-        product = _packed if packing_pays([module.weight for module in linear]) else _in_place
-        return cls(language_model, [_layer(layer, product) for layer in language_model.layers])
+        if compiler is None and packing_pays([module.weight for module in linear]):
+            layers = [_layer(layer, pack_weight) for layer in language_model.layers]
+            return cls(language_model, layers, onednn_product)
+        layers = [_layer(layer, Tensor.detach) for layer in language_model.layers]
+        tower = cls(language_model, layers, row_product if compiler is None else F.linear)
+        if compiler is not None:
+            tower.before, tower.after = _compiled(compiler)
+            tower.buckets = True
+        return tower
 
     def __call__(self, embeds_ND: Tensor, position_ids: Tensor, pattern: Pattern) -> Tensor:
         """Last-layer hidden states (N, D).
@@ -75,29 +105,55 @@ class RowTower:
         # Rotating is a product with cos, and one of the two halves changed over with sin.
         cos_1NC, sin_1NC = self.rotary(embeds_ND[None], position_ids[1:])
         cos_N1C, sin_N1C = cos_1NC[0, :, None], sin_1NC[0, :, None].clone()
-        half = self.channels // 2
-        sin_N1C[..., :half].neg_()
+        sin_N1C[..., : self.shape.channels // 2].neg_()
 
+        # Padding is computed and never attended to.
+        rows = len(embeds_ND)
+        padding = (1 << (rows - 1).bit_length()) - rows if self.buckets else 0
         hidden_ND = embeds_ND
-        for index, layer in enumerate(self.layers):
-            # Attention.
-            normed_ND = F.rms_norm(hidden_ND, hidden_ND.shape[-1:], layer.input_norm, self.eps)
-            heads_NHC = layer.qkv(normed_ND).unflatten(-1, (-1, self.channels))
-            turning_NHC = heads_NHC[:, : self.heads + self.kv_heads]
-            turning_NHC = F.rms_norm(turning_NHC, (self.channels,), None, self.eps) * layer.head_norm
-            turned_NHC = torch.addcmul(turning_NHC * cos_N1C, turning_NHC.roll(half, -1), sin_N1C)
-            query_NHC, key_NKC = turned_NHC.split((self.heads, self.kv_heads), dim=1)
-            value_NKC = heads_NHC[:, self.heads + self.kv_heads :]
-            attended_1HNC = pattern.attend(
-                index, *(part.transpose(0, 1)[None] for part in (query_NHC, key_NKC, value_NKC)), self.scale
-            )
-            hidden_ND = hidden_ND + layer.out(attended_1HNC[0].transpose(0, 1).flatten(1))
+        if padding:
+            hidden_ND = F.pad(embeds_ND, (0, 0, 0, padding))
+            cos_N1C, sin_N1C = (F.pad(part, (0, 0, 0, 0, 0, padding)) for part in (cos_N1C, sin_N1C))
 
-            # MLP.
-            normed_ND = F.rms_norm(hidden_ND, hidden_ND.shape[-1:], layer.mlp_norm, self.eps)
-            gate_NI, up_NI = layer.gate_up(normed_ND).chunk(2, dim=-1)
-            hidden_ND = hidden_ND + layer.down(F.silu(gate_NI) * up_NI)
-        return F.rms_norm(hidden_ND, hidden_ND.shape[-1:], self.norm, self.eps)
+        for index, layer in enumerate(self.layers):
+            parts = self.before(layer, self.shape, hidden_ND, cos_N1C, sin_N1C)
+            query, key, value = (part[:rows].transpose(0, 1)[None] for part in parts)
+            attended_1HNC = pattern.attend(index, query, key, value, self.scale)
+            attended_ND = attended_1HNC[0].transpose(0, 1).flatten(1)
+            if padding:
+                attended_ND = F.pad(attended_ND, (0, 0, 0, padding))
+            hidden_ND = self.after(layer, self.shape, hidden_ND, attended_ND)
+        return F.rms_norm(hidden_ND[:rows], hidden_ND.shape[-1:], self.norm, self.shape.eps)
+
+
+def _before_attention(
+    layer: _Layer, shape: _Shape, hidden_ND: Tensor, cos_N1C: Tensor, sin_N1C: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (N, H, C), keys and values (N, K, C) of one layer."""
+    normed_ND = F.rms_norm(hidden_ND, hidden_ND.shape[-1:], layer.input_norm, shape.eps)
+    heads_NHC = shape.product(normed_ND, layer.qkv).unflatten(-1, (-1, shape.channels))
+    turning_NHC = heads_NHC[:, : shape.heads + shape.kv_heads]
+    turning_NHC = F.rms_norm(turning_NHC, (shape.channels,), None, shape.eps) * layer.head_norm
+    changed_NHC = turning_NHC.roll(shape.channels // 2, -1)
+    turned_NHC = torch.addcmul(turning_NHC * cos_N1C, changed_NHC, sin_N1C)
+    query_NHC, key_NKC = turned_NHC.split((shape.heads, shape.kv_heads), dim=1)
+    return query_NHC, key_NKC, heads_NHC[:, shape.heads + shape.kv_heads :]
+
+
+def _after_attention(layer: _Layer, shape: _Shape, hidden_ND: Tensor, attended_ND: Tensor) -> Tensor:
+    """The rest of one layer: its output projection and its MLP."""
+    hidden_ND = hidden_ND + shape.product(attended_ND, layer.out)
+    normed_ND = F.rms_norm(hidden_ND, hidden_ND.shape[-1:], layer.mlp_norm, shape.eps)
+    gate_NI, up_NI = shape.product(normed_ND, layer.gate_up).chunk(2, dim=-1)
+    return hidden_ND + shape.product(F.silu(gate_NI) * up_NI, layer.down)
+
+
+@cache
+def _compiled(compiler: str) -> tuple[Any, Any]:
+    """Both halves of a layer, compiled once for all towers; each length of rows anew."""
+    halves = (_before_attention, _after_attention)
+    before, after = (torch.compile(half, backend=compiler, dynamic=False) for half in halves)
+    return before, after
 
 
 def join_projections(language_model: Any) -> None:
@@ -125,7 +181,7 @@ def _linear_layers(layer: Any) -> list[Any]:
     return [*qkv, *gate_up, layer.self_attn.o_proj, layer.mlp.down_proj]
 
 
-def _layer(layer: Any, product: Callable[[Sequence[Tensor]], Product]) -> _Layer:
+def _layer(layer: Any, keep: Callable[[Tensor], Tensor]) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     qkv, gate_up = ([module.weight for module in group] for group in _groups(layer))
     norms = [
@@ -134,27 +190,19 @@ def _layer(layer: Any, product: Callable[[Sequence[Tensor]], Product]) -> _Layer
     ]
     return _Layer(
         input_norm=layer.input_layernorm.weight,
-        qkv=product(qkv),
+        qkv=keep(_joined(qkv)),
         head_norm=torch.cat(norms),
-        out=product([attention.o_proj.weight]),
+        out=keep(attention.o_proj.weight),
         mlp_norm=layer.post_attention_layernorm.weight,
-        gate_up=product(gate_up),
-        down=product([mlp.down_proj.weight]),
+        gate_up=keep(_joined(gate_up)),
+        down=keep(mlp.down_proj.weight),
     )
 
 
-def _packed(weights: Sequence[Tensor]) -> Product:
-    """One product with a copy of the weights, laid out for it."""
-    packed = pack_weight(torch.cat(list(weights)) if len(weights) > 1 else weights[0])
-    return lambda rows: onednn_product(rows, packed)
-
-
-def _in_place(weights: Sequence[Tensor]) -> Product:
-    """One product where the weights lie beside each other (``join_projections``), else one for each."""
-    joined = weights[0] if len(weights) == 1 else _beside(weights)
-    if joined is not None:
-        return lambda rows: row_product(rows, joined)
-    return lambda rows: torch.cat([row_product(rows, weight) for weight in weights], dim=-1)
+def _joined(weights: Sequence[Tensor]) -> Tensor:
+    """The weights (O, I) as one (sum of O, I): a view where they lie side by side, else a copy."""
+    beside = _beside(weights)
+    return torch.cat([weight.detach() for weight in weights]) if beside is None else beside
 
 
 def _beside(weights: Sequence[Tensor]) -> Tensor | None:
