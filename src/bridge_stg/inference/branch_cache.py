@@ -83,20 +83,20 @@ class BranchCache:
         self.values[layer][self._sentence_N, :, self._place_N] = value[0].transpose(0, 1)
 
         # The clip, for all tokens together: heads that share keys are more queries of one head.
-        query_KGNC = query[0].unflatten(0, (key.shape[1], -1))
+        query_KGNC = query.reshape(key.shape[1], self.groups, *query.shape[2:])
         clip_out, clip_lse = self.clip.attend(layer, query_KGNC.flatten(1, 2), scale)
         clip_out, clip_lse = clip_out.view(query_KGNC.shape), clip_lse.view(query_KGNC.shape[:-1])
 
         # The sentences themselves, padded to the one that brings most.
         if self._token_AQ is None:
-            query_KGAQC = query_KGNC.unflatten(2, (-1, self._most))
+            query_KGAQC = query_KGNC.reshape(*query_KGNC.shape[:2], -1, self._most, query.shape[-1])
         else:
             query_KGAQC = query_KGNC[:, :, self._token_AQ]
         grouped_AKQC = query_KGAQC.permute(2, 0, 1, 3, 4).flatten(2, 3)
         own_keys, own_values = self._own(self.keys[layer]), self._own(self.values[layer])
         out, lse = attend_part(grouped_AKQC, own_keys, own_values, scale, bias=self._bias_A1QW)
-        own_out = out.unflatten(2, (-1, self._most)).permute(1, 2, 0, 3, 4)
-        own_lse = lse.unflatten(2, (-1, self._most)).permute(1, 2, 0, 3)
+        own_out = out.reshape(*out.shape[:2], self.groups, self._most, -1).permute(1, 2, 0, 3, 4)
+        own_lse = lse.reshape(*lse.shape[:2], self.groups, self._most).permute(1, 2, 0, 3)
         if self._cell_N is None:
             clip_out, clip_lse = clip_out.view(own_out.shape), clip_lse.view(own_lse.shape)
         else:
