@@ -33,6 +33,8 @@ class BatchModel:
     box_fps: float | None = None
     # Where annotated videos go; None draws none. All workers must see this folder.
     drawings: str | None = None
+    # Of the method "compose"; None is its own.
+    detector: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class VideoWorker:
         disable_progress_bar()
         self.model, self.attempts = model, attempts
         threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-        self.grounder = open_grounder(model.method, model.checkpoint, model.device, threads)
+        self.grounder = open_grounder(model.method, model.checkpoint, model.device, threads, model.detector)
 
     def __call__(self, columns: dict[str, Any]) -> dict[str, list[str]]:
         answers: list[Answer] = []

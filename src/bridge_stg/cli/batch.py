@@ -12,6 +12,7 @@ import typer
 from bridge_stg.cli.prepare import (
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
+    DETECTOR_HELP,
     check_box_fps,
     check_writable,
     progress_bar,
@@ -37,6 +38,7 @@ def batch(
     queries: Annotated[Path | None, typer.Option(help="A file with one sentence a line.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
     method: Annotated[str, typer.Option(help="bridge-stg, qwen3-vl or compose.")] = "bridge-stg",
+    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
     address: Annotated[
         str, typer.Option(help="local, auto, or the address of a Ray cluster (ray://HOST:10001).")
     ] = "local",
@@ -51,9 +53,10 @@ def batch(
     """Find sentences in many videos; give the same command again after a stop, and it goes on."""
     quiet_threads()
     from bridge_stg.batch.questions import read_query_file, read_questions
-    from bridge_stg.zero_shot.open_grounder import parse_method
+    from bridge_stg.zero_shot.open_grounder import check_detector, parse_method
 
     chosen = parse_method(method)
+    check_detector(chosen, detector)
     check_box_fps(box_fps)
     sentences = [*(query or []), *(read_query_file(queries) if queries is not None else [])]
     questions = read_questions(source, sentences)
@@ -70,14 +73,13 @@ def batch(
     from bridge_stg.batch.run import run_batch
     from bridge_stg.batch.workers import BatchModel
 
-    folder = Path(name).expanduser()
     model = BatchModel(
-        # Workers run elsewhere: a folder is named from the root.
-        str(folder.resolve()) if folder.is_dir() and name != "shapes" else name,
+        name if name == "shapes" else _from_root(name),
         chosen,
         device,
         box_fps,
         None if no_video else str((out / "videos").resolve()),
+        None if detector is None else _from_root(detector),
     )
     started = told = time.monotonic()
     with progress_bar() as bar:
@@ -106,3 +108,9 @@ def batch(
         raise BridgeSTGError(
             f"{report.failed} question(s) failed; {out / 'failed.jsonl'} says why; the same command asks again"
         )
+
+
+def _from_root(name: str) -> str:
+    """A folder by its full path, since workers run elsewhere; a hub id as it is."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name

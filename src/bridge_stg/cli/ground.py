@@ -17,6 +17,7 @@ from bridge_stg.cli.ground_table import print_results
 from bridge_stg.cli.prepare import (
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
+    DETECTOR_HELP,
     check_box_fps,
     check_writable,
     progress_bar,
@@ -48,9 +49,7 @@ def ground(
             "and takes the boxes from a stock detector."
         ),
     ] = "bridge-stg",
-    detector: Annotated[
-        str | None, typer.Option(help="Of compose: a folder or hub id of an MM-Grounding-DINO.")
-    ] = None,
+    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="Write tube.json and the annotated videos here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print tube.json and nothing else.")] = False,
     timing: Annotated[bool, typer.Option("--timing", help="Print the milliseconds of each stage.")] = False,

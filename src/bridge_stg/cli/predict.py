@@ -13,6 +13,7 @@ import typer
 from bridge_stg.cli.prepare import (
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
+    DETECTOR_HELP,
     check_box_fps,
     check_writable,
     progress_bar,
@@ -50,6 +51,7 @@ def predict(
         str, typer.Option(help="bridge-stg, qwen3-vl (zero-shot), compose, whole-clip or best-constant.")
     ] = "bridge-stg",
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
+    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
     train_truth: Annotated[
         Path | None, typer.Option(help="truth.jsonl of a training split, which best-constant is fitted to.")
     ] = None,
@@ -82,11 +84,13 @@ def predict(
     from bridge_stg.errors import InputError
     from bridge_stg.evaluation.benchmarks import benchmark_by_name
     from bridge_stg.types import parse_answer_style
+    from bridge_stg.zero_shot.open_grounder import check_detector
 
     # What is wrong with the words of the command, before anything is loaded.
     chosen = benchmark_by_name(benchmark)
     truth = _truth_of(data, chosen)
     check_box_fps(box_fps)
+    check_detector(method, detector)
     check_writable(out.parent)
     if submission is not None:
         check_writable(submission)
@@ -105,6 +109,7 @@ def predict(
         oracle_window=oracle_window,
         answer=None if answer is None else parse_answer_style(answer),
         subtitles=subtitles or chosen.name == "video-mme-subs",
+        detector=detector,
     )
     plan = plan_run(settings, truth, out, task=chosen.task_for(task), restart=restart)
     if submission is not None and plan.task != "vot":
@@ -160,7 +165,8 @@ def _load(plan: Plan, device: str | None, threads: int | None) -> tuple[Method, 
     assert settings.checkpoint is not None
     from bridge_stg.zero_shot.open_grounder import open_grounder, parse_method
 
-    grounder = open_grounder(parse_method(settings.method), settings.checkpoint, device, threads)
+    method = parse_method(settings.method)
+    grounder = open_grounder(method, settings.checkpoint, device, threads, settings.detector)
     return GrounderMethod(grounder, settings), new_run(grounder.model)
 
 

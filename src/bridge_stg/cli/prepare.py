@@ -22,6 +22,7 @@ CHECKPOINT_HELP = (
     "A checkpoint's folder or a hub id; default: 'shapes' (shipped), "
     f"with --method qwen3-vl or compose {_STOCK}."
 )
+DETECTOR_HELP = "Of compose: a folder or hub id of an MM-Grounding-DINO."
 
 
 def check_writable(folder: Path) -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge_stg.cli.prepare import CHECKPOINT_HELP, DEFAULT_CHECKPOINTS, quiet_libraries, quiet_threads
+from bridge_stg.cli.prepare import (
+    CHECKPOINT_HELP,
+    DEFAULT_CHECKPOINTS,
+    DETECTOR_HELP,
+    quiet_libraries,
+    quiet_threads,
+)
 from bridge_stg.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ def serve(
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
     method: Annotated[str, typer.Option(help="bridge-stg, qwen3-vl or compose.")] = "bridge-stg",
+    detector: Annotated[str | None, typer.Option(help=DETECTOR_HELP)] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
@@ -61,9 +68,10 @@ def serve(
             f"serve needs {problem.name}, which is not installed; pip install 'bridge-stg[serve]'"
         ) from problem
     from bridge_stg.serve.settings import MEGABYTE, Limits, ModelChoice, ServiceSettings
-    from bridge_stg.zero_shot.open_grounder import parse_method
+    from bridge_stg.zero_shot.open_grounder import check_detector, parse_method
 
     chosen = parse_method(method)
+    check_detector(chosen, detector)
     name = checkpoint or DEFAULT_CHECKPOINTS[chosen]
     if token is not None and not token.strip():
         raise InputError("--token is empty; give a secret, or leave it away")
@@ -71,7 +79,7 @@ def serve(
     run(
         ServiceSettings(
             folder=(folder or _cache() / "serve").expanduser(),
-            model=ModelChoice(name, chosen, device, threads),
+            model=ModelChoice(name, chosen, device, threads, detector),
             limits=Limits(
                 upload_bytes=max_upload * MEGABYTE,
                 video_seconds=max_seconds,

@@ -40,6 +40,7 @@ class Settings:
     second, None for the frames that the model reads and, in tracking, for those of the source.
     ``oracle_window`` locates inside the true window (Table 14) instead of the predicted one. ``answer`` is the
     style of the answer, None that of the checkpoint. ``subtitles`` puts what is said into a vqa question.
+    ``detector`` is of "compose", None its own.
     """
 
     method: MethodName = "bridge-stg"
@@ -49,6 +50,7 @@ class Settings:
     oracle_window: bool = False
     answer: AnswerStyle | None = None
     subtitles: bool = False
+    detector: str | None = None
 
     def check(self, task: Task) -> None:
         """InputError for what would mean nothing or be ignored for ``task``."""

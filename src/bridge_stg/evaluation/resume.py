@@ -33,7 +33,7 @@ class RunRecord:
     """What decides the answers of a run.
 
     ``checkpoint`` (None for a constant), ``truth`` and ``train_truth`` (what a constant was fitted to) are
-    hashes; a hub id is its name. Fields with a default came later: a file without them has the default.
+    hashes, and so is a ``detector``; a hub id is its name. Fields with a default came later: a file without them has the default.
     """
 
     checkpoint: str | None
@@ -46,6 +46,7 @@ class RunRecord:
     version: str
     answer: str | None = None
     subtitles: bool = False
+    detector: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def run_record(settings: Settings, truth: Path, task: Task) -> RunRecord:
         version=bridge_stg.__version__,
         answer=settings.answer,
         subtitles=settings.subtitles,
+        detector=None if settings.detector is None else _hash_of_weights(settings.detector),
     )
 
 

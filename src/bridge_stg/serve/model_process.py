@@ -186,7 +186,9 @@ def _load(choice: ModelChoice) -> tuple[Any, ModelFacts]:
     from bridge_stg.zero_shot.open_grounder import open_grounder
 
     disable_progress_bar()
-    grounder: Any = open_grounder(choice.method, choice.checkpoint, choice.device, choice.threads)
+    grounder: Any = open_grounder(
+        choice.method, choice.checkpoint, choice.device, choice.threads, choice.detector
+    )
     return grounder, ModelFacts(
         grounder.name, str(grounder.model.device), tuple(limits_in_card(choice.checkpoint))
     )

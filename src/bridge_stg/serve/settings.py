@@ -12,12 +12,16 @@ MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The one model that a service loads; None leaves device and threads to the machine."""
+    """The one model that a service loads.
+
+    ``detector`` is of the method "compose", None its own; None leaves device and threads to the machine.
+    """
 
     checkpoint: str = "shapes"
     method: MethodName = "bridge-stg"
     device: str | None = None
     threads: int | None = None
+    detector: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,12 @@ def parse_method(name: str) -> MethodName:
     return cast("MethodName", name)
 
 
+def check_detector(method: str, detector: str | None) -> None:
+    """Raise InputError for a detector that ``method`` would never ask; None is its own."""
+    if detector is not None and method != "compose":
+        raise InputError(f"--detector is for --method compose, not for {method}; leave it out")
+
+
 def open_grounder(
     method: MethodName,
     checkpoint: str,
@@ -33,10 +39,9 @@ def open_grounder(
 
     Raises:
         CheckpointError: missing, truncated, or made for another method.
-        InputError: torch cannot use that device.
+        InputError: torch cannot use that device, or the method has no detector.
     """
-    if detector is not None and method != "compose":
-        raise InputError(f"--detector is for --method compose, not for {method}; leave it out")
+    check_detector(method, detector)
     if method == "qwen3-vl":
         from bridge_stg.zero_shot.grounder import ZeroShotGrounder
 
