@@ -8,11 +8,12 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
-# torch first and alone, so that its index is asked for nothing else.
+# torch first and alone, so that its index is asked for nothing else. Its versions are the package's own ranges.
+# hadolint ignore=DL3013
 RUN pip install ${TORCH_ARGS} "torch>=2.10" && pip install ".[serve]"
 
 RUN useradd --create-home --uid 1000 stg && mkdir /state && chown stg /state
-USER stg
+USER 1000
 VOLUME /state
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

@@ -10,7 +10,7 @@ PART ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-fast test-slow fuzz interop lint format types spelling docs bench clean
-.PHONY: batch page load site real-size
+.PHONY: batch page load site tutorials real-size
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ load: $(STAMP) ## 32 clients for a minute, and requests made from the service's 
 real-size: $(STAMP) ## train, merge and ground at the size of the 2B with Swin-L (20 minutes, 17 GB; SCALE=tiny: a minute)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[vocabulary]'
 	$(BIN)/python benchmarks/real_size.py --scale $(or $(SCALE),2b)
+
+tutorials: $(STAMP) ## run the tutorials of docs/tutorials from their first cell to their last
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/docs/test_tutorials.py
 
 site: $(STAMP) ## build the site of the documents; a link that leads nowhere fails
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'

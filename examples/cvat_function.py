@@ -6,10 +6,12 @@ cvat-cli bridge-stg``; torch is not used here):
     cvat-cli task auto-annotate 42 --function-file examples/cvat_function.py --allow-unmatched-labels
         -p video=str:clip.mp4 -p "query=str:the red circle that moves left"
 
-``video`` is the file that the task was made of, all of it: CVAT hands out single pictures, in which nobody can
-see when something happens. The task needs a label ``target``; with a text attribute ``query`` it keeps the
-sentence. Tracks instead of single rectangles: ``bridge-stg export tube.json --format cvat``, then
-``cvat-cli task import-dataset 42 tube-cvat.xml --format "CVAT 1.1"``.
+CVAT's client annotates tasks of images only. Make the task from the frames of ``video``, all or some of them,
+with their numbers as names: ``ffmpeg -i clip.mp4 -fps_mode passthrough -start_number 0 frame_%06d.png``. A
+single picture does not show when something happens, so the service is asked about ``video`` once. The task
+needs a label ``target``; with a text attribute ``query`` it keeps the sentence. For a task that was made from
+the video file, and for tracks: ``bridge-stg export tube.json --format cvat``, then ``cvat-cli task
+import-dataset 42 tube-cvat.xml --format "CVAT 1.1"``.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from bridge_stg.errors import InputError
 from bridge_stg.types import GroundingResult
 
 LABEL, QUERY = 0, 0
-# How CVAT names the pictures that it cuts out of a video.
+# The number of a frame in the name of its picture.
 _FRAME = re.compile(r"frame_(\d+)")
 
 
@@ -48,7 +50,7 @@ class SentenceFunction:
         """At most one rectangle: the box of this frame, if the frame is in the window."""
         found = _FRAME.search(context.frame_name)
         if found is None:
-            raise InputError(f"{context.frame_name}: not a frame of a video; make the task from the video file")
+            raise InputError(f"{context.frame_name}: no number of a frame; name the pictures frame_000000.png ...")
         info, tube, window = self.result.info, self.result.tube, self.result.window
         if image.size != (info.width, info.height):
             raise InputError(f"the task has frames of {image.size}, the video of {(info.width, info.height)}")

@@ -80,6 +80,7 @@ RECORDS: list[tuple[dict[str, Any], list[str]]] = [
     ({"boxes": {3: (5, 5, 5, 9)}}, ["box without area"]),
     ({"boxes": {3: (5, 5, 8, 9), 5: (5, 5, 8, 9)}}, ["box outside window"]),
     ({"boxes": {}}, ["no boxes"]),
+    ({"boxes": {}, "window": None, "absent": True}, []),
     ({"task": "vtg", "boxes": {}}, []),
     ({"query": "  "}, ["empty query"]),
     ({"clip": (5, 20)}, ["window outside clip"]),

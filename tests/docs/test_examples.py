@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx2 as httpx
 import numpy as np
-import pytest
 
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube, VideoInfo
 
@@ -57,25 +56,6 @@ def test_fiftyone_gets_seconds_and_parts_of_the_frame() -> None:
     boxes = recipe.frame_boxes([RESULT])
     assert sorted(boxes) == [11, 21]
     assert boxes[21][0]["bounding_box"] == [0.2, 0.2, 0.1, 0.2]
-
-
-def test_cvat_gets_the_box_of_each_frame_of_the_window() -> None:
-    pytest.importorskip("cvat_sdk", reason="cvat-sdk is not installed")
-    from PIL import Image
-
-    function = load("cvat_function").SentenceFunction(RESULT)
-
-    class Context:
-        conf_threshold = None
-
-        def __init__(self, frame: int) -> None:
-            self.frame_name = f"frame_{frame:06d}"
-
-    picture = Image.new("RGB", (100, 50))
-    assert [len(function.detect(Context(frame), picture)) for frame in (9, 10, 24, 25)] == [0, 1, 1, 0]
-    (shape,) = function.detect(Context(15), picture)
-    assert shape.points == [10.0, 5.0, 20.0, 15.0]
-    assert shape.attributes[0].value == "one"
 
 
 def test_the_space_serves_the_page(tmp_path: Path) -> None:

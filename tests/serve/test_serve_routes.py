@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import socket
+import struct
 import zipfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,17 @@ def video(http: httpx.Client, clip: Path) -> str:
 def same(results: list[dict[str, Any]], truth: list[dict[str, Any]]) -> bool:
     plain = [{**one, "timing_ms": {}, "video": ""} for one in results]
     return plain == [{**one, "timing_ms": {}, "video": ""} for one in truth]
+
+
+def blank_png(side: int) -> bytes:
+    """A white picture of ``side`` x ``side``, one bit a pixel: all but nothing as a file."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress((b"\0" + b"\xff" * (side // 8)) * side, 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def refusal(response: httpx.Response) -> tuple[int, str]:
@@ -209,6 +222,8 @@ def test_a_sentence_that_is_too_long_for_the_model_fails_alone(http: httpx.Clien
         (b"", (415, "unsupported_media")),
         (b"\0\0\0\x20ftypisom" + bytes(1000), (422, "unreadable_video")),
         (bytes(4 * 1024 * 1024), (413, "too_large")),
+        # 400 million pixels in half a megabyte.
+        (blank_png(20_000), (413, "too_large")),
     ],
 )
 def test_hostile_files_are_refused_and_leave_nothing(
@@ -234,6 +249,16 @@ def test_a_body_without_a_length_is_cut_at_the_limit(http: httpx.Client) -> None
     except (httpx.WriteError, httpx.RemoteProtocolError):
         return  # closed while we were still sending
     assert refusal(response) == (413, "too_large")
+
+
+def test_a_body_that_says_it_is_too_large_is_not_waited_for(service: RunningService) -> None:
+    parts = urlsplit(service.address)
+    request = f"POST /v1/videos HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {5 * 1024**3}\r\n"
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as line:
+        line.sendall(f"{request}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode())
+        answer = line.recv(65536).decode()
+    assert answer.startswith("HTTP/1.1 413")
+    assert '"code":"too_large"' in answer
 
 
 def test_another_sites_page_and_another_name_are_refused(http: httpx.Client) -> None:

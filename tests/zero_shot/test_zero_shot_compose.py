@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support.tiny_folders import save_open_vocabulary_detector
+from typer.testing import CliRunner
 
+from bridge_stg.cli.main import app
 from bridge_stg.errors import CheckpointError
+from bridge_stg.serve.model_process import ModelProcess
+from bridge_stg.serve.settings import ModelChoice
 from bridge_stg.types import TimeSpan
 from bridge_stg.zero_shot.compose import ComposeGrounder, detector_size, link_boxes, subject_of
 
@@ -121,5 +125,47 @@ def test_the_command_writes_the_same_schema(tiny_qwen3_vl: Path, detector: Path,
     (result,) = json.loads(done.stdout)
     assert result["schema"] == "bridge-stg/tube/1"
     assert result["checkpoint"] == f"{tiny_qwen3_vl} + {detector}"
-    other = subprocess.run([*command, "--detector", str(detector)], capture_output=True, text=True)
-    assert (other.returncode, other.stderr.count("\n")) == (2, 1)
+
+
+def test_a_benchmark_is_asked_and_the_detector_remembered(
+    tiny_qwen3_vl: Path, detector: Path, shapes_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "answers.jsonl"
+    words = ["predict", "--data", str(shapes_data), "--out", str(out), "--limit", "1", "--task", "stvg"]
+    words += ["--method", "compose", "--checkpoint", str(tiny_qwen3_vl), "--device", "cpu", "--threads", "1"]
+    done = CliRunner().invoke(app, [*words, "--detector", str(detector)])
+    assert done.exit_code == 0, done.output
+    assert out.read_text(encoding="utf-8").count("\n") > 0
+    kept = json.loads(out.with_name("answers.jsonl.run.json").read_text(encoding="utf-8"))
+    assert kept["detector"] not in (None, kept["checkpoint"])
+
+    # Answers with the boxes of another detector do not come into the same file.
+    other = CliRunner().invoke(app, words)
+    assert other.exit_code == 2
+    assert "detector" in other.stderr
+
+
+def test_the_service_loads_the_detector(tiny_qwen3_vl: Path, detector: Path) -> None:
+    choice = ModelChoice(str(tiny_qwen3_vl), "compose", "cpu", 1, str(detector))
+    process = ModelProcess(choice)
+    try:
+        assert process.start().checkpoint == f"{tiny_qwen3_vl} + {detector}"
+    finally:
+        process.stop()
+
+
+@pytest.mark.parametrize("command", ["ground", "predict", "serve", "batch"])
+def test_a_detector_that_would_not_be_asked_is_refused(
+    command: str, clip: Path, shapes_data: Path, tmp_path: Path
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    words = {
+        "ground": [str(clip), "a", *out],
+        "predict": ["--data", str(shapes_data), *out],
+        "serve": ["--folder", str(tmp_path / "out"), "--port", "0"],
+        "batch": [str(clip), "--query", "a", *out],
+    }[command]
+    done = CliRunner().invoke(app, [command, *words, "--detector", "some/where"])
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "--detector" in done.stderr
+    assert list(tmp_path.iterdir()) == []

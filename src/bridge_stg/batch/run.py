@@ -86,6 +86,8 @@ def run_batch(
 def _check_model(path: Path, model: BatchModel) -> None:
     """Answers of two models must not come into one folder."""
     said = {name: value for name, value in asdict(model).items() if name not in ("device", "drawings")}
+    if model.detector is None:  # folders that were begun before there was a choice do not name it
+        del said["detector"]
     if changed := changed_plan(path, said):
         raise InputError(
             f"{path.parent}: holds answers with another {' and '.join(changed)}; give another --out"

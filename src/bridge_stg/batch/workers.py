@@ -143,6 +143,8 @@ def run(
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its core warns on stderr of what a restarted worker would lack; a lost worker is told in our own words.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Ray's workers step aside for every other process; here they are what the command was given for.
     os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -154,6 +156,10 @@ def run(
         ray.init(address=address, include_dashboard=False if address == "local" else None, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as problem:
         raise InputError(f"--address {address}: no Ray there ({one_line(problem, 200)})") from problem
+    except Exception as problem:  # of no class of its own: it gives its processes half a minute to start
+        raise BridgeSTGError(
+            f"Ray did not start ({one_line(problem, 200)}); the same command tries again"
+        ) from problem
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()

@@ -33,7 +33,8 @@ class RunRecord:
     """What decides the answers of a run.
 
     ``checkpoint`` (None for a constant), ``truth`` and ``train_truth`` (what a constant was fitted to) are
-    hashes, and so is a ``detector``; a hub id is its name. Fields with a default came later: a file without them has the default.
+    hashes, and so is a ``detector``; a hub id is its name. Fields with a default came later: a file without
+    them has the default.
     """
 
     checkpoint: str | None

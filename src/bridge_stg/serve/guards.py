@@ -18,6 +18,8 @@ from bridge_stg.serve.settings import ServiceSettings
 
 # Form fields and the lines between parts, beside the file.
 _FORM_BYTES = 1024 * 1024
+# Bytes per second of a body below which its client is not waited for: a byte now and then keeps no line open.
+_SLOWEST_PACE = 4096
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 # Open to everybody: a page without data, and what a container's health check asks.
 _PUBLIC = ("/health", "/openapi.json", "/docs")
@@ -79,17 +81,22 @@ class Guards:
 
     def _measured(self, receive: Receive, headers: dict[str, str]) -> Receive:
         """``receive`` that ends a body that is too large, or that comes too slowly."""
-        seen = 0
+        seen, waited = 0, 0.0
+        patience = self.settings.limits.read_timeout
         complete = "content-length" not in headers and "transfer-encoding" not in headers
 
         async def measured() -> Message:
-            nonlocal seen, complete
+            nonlocal seen, waited, complete
             if complete:  # what comes now is the word that the client has left
                 return await receive()
+            # Only the time that the client lets us wait counts, not that of our own work.
+            asked = time.perf_counter()
+            left = patience + seen / _SLOWEST_PACE - waited
             try:
-                message = await asyncio.wait_for(receive(), self.settings.limits.read_timeout)
+                message = await asyncio.wait_for(receive(), max(min(patience, left), 0))
             except TimeoutError:
                 raise HTTPException(408, "the body came too slowly") from None
+            waited += time.perf_counter() - asked
             seen += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if seen > self._most_bytes:

@@ -28,8 +28,9 @@ class ModelChoice:
 class Limits:
     """What one client, and all of them together, may ask for. Times are in seconds, sizes in bytes.
 
-    ``read_timeout`` bounds the wait for the next piece of a request's body, ``probe_timeout`` the first look at
-    an upload, ``job_timeout`` the run of one job, ``drawing_timeout`` the annotated video.
+    ``read_timeout`` bounds the wait for the next piece of a request's body, and for all of it beyond what a
+    slow line would need; ``probe_timeout`` the first look at an upload, ``job_timeout`` the run of one job,
+    ``drawing_timeout`` the annotated video.
     """
 
     upload_bytes: int = 512 * MEGABYTE

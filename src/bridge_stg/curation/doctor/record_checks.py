@@ -42,7 +42,7 @@ def _window_problems(record: TruthRecord) -> list[tuple[str, str]]:
 
 def _box_problems(record: TruthRecord) -> list[tuple[str, str]]:
     if not record.boxes:
-        wanted = record.task in ("stvg", "vot", "rec")
+        wanted = record.task in ("stvg", "vot", "rec") and not record.absent
         return [("no boxes", f"task {record.task} without a box")] if wanted else []
     frames = np.array(list(record.boxes))
     corners = np.array(list(record.boxes.values()), dtype=np.float64)
