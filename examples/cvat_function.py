@@ -50,7 +50,7 @@ class SentenceFunction:
         """At most one rectangle: the box of this frame, if the frame is in the window."""
         found = _FRAME.search(context.frame_name)
         if found is None:
-            raise InputError(f"{context.frame_name}: no number of a frame; name the pictures frame_000000.png ...")
+            raise InputError(f"{context.frame_name}: no number of a frame; name pictures frame_000000.png ...")
         info, tube, window = self.result.info, self.result.tube, self.result.window
         if image.size != (info.width, info.height):
             raise InputError(f"the task has frames of {image.size}, the video of {(info.width, info.height)}")
