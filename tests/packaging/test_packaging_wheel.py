@@ -14,12 +14,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from bridge_stg.cli.extras import EXTRA_OF
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "bridge_stg"
 SHIPPED = PACKAGE / "checkpoints" / "shapes"
 MEGABYTES = 45
-# Loaded where they are installed, with one clear line where they are not.
-OF_AN_EXTRA = {"fastapi", "uvicorn", "ray", "pandas"}
+EXTRAS = ("data", "train", "serve", "batch")
 # Parts of a declared package's own interface.
 COMES_WITH_IT = {"starlette", "pandas"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -30,9 +31,9 @@ def package_files() -> list[Path]:
 
 
 def imported(folder: Path) -> set[str]:
-    """Top-level names of other packages that the sources import, anywhere in a file."""
+    """Top-level names of other packages that a file, or the files of a folder, import anywhere."""
     names: set[str] = set()
-    for path in folder.rglob("*.py"):
+    for path in [folder] if folder.is_file() else folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
@@ -44,8 +45,16 @@ def imported(folder: Path) -> set[str]:
 def declared(*extras: str) -> set[str]:
     """Names of the packages that are always needed, and of those that the extras add."""
     optional = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in optional[extra])]
-    return {canonicalize_name(Requirement(line).name) for line in lines}
+    wanted = [Requirement(line) for line in PROJECT["dependencies"]]
+    waiting = list(extras)
+    while waiting:
+        for requirement in map(Requirement, optional[waiting.pop()]):
+            # An extra can bring another one: "bridge-stg[data]".
+            if requirement.name == PROJECT["name"]:
+                waiting.extend(requirement.extras)
+            else:
+                wanted.append(requirement)
+    return {canonicalize_name(requirement.name) for requirement in wanted}
 
 
 def needed(*folders: Path) -> set[str]:
@@ -56,15 +65,31 @@ def needed(*folders: Path) -> set[str]:
 
 
 def test_everything_imported_is_declared_and_everything_declared_is_imported() -> None:
-    doors = {"serve": PACKAGE / "serve", "batch": PACKAGE / "batch"}
-    base = [folder for folder in PACKAGE.iterdir() if folder.is_dir() and folder not in doors.values()]
-    # Weights are safetensors by contract; transformers does the reading.
-    always = needed(*base) | {"safetensors"}
-    assert declared() <= always
-    assert always <= declared() | OF_AN_EXTRA
+    everything = needed(PACKAGE)
+    # Weights are safetensors by contract; FastAPI reads uploads with python-multipart, TensorBoard's files are
+    # written through torch.
+    assert declared(*EXTRAS) <= everything | {"safetensors", "python-multipart", "tensorboard"}
+    assert everything <= declared(*EXTRAS) | COMES_WITH_IT
 
-    for extra, folder in doors.items():
-        assert needed(folder) <= declared(extra) | COMES_WITH_IT, extra
+    # The rooms that finding sentences in one video walks through, and those of each door.
+    one_video = ("types.py", "geometry", "video", "prompting", "losses", "inference", "zero_shot", "metrics")
+    assert needed(*(PACKAGE / room for room in one_video)) <= declared()
+    for extra, room in (("data", "records"), ("data", "curation"), ("train", "training"), ("train", "shapes")):
+        assert needed(PACKAGE / room) <= declared(extra) | COMES_WITH_IT, room
+    for door in ("serve", "batch"):
+        assert needed(PACKAGE / door) <= declared(door) | COMES_WITH_IT, door
+
+
+def test_every_package_of_an_extra_is_told_with_the_extra_that_brings_it() -> None:
+    owners = packages_distributions()
+    for package, extra in EXTRA_OF.items():
+        if package in owners and package not in COMES_WITH_IT:
+            assert canonicalize_name(owners[package][0]) in declared(extra) - declared(), package
+
+    # The other way round: nothing of an extra is left out of the table.
+    told = {canonicalize_name(owners[package][0]) for package in EXTRA_OF if package in owners}
+    installed = {canonicalize_name(owner) for names in owners.values() for owner in names}
+    assert (declared(*EXTRAS) - declared()) & installed <= told
 
 
 def test_the_tested_set_pins_every_requirement_inside_its_range() -> None:
@@ -72,8 +97,10 @@ def test_the_tested_set_pins_every_requirement_inside_its_range() -> None:
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     extras = PROJECT["optional-dependencies"]
     assert {"train", "serve", "batch", "dev"} <= extras.keys()
-    for text in [*PROJECT["dependencies"], *extras["train"], *extras["dev"]]:
+    for text in [*PROJECT["dependencies"], *extras["train"], *extras["data"], *extras["dev"]]:
         requirement = Requirement(text)
+        if requirement.name == PROJECT["name"]:
+            continue
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
 
 

@@ -19,7 +19,7 @@ from bridge_stg.cli.prepare import (
     quiet_libraries,
     quiet_threads,
 )
-from bridge_stg.errors import BridgeSTGError, InputError
+from bridge_stg.errors import BridgeSTGError
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -63,12 +63,7 @@ def batch(
     check_writable(out)
     name = checkpoint or DEFAULT_CHECKPOINTS[chosen]
     quiet_libraries(name)
-    try:
-        import ray  # noqa: F401
-    except ModuleNotFoundError as problem:
-        raise InputError(
-            "batch needs ray, which is not installed; pip install 'bridge-stg[batch]'"
-        ) from problem
+    import ray  # noqa: F401  (first: without it nothing else of the command makes sense)
 
     from bridge_stg.batch.run import run_batch
     from bridge_stg.batch.workers import BatchModel

@@ -23,6 +23,7 @@ from bridge_stg.cli.prepare import (
     progress_bar,
     quiet_libraries,
     quiet_threads,
+    without_optional_imports,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _load(
     from rich.console import Console
 
     quiet_threads()
-    with Console(stderr=True).status("loading the model") as status:
+    with Console(stderr=True).status("loading the model") as status, without_optional_imports():
         if quiet_libraries(checkpoint):
             status.stop()  # the bars of the download take its place
         from bridge_stg.zero_shot.open_grounder import open_grounder

@@ -16,6 +16,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bridge_stg.cli import prepare
+from bridge_stg.cli.extras import missing_package
 from bridge_stg.errors import BridgeSTGError, InputError
 
 # Name -> (where the function or the typer app is, its line in the help).
@@ -114,6 +116,8 @@ def _report(problem: Exception) -> int:
         message, code = f"{usage()} See '{where} --help'.", EXIT_BAD_INPUT
     elif isinstance(problem, typer.Abort):
         message, code = "stopped", EXIT_FAILURE
+    elif isinstance(problem, ModuleNotFoundError) and (advice := missing_package(problem)):
+        message, code = advice, EXIT_BAD_INPUT
     elif isinstance(problem, InputError):
         message, code = str(problem), EXIT_BAD_INPUT
     elif isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
@@ -152,6 +156,12 @@ def bridge_stg_cli(
     ] = False,
 ) -> None:
     """Bridge-STG: when and where does this sentence happen in this video?"""
+
+
+def run() -> None:
+    """The program ``bridge-stg``: a process that runs one command and ends."""
+    prepare.one_command_process = True
+    app()
 
 
 if __name__ == "__main__":  # for launchers: accelerate launch -m bridge_stg.cli.main predict ...

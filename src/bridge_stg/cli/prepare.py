@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,9 @@ CHECKPOINT_HELP = (
     f"with --method qwen3-vl or compose {_STOCK}."
 )
 DETECTOR_HELP = "Of compose: a folder or hub id of an MM-Grounding-DINO."
+
+# Whether this process runs one command and ends, as ``bridge-stg`` does: what it leaves out nobody else misses.
+one_command_process = False
 
 
 def check_writable(folder: Path) -> None:
@@ -55,6 +60,24 @@ def quiet_threads() -> None:
     Works until torch is loaded; what the caller's environment says stands.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextmanager
+def without_optional_imports() -> Iterator[None]:
+    """Inside, transformers does not find SciPy and accelerate, which it imports wherever they are installed.
+
+    One model on one device uses neither (SciPy is for the losses of detectors), and they take a tenth of the
+    time of a short command. Only in a process of its own: transformers remembers what it did not find.
+    """
+    unwanted = ("scipy", "accelerate")
+    hidden = [name for name in unwanted if one_command_process and name not in sys.modules]
+    # The import system takes None for: there is no such package.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def quiet_libraries(checkpoint: str | None = None) -> bool:

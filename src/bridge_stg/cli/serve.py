@@ -61,12 +61,9 @@ def serve(
 ) -> None:
     """Serve the page and the HTTP interface on http://127.0.0.1:8000."""
     quiet_threads()
-    try:
-        from bridge_stg.serve.run import run
-    except ModuleNotFoundError as problem:
-        raise InputError(
-            f"serve needs {problem.name}, which is not installed; pip install 'bridge-stg[serve]'"
-        ) from problem
+    import fastapi  # noqa: F401  (first: the packages that other extras bring too come after it)
+
+    from bridge_stg.serve.run import run
     from bridge_stg.serve.settings import MEGABYTE, Limits, ModelChoice, ServiceSettings
     from bridge_stg.zero_shot.open_grounder import check_detector, parse_method
 

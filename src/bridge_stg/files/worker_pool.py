@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from typing import TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -40,6 +38,9 @@ def run_each(
     if workers == 1 or not items:
         yield from ((item, job(item)) for item in items)
         return
+
+    # Here only: it belongs to the extra ``data``, and one process does without.
+    from pebble import ProcessExpired, ProcessPool
 
     # Fresh processes: a copy of one that runs threads can hang.
     context = multiprocessing.get_context("spawn")

@@ -5,7 +5,6 @@ Every size follows from the frame: the same code is readable at 320x240 and at 1
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -204,14 +203,17 @@ def _font_size(height: int, width: int) -> int:
 def _draw_box(canvas: NDArray[np.uint8], box: Sequence[float] | NDArray[np.float64]) -> None:
     height, width = canvas.shape[:2]
     corners = np.clip(np.asarray(box, dtype=np.float64), 0, [width - 1, height - 1] * 2)
-    with warnings.catch_warnings():
-        # It warns that OpenCV is absent; its NumPy drawing is all that is needed here.
-        warnings.filterwarnings("ignore", message="OpenCV")
-        import supervision as sv
-    box_here = sv.Detections(xyxy=corners[None], class_id=np.array([0]))
+    left, top, right, bottom = corners.round().astype(int).tolist()
+
+    # Lines lie on the corners: half of their thickness outside of the box, half inside.
     thickness = _thickness(height, width)
-    # The library writes colours as BGR; our frames are RGB.
-    sv.BoxAnnotator(color=sv.Color(*reversed(ACCENT)), thickness=thickness).annotate(canvas, box_here)
+    outside = thickness // 2
+    columns = slice(max(left - outside, 0), right - outside + thickness)
+    rows = slice(max(top - outside, 0), bottom - outside + thickness)
+    for y in (top, bottom):
+        canvas[max(y - outside, 0) : y - outside + thickness, columns] = ACCENT
+    for x in (left, right):
+        canvas[rows, max(x - outside, 0) : x - outside + thickness] = ACCENT
 
 
 def _thickness(height: int, width: int) -> int:

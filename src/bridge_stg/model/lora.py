@@ -1,11 +1,11 @@
-"""LoRA on the language tower (section 4.1: r = 8, alpha = 32), and the one new token row."""
+"""LoRA on the language tower (section 4.1: r = 8, alpha = 32), and the one new token row.
+
+PEFT belongs to the extra ``train``: it is imported where adapters are added or merged, not with this file.
+"""
 
 from __future__ import annotations
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters
 
@@ -27,6 +27,9 @@ def add_lora(model: BridgeSTGForVideoGrounding, rank: int = DEFAULT_RANK, alpha:
     """
     if adapter_parameters(model):
         raise ValueError("the model already has adapters; merge_lora(model) first")
+
+    from peft import LoraConfig, inject_adapter_in_model
+
     token = model.config.det_token_id
     modules = ["embed_tokens"] if model.config.mllm.tie_word_embeddings else ["embed_tokens", "lm_head"]
     model.mllm.requires_grad_(False)
@@ -46,6 +49,9 @@ def merge_lora(model: BridgeSTGForVideoGrounding) -> None:
 
     A model without adapters stays as it is. Every parameter of Qwen3-VL is frozen afterwards.
     """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
     # Listed first: the tree changes while it is walked.
     for name, module in list(model.mllm.named_modules()):
         parent, _, leaf = name.rpartition(".")
