@@ -6,7 +6,8 @@ import pytest
 
 from bridge_stg.errors import InputError
 from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.inference.cost_model import DEVICES, ComputedCost, Scale, clip_tokens, compute_cost, scale_of
+from bridge_stg.inference.cost_devices import DEVICES, expected_ms
+from bridge_stg.inference.cost_model import ComputedCost, Scale, clip_tokens, compute_cost, scale_of
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.video.sampling import wanted_times
@@ -112,3 +113,16 @@ def test_a_faster_device_is_faster() -> None:
 def test_clips_that_no_machine_takes(seconds: float, sentences: int) -> None:
     with pytest.raises(InputError, match="must be"):
         compute_cost("8b", seconds, sentences, "h100")
+
+
+def test_a_cpu_launches_and_computes_in_turn_a_card_at_once() -> None:
+    # 3 ms at the floor, half of the speed reached: 6 ms; 1,000 operations of 10 and of 9 microseconds.
+    assert expected_ms(DEVICES["h100"], 3.0, 0.5, 1000) == pytest.approx(10.0)
+    assert expected_ms(DEVICES["h100"], 30.0, 0.5, 1000) == pytest.approx(60.0)
+    assert expected_ms(DEVICES["cpu"], 3.0, 0.5, 1000) == pytest.approx(6.0 + 9.0)
+
+
+def test_sentences_side_by_side_take_the_passes_of_the_slowest() -> None:
+    passes = [compute_cost("shapes", 10.0, sentences, "cpu").passes["answer"] for sentences in (1, 2, 3, 1000)]
+    assert passes == [9, 16, 18, 22]
+    assert compute_cost("8b", 10.0, 4, "h100").passes["answer"] == 14

@@ -15,7 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from bridge_stg.losses.objective import LossWeights, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.model.configuration import SpatialConfig
-from bridge_stg.model.spatial.localizer import ABSENT, SpatialLocalizer
+from bridge_stg.model.spatial.localizer import ABSENT, SpatialLocalizer, most_similar
 from bridge_stg.model.spatial.query_selection import MAX_NEGATIVES, QuerySelector
 
 WIDTH = 12
@@ -213,6 +213,43 @@ def test_denoising_queries_see_their_own_group_only() -> None:
         changed[0, 6] += 1.0
         moved = (decode(changed) - before).abs().sum(-1) > 1e-6
     assert moved.tolist() == [False] * 4 + [False, False, True, True, False, False]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_query_budget_keeps_the_most_similar(padded: bool) -> None:
+    whole = shaken(tiny()).eval()
+    mask = None
+    if padded:
+        mask = torch.ones(2, 40, 56, dtype=torch.bool)
+        mask[1, :, 24:] = False
+    features, rows, bridge = whole.encode(frames(), mask), torch.tensor([0, 1, 1]), bridges(3)
+    everything = whole.locate(features, rows, bridge)
+    count = everything.logits.shape[-1]
+
+    # As many as there are, and more: nothing changes.
+    for budget in (count, count + 5):
+        whole.config.query_budget = budget
+        same(everything, whole.locate(features, rows, bridge))
+
+    # Half of them: before they meet in the decoder, they are the most similar ones of all layers.
+    whole.config.query_budget = count // 2
+    fewer = whole.locate(features, rows, bridge)
+    assert fewer.boxes.shape[2] == fewer.logits.shape[2] == count // 2
+    similarity = everything.similarity.positives.transpose(0, 1).flatten(1)
+    if everything.valid is not None:
+        similarity = similarity.masked_fill(~everything.valid, -2.0)
+    kept = most_similar(whole.selector(features, rows, anchor_of(whole, bridge)), count // 2)
+    lowest = similarity.gather(1, kept).min(dim=1).values
+    left_out = similarity.scatter(1, kept, -3.0).max(dim=1).values
+    assert (lowest >= left_out).all()
+
+    # Training refines all of them.
+    whole.train()
+    assert whole.locate(features, rows, bridge).logits.shape[-1] == count
+
+
+def anchor_of(localizer: SpatialLocalizer, bridge: Tensor) -> Tensor:
+    return localizer.bridge_norm(localizer.bridge_proj(bridge)).mean(dim=1)
 
 
 @pytest.mark.parametrize("topk", [5, 10_000])

@@ -2,18 +2,8 @@
 
 A stage takes at least as long as its operations at the device's rate, and as reading its bytes at the device's
 bandwidth (``Stage.floor_ms``, Williams et al. 2009, "Roofline"). ``Stage.expected_ms`` is what we expect of
-this code: the floor over the share of that speed which we assume for the stage, and for the language model at
-least the time in which the operations of its layers can be launched one after another.
-
-Devices, their published figures and what of them is taken as reachable by large matrix products and by long
-reads, 80% and 90%:
-
-    h100     989 TFLOP/s of dense bfloat16, 3.35 TB/s, 80 GB. NVIDIA H100 data sheet, SXM.
-    a100     312 TFLOP/s of dense bfloat16, 2.039 TB/s, 80 GB. NVIDIA A100 data sheet, SXM 80 GB.
-    rtx4090  165.2 TFLOP/s of dense bfloat16 summed in float32, 1.008 TB/s, 24 GB. NVIDIA's paper on the Ada
-             architecture.
-    cpu      one core of an AMD EPYC in float32, measured: 230 GFLOP/s in torch's oneDNN matrix products,
-             30 GB/s in a sum over 256 MB. Taken as they are.
+this code: the floor over the share of that speed which we assume for the stage, and the time in which its
+operations can be launched one after another (``bridge_stg.inference.cost_devices``).
 """
 
 from __future__ import annotations
@@ -29,6 +19,14 @@ from transformers import Qwen3VLConfig
 from bridge_stg.errors import InputError
 from bridge_stg.files.shipped import shipped_folder
 from bridge_stg.inference.answering import MAX_ANSWER_TOKENS
+from bridge_stg.inference.cost_devices import (
+    DEVICES,
+    Device,
+    DeviceName,
+    expected_ms,
+    launches_on,
+    reached_share,
+)
 from bridge_stg.inference.locating import FRAMES_PER_CHUNK
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.frames import fit_frame_size
@@ -46,7 +44,6 @@ from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.video.sampling import wanted_times
 
 ScaleName = Literal["shapes", "2b", "4b", "8b"]
-DeviceName = Literal["h100", "a100", "rtx4090", "cpu"]
 
 LONGEST_CLIP = 86_400.0
 MOST_SENTENCES = 10_000
@@ -61,35 +58,11 @@ LOCATED_SHARE = 20.77 / 45.56
 # indices of two frames of three. Nobody measured it at the scale of Qwen3-VL.
 DIRECT_PASSES = 14
 # The shipped checkpoint goes through the clip before it answers: about three tokens a second after 35. Drafted,
-# it needs 9.3 passes in the mean (docs/results.md).
-SCAN_TOKENS, SCAN_TOKENS_PER_SECOND, SCAN_PASSES = 35, 3, 9
-# An eager step through the 36 layers of the 8B issues 2,042 operations (LoRA merged). 10 microseconds for each
-# is an assumption.
-LAUNCHES_PER_LAYER = 2042 / 36
-LAUNCH_MS = 0.010
-# The share of the device's speed that each stage is expected to reach: an assumption.
-REACHED = {"vision": 0.55, "prefill": 0.80, "answer": 0.75, "bridge": 0.75, "spatial": 0.30}
+# it needs 9.3 passes in the mean and at most 22 (docs/results.md). Sentences side by side take the passes of
+# the slowest.
+SCAN_TOKENS, SCAN_TOKENS_PER_SECOND, SCAN_PASSES, MOST_SCAN_PASSES = 35, 3, 9, 22
 # Activations of the largest map that a stage of the spatial decoder holds at a time: an assumption.
 LIVE_MAPS = 10
-
-
-@dataclass(frozen=True)
-class Device:
-    """What is reachable: ``flops`` and ``bandwidth`` (bytes) per second; ``memory`` in bytes or None."""
-
-    name: str
-    flops: float
-    bandwidth: float
-    memory: float | None
-    bytes_per_number: int
-
-
-DEVICES = {
-    "h100": Device("h100", 0.8 * 989e12, 0.9 * 3.35e12, 80e9, 2),
-    "a100": Device("a100", 0.8 * 312e12, 0.9 * 2.039e12, 80e9, 2),
-    "rtx4090": Device("rtx4090", 0.8 * 165.2e12, 0.9 * 1.008e12, 24e9, 2),
-    "cpu": Device("cpu", 230e9, 30e9, None, 4),
-}
 
 
 @dataclass(frozen=True)
@@ -194,7 +167,7 @@ def compute_cost(scale: ScaleName, seconds: float, sentences: int, device: Devic
         raise InputError(f"--sentences must be 1 to {MOST_SENTENCES}, got {sentences}")
 
     # What there is to do.
-    model, machine = scale_of(scale, seconds), DEVICES[device]
+    model, machine = scale_of(scale, seconds, sentences), DEVICES[device]
     clip = clip_tokens(model, seconds, sentences)
     parameters = parameter_counts(model.config)
     parameters.pop("LoRA")  # merged
@@ -214,14 +187,19 @@ def compute_cost(scale: ScaleName, seconds: float, sentences: int, device: Devic
     return ComputedCost(scale, machine, clip, parameters, per_token, passes, tuple(stages), memory)
 
 
-def scale_of(name: ScaleName, seconds: float) -> Scale:
-    """A scale by its name; the answers of the shipped checkpoint are longer for longer clips."""
+def scale_of(name: ScaleName, seconds: float, sentences: int = 1) -> Scale:
+    """A scale by its name; the answers of the shipped checkpoint are longer for longer clips.
+
+    The more of its sentences stand side by side, the nearer the slowest comes to the most passes: half of the
+    way for two, two thirds for three. An assumption between the two counts that there are.
+    """
     if name != "shapes":
         config = BridgeSTGConfig(mllm=qwen3_vl_config(name))
         return Scale(name, config, _qwen_tokens, DIRECT_TOKENS, DIRECT_PASSES)
     config = BridgeSTGConfig.from_pretrained(shipped_folder("shapes"))
     answer = min(SCAN_TOKENS + round(SCAN_TOKENS_PER_SECOND * seconds), MAX_ANSWER_TOKENS)
-    return Scale(name, config, _small_tokens, answer, min(SCAN_PASSES, answer))
+    passes = round(MOST_SCAN_PASSES - (MOST_SCAN_PASSES - SCAN_PASSES) / sentences)
+    return Scale(name, config, _small_tokens, answer, min(passes, answer))
 
 
 def clip_tokens(scale: Scale, seconds: float, sentences: int) -> ClipTokens:
@@ -269,11 +247,20 @@ def _stages(
     head = mllm.text_config.hidden_size * mllm.text_config.vocab_size
     read_layers = parameters["language layers"] * number
 
+    each = launches_on(device)
+
+    def stage(name: str, operations: float, bytes_read: float, launches: float) -> Stage:
+        floor = max(operations / device.flops, bytes_read / device.bandwidth) * 1000
+        share = reached_share(device, scale.config, name)
+        return Stage(name, operations, bytes_read, floor, expected_ms(device, floor, share, launches))
+
     # The clip, once.
     vision = vision_operations(mllm, clip.pairs, clip.visual_tokens // clip.pairs)
+    blocks = mllm.vision_config.depth * each.vision_block
+    prefill = language_operations(mllm, clip.clip_tokens)
     found = [
-        _stage("vision", device, vision, parameters["vision tower"] * number),
-        _stage("prefill", device, language_operations(mllm, clip.clip_tokens), read_layers, layers),
+        stage("vision", vision, parameters["vision tower"] * number, blocks),
+        stage("prefill", prefill, read_layers, layers * each.language_layer),
     ]
 
     # The answers, side by side: a pass reads the weights and the clip's cache once. Every pass feeds what is
@@ -286,14 +273,14 @@ def _stages(
         chosen = clip.sentences * count * rows
         operations = language_operations(mllm, 1, clip.clip_tokens + own) * fed + 2 * head * chosen
         bytes_read = count * (read_layers + head * number + cache)
-        found.append(_stage(name, device, operations, bytes_read, layers * count))
+        found.append(stage(name, operations, bytes_read, layers * count * each.language_layer))
 
     # <det> and the queries of all sentences in one pass, and their projection.
     slots = clip.sentences * (1 + scale.config.query_slots)
     operations = language_operations(mllm, 1, clip.clip_tokens + own) * slots
     operations += 2 * parameters["bridge"] * clip.sentences * scale.config.query_slots
     bytes_read = read_layers + cache + parameters["bridge"] * number
-    found.append(_stage("bridge", device, operations, bytes_read, layers))
+    found.append(stage("bridge", operations, bytes_read, layers * each.language_layer))
 
     # Frames are encoded once, and decoded for each sentence that asks for them.
     height, width = _spatial_size(scale, clip)
@@ -303,16 +290,10 @@ def _stages(
     operations += clip.sentences * clip.located_frames * decoder_operations(spatial, levels)
     chunks = math.ceil(clip.encoded_frames / FRAMES_PER_CHUNK)
     weights = sum(count for part, count in parameters.items() if part.startswith("QGSL"))
-    found.append(_stage("spatial", device, operations, chunks * weights * number))
+    encoding = (sum(spatial.backbone_depths) + spatial.num_encoder_layers) * each.spatial_encoded
+    decoding = clip.sentences * spatial.num_decoder_layers * each.spatial_decoded
+    found.append(stage("spatial", operations, chunks * weights * number, chunks * (encoding + decoding)))
     return found
-
-
-def _stage(name: str, device: Device, operations: float, bytes_read: float, layers: int = 0) -> Stage:
-    """A stage that goes through ``layers`` language layers, one after another."""
-    floor = max(operations / device.flops, bytes_read / device.bandwidth) * 1000
-    launched = layers * LAUNCHES_PER_LAYER * LAUNCH_MS
-    expected = max(floor / REACHED[name.partition(",")[0]], launched)
-    return Stage(name, operations, bytes_read, floor, expected)
 
 
 def _activations(scale: Scale, clip: ClipTokens, number: int) -> float:

@@ -282,14 +282,16 @@ class VideoGrounder(Grounder):
             sampled = self.sample(source, span=span_to_sample(task, extent))
 
         with clock.stage("preprocess"):
-            patches, grid = self.processor.patches(sampled.frames)
+            # A byte a number travels to the device, and becomes a float there.
+            frames = torch.from_numpy(sampled.frames).to(self.model.device)
+            patches, grid = self.processor.patches(frames)
             # The model's clock begins with the clip; an image has none.
             seconds = None if source.still or task == "rec" else np.maximum(sampled.times - extent.start, 0.0)
             layout = self.processor.clip(grid, seconds)
 
         device = self.model.device
         with clock.stage("vision"):
-            vision = self.model.encode_video(patches.to(device), torch.tensor([grid], device=device))
+            vision = self.model.encode_video(patches, torch.tensor([grid], device=device))
         with clock.stage("prefill"):
             read = read_clip(self.model, layout, vision, self.compiler)
         return _Clip(extent, sampled, self.processor.merged_grid(grid), read)

@@ -45,7 +45,7 @@ class SpatialOutput:
     """Predictions for R rows; a row is one (frame, sentence) pair.
 
     All boxes are cxcywh in [0, 1] of the unpadded frame, all values float32.
-    Shapes, with Q = n * K queries in the order (layer, candidate):
+    Shapes, with Q = n * K queries in the order (layer, candidate), of which a query budget keeps a part:
         boxes: (Ldec, R, Q, 4) after each decoder layer. logits: (Ldec, R, Q) objectness.
         encoder_boxes: (n, R, K, 4) and encoder_logits: (n, R, K), of the selected tokens, for each of the n
             selecting layers.

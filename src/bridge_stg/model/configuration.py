@@ -94,6 +94,8 @@ class SpatialConfig(_Checked, PreTrainedConfig):
         num_decoder_layers: 6 in the paper.
         topk: K of Eq. 4, clamped when a frame has fewer tokens.
         select_layers: "all" n layers (Eq. 4), or only the "last" one (Table 12).
+        query_budget: of the n * K selected queries, how many the decoder refines when it only answers: the most
+            similar ones. None refines all, as in training.
         anchor_base: width and height of the anchors of the first level, as a fraction of the frame.
         num_denoising: noised ground-truth groups per frame in training; each has a positive and a negative box.
         box_noise: scale of the noise on denoising boxes.
@@ -119,6 +121,7 @@ class SpatialConfig(_Checked, PreTrainedConfig):
     num_decoder_layers: int = 6
     topk: int = 900
     select_layers: str = "all"
+    query_budget: int | None = None
     anchor_base: float = 0.05
     position_temperature: int = 10000
     num_denoising: int = 100
@@ -144,6 +147,8 @@ class SpatialConfig(_Checked, PreTrainedConfig):
         ]
 
         # The decoder.
+        if self.query_budget is not None and self.query_budget < 1:
+            found.append(f"query_budget must be at least 1, or null for all queries, got {self.query_budget}")
         if self.num_heads > 0 and self.d_model % self.num_heads:
             found.append(f"d_model {self.d_model} must be a multiple of num_heads {self.num_heads}")
         if self.d_model % 4:

@@ -15,7 +15,7 @@ from bridge_stg.model.spatial.deformable import FrameDeformableAttention
 from bridge_stg.model.spatial.denoising import denoising_queries
 from bridge_stg.model.spatial.encoder import ImageEncoder, SpatialFeatures
 from bridge_stg.model.spatial.heads import MLP, SimilarityHead
-from bridge_stg.model.spatial.query_selection import QuerySelector
+from bridge_stg.model.spatial.query_selection import QuerySelector, SelectedQueries
 
 # Objectness of a query that stands for no token: never the best, and without loss.
 ABSENT = -30.0
@@ -111,6 +111,14 @@ class SpatialLocalizer(nn.Module):
         # The queries of all selected layers are decoded together: (n, R, K, ...) -> (R, n * K, ...).
         content = chosen.content.transpose(0, 1).flatten(1, 2)
         start = candidate.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT).transpose(0, 1).flatten(1, 2)
+        valid = chosen.valid
+
+        # Where a budget says so, only the most similar ones of all layers are refined; never in training.
+        budget = self.config.query_budget
+        if budget is not None and budget < content.shape[1] and not self.training and targets is None:
+            kept = most_similar(chosen, budget)
+            content, start = _take(content, kept), _take(start, kept)
+            valid = None if valid is None else valid.gather(1, kept)
 
         # In training noised copies of the target stand behind the matching queries.
         matching = content.shape[1]
@@ -131,7 +139,7 @@ class SpatialLocalizer(nn.Module):
             features,
             frame_index,
             matching,
-            chosen.valid,
+            valid,
             None if noised is None else noised.own_group,
         )
 
@@ -141,8 +149,8 @@ class SpatialLocalizer(nn.Module):
             denoising = DenoisingOutput(boxes[:, :, matching:], logits[:, :, matching:], noised.positive)
             boxes, logits = boxes[:, :, :matching], logits[:, :, :matching]
 
-        if chosen.valid is not None:
-            logits = logits.masked_fill(~chosen.valid, ABSENT)
+        if valid is not None and chosen.valid is not None:
+            logits = logits.masked_fill(~valid, ABSENT)
             layered = chosen.valid.unflatten(1, (len(encoder_logits), -1)).transpose(0, 1)
             encoder_logits = encoder_logits.masked_fill(~layered, ABSENT)
 
@@ -152,7 +160,7 @@ class SpatialLocalizer(nn.Module):
             encoder_boxes=candidate.sigmoid(),
             encoder_logits=encoder_logits,
             similarity=chosen.similarity,
-            valid=chosen.valid,
+            valid=valid,
             denoising=denoising,
         )
 
@@ -168,6 +176,20 @@ class SpatialLocalizer(nn.Module):
         """:meth:`encode` then :meth:`locate`."""
         features = self.encode(pixel_values, pixel_mask)
         return self.locate(features, frame_index, bridge, targets, has_target)
+
+
+def most_similar(chosen: SelectedQueries, budget: int) -> Tensor:
+    """Which of the n * K selected queries are the ``budget`` most similar to the sentence: (R, budget)."""
+    similarity = chosen.similarity.positives.transpose(0, 1).flatten(1)
+    if chosen.valid is not None:
+        similarity = similarity.masked_fill(~chosen.valid, float("-inf"))
+    # In the order in which they were, so that a tie ends as it does without a budget.
+    return similarity.topk(budget, dim=1).indices.sort(dim=1).values
+
+
+def _take(queries: Tensor, kept: Tensor) -> Tensor:
+    """(R, Q, C) at ``kept`` (R, B) -> (R, B, C)."""
+    return queries.gather(1, kept[..., None].expand(-1, -1, queries.shape[-1]))
 
 
 def localizer_of(config: BridgeSTGConfig) -> SpatialLocalizer | None:
