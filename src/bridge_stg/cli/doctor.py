@@ -61,6 +61,8 @@ def package_findings() -> list[Finding]:
     ]
     for text in requires("bridge-stg") or []:
         requirement = Requirement(text)
+        if requirement.name == "bridge-stg":
+            continue  # an extra that brings another one
         extra = _extra_of(requirement.marker)
         section = f"extra [{extra}]" if extra else "package"
         try:

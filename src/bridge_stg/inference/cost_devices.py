@@ -48,8 +48,8 @@ class Device:
     in_turn: bool = False
 
 
-# 10 microseconds for a launch on a card are an assumption. The CPU's 9 are measured: a pass of 502 operations of
-# the shipped checkpoint takes 6.1 ms, of which its products and sums are about 1.6.
+# 10 microseconds for a launch on a card are an assumption. The CPU's 9 are measured: a pass of 502 operations
+# of the shipped checkpoint takes 6.1 ms, of which its products and sums are about 1.6.
 DEVICES = {
     "h100": Device("h100", 0.8 * 989e12, 0.9 * 3.35e12, 80e9, 2, 0.010),
     "a100": Device("a100", 0.8 * 312e12, 0.9 * 2.039e12, 80e9, 2, 0.010),
@@ -78,8 +78,8 @@ class Launches:
 # An eager step through the 36 layers of the 8B, stock and with LoRA merged, issues 2,042. Only its language
 # layers were counted; its other stages have operations so large that launches do not show.
 OF_STOCK_LAYERS = Launches(2042 / 36, 0.0, 0.0, 0.0)
-# Of the shipped checkpoint on a CPU: 502 in a pass through 6 layers, 217 in a vision tower of 3 blocks, 410 in 6
-# blocks and 2 encoder layers of the spatial side, 432 in 3 decoder layers with the selection.
+# Of the shipped checkpoint on a CPU: 502 in a pass through 6 layers, 217 in a vision tower of 3 blocks, 410 in
+# 6 blocks and 2 encoder layers of the spatial side, 432 in 3 decoder layers with the selection.
 OF_THE_SHIPPED = Launches(502 / 6, 217 / 3, 410 / 8, 432 / 3)
 
 
