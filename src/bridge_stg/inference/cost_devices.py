@@ -17,7 +17,9 @@ in turn: their sum counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
+
+from transformers import Qwen3VLConfig
 
 from bridge_stg.model.configuration import BridgeSTGConfig
 
@@ -90,7 +92,8 @@ def launches_on(device: Device) -> Launches:
 
 def reached_share(device: Device, config: BridgeSTGConfig, stage: str) -> float:
     """The share of the device's speed that a stage, such as "answer, no drafts", is expected to reach."""
-    narrow = device.in_turn and config.mllm.text_config.hidden_size < NARROW_WIDTH
+    mllm = cast(Qwen3VLConfig, config.mllm)
+    narrow = device.in_turn and mllm.text_config.hidden_size < NARROW_WIDTH
     return (REACHED_NARROW if narrow else REACHED)[stage.partition(",")[0]]
 
 
