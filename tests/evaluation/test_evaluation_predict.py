@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -526,3 +527,28 @@ def test_questions_of_other_tasks_are_counted(data: Path, tmp_path: Path) -> Non
     line = next(line for line in done.stdout.splitlines() if "not asked" in line)
     assert len(counts) > 1
     assert all(f"{count} {task}" in line for task, count in counts.items() if task != "stvg")
+
+
+def test_what_a_checkpoint_knows_is_said_once(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    """Of all answers on the terminal, of single ones in their lines."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(taught_checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"domain": "Clips of a dream.", "domain_words": ["the", "first", "thing"], "longest_clip": 2.5}
+    (folder / "config.json").write_text(json.dumps(config))
+    (tmp_path / "videos").mkdir()
+    shutil.copy(clip, tmp_path / "videos")
+    write_truth(
+        tmp_path / "truth.jsonl",
+        [record(f"q{place}", "stvg", query=query) for place, query in enumerate(QUERIES[:2])],
+    )
+
+    out = tmp_path / "answers.jsonl"
+    shown = run("--data", tmp_path, "--checkpoint", folder, "--out", out)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stderr.count("Clips of a dream.") == 1
+    first, second = read_predictions(out).values()
+    # Four seconds are more than 1.5 times 2.5: that is said of both, and a word of the second one.
+    assert (len(first.notes), len(second.notes)) == (2, 3)
+    assert sum("second" in note for note in second.notes) == 1
+    assert "Clips of a dream." not in out.read_text()

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from bridge_stg.inference.confidence import answer_probability, calibrate, drop_unsure, window_probabilities
+from bridge_stg.inference.answering import RefusalRule
+from bridge_stg.inference.confidence import (
+    answer_probability,
+    calibrate,
+    drop_unsure,
+    expected_overlaps,
+    window_probabilities,
+)
 from bridge_stg.inference.outcome import read_outcome
 from bridge_stg.inference.tubes import join_tubes, part_of
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube, VideoInfo
@@ -32,6 +40,36 @@ def test_each_of_several_windows_has_its_own_digits() -> None:
         log_probs[place] = math.log(value)
     found = window_probabilities(pieces, log_probs, "", [(1.0, 2.0), (3.0, 14.0)])
     assert found == pytest.approx([0.5, 0.125])
+
+
+def likely(**texts: float) -> list[tuple[str, float]]:
+    return [(text.removeprefix("_"), math.log(value)) for text, value in texts.items()]
+
+
+def test_a_short_answer_counts_for_the_overlap_that_it_expects() -> None:
+    pieces = ["From ", "2", ".5", " to ", "6", ".5", " s."]
+    alternatives = [(), likely(_2=0.5, _4=0.25, no=0.25), (), (), likely(_6=0.8, _3=0.2), (), ()]
+    # [2.5, 6.5) by .4, [2.5, 3.5) by .1, [4.5, 6.5) by .2; [4.5, 3.5) is none, and "no" is no second.
+    (found,) = expected_overlaps(pieces, alternatives, [(2.5, 6.5)])
+    assert found == pytest.approx(0.5 * 0.8 * 1 + 0.5 * 0.2 * 0.25 + 0.25 * 0.8 * 0.5)
+
+
+def test_digits_of_a_number_are_changed_one_at_a_time() -> None:
+    pieces = ["1", "2", " to ", "1", "4", " s"]
+    alternatives = [likely(_1=0.5, _0=0.5), likely(_2=0.75, _3=0.25), (), likely(_1=1.0), likely(_4=1.0), ()]
+    # Starts: 12 by .375, 13 by .125 and 02 by .5.
+    (found,) = expected_overlaps(pieces, alternatives, [(12.0, 14.0)])
+    assert found == pytest.approx(0.375 * 1 + 0.125 * 1 / 2 + 0.5 * 2 / 12)
+    assert expected_overlaps(pieces, alternatives, [(12.0, 15.0)]) == [0.0]
+
+
+def test_a_refusal_needs_its_probability_and_no_more() -> None:
+    first = [(7, math.log(0.6)), (9, math.log(0.3)), (5, math.log(0.1))]
+    assert RefusalRule(9, 0.3 - 1e-9).choose(first)[0] == 9
+    assert RefusalRule(9, 0.31).choose(first)[0] == 7
+    assert RefusalRule(7, 0.5).choose(first)[0] == 7
+    assert RefusalRule(7, 0.7).choose(first) == first[1]
+    assert RefusalRule(4, 0.1).choose(first)[0] == 7
 
 
 def test_calibration_is_a_line_in_log_odds() -> None:
@@ -78,6 +116,13 @@ def test_windows_below_the_least_confidence_go_with_their_boxes() -> None:
     none = drop_unsure(both, 0.9)
     assert (none.status, none.window, none.windows, none.tube) == ("no_window", None, (), None)
     assert len(none.notes) == 1
+
+
+def test_an_unsure_refusal_says_nothing() -> None:
+    absent = replace(result((5.0, 6.0, 0.8)), status="absent", window=None, windows=(), tube=None)
+    assert drop_unsure(absent, 0.8) == absent
+    dropped = drop_unsure(absent, 0.9)
+    assert (dropped.status, dropped.confidence, len(dropped.notes)) == ("no_window", 0.8, 1)
 
 
 def test_a_short_window_keeps_the_nearest_box() -> None:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_stg.metrics.calibration import expected_calibration_error, reliability
+from bridge_stg.metrics.calibration import (
+    apply_line,
+    area_under_roc,
+    expected_calibration_error,
+    fit_line,
+    log_odds,
+    reliability,
+)
 
 
 def test_two_bins_by_hand() -> None:
@@ -48,3 +55,34 @@ def test_equals_a_loop_over_answers(answers: list[tuple[float, bool]], count: in
         if inside:
             error += abs(sum(c for c, _ in inside) - sum(r for _, r in inside))
     assert expected_calibration_error(bins) == pytest.approx(error / len(answers), abs=1e-9)
+
+
+def test_a_line_is_found_again() -> None:
+    """Where answers are right as often as a line says, at each of 9 probabilities, it is the likeliest line."""
+    probability = np.repeat(np.linspace(0.1, 0.9, 9), 10_000)
+    often = apply_line((0.5, 1.0), probability)
+    right = np.tile(np.arange(10_000) / 10_000, 9) < often
+    assert fit_line(probability, right) == pytest.approx((0.5, 1.0), abs=0.01)
+    confidence = apply_line(fit_line(probability, right), probability)
+    assert expected_calibration_error(reliability(confidence, right)) < 0.002
+    # As they are, the same probabilities are far off.
+    assert expected_calibration_error(reliability(probability, right)) > 0.15
+
+
+def test_a_line_is_finite_and_never_falls() -> None:
+    slope, offset = fit_line(np.array([0.2, 0.9]), np.array([False, True]))
+    assert 0 < slope < 100
+    assert abs(offset) < 100
+    assert fit_line(np.array([0.2, 0.9]), np.array([True, False]))[0] == 0
+    assert np.isfinite(log_odds(np.array([0.0, 1.0]))).all()
+    with pytest.raises(ValueError, match="answer"):
+        fit_line(np.zeros(0), np.zeros(0, dtype=bool))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.booleans()), min_size=1, max_size=12))
+def test_the_area_counts_pairs(answers: list[tuple[float, bool]]) -> None:
+    right = [score for score, good in answers if good]
+    wrong = [score for score, good in answers if not good]
+    pairs = [(one > other) + 0.5 * (one == other) for one in right for other in wrong]
+    found = area_under_roc(np.array([one for one, _ in answers]), np.array([good for _, good in answers]))
+    assert found == (pytest.approx(sum(pairs) / len(pairs)) if pairs else None)

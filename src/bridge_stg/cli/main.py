@@ -36,6 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("bridge_stg.cli.data:app", "Make and inspect data sets."),
     "predict": ("bridge_stg.cli.predict:predict", "Answer every question of a benchmark."),
     "score": ("bridge_stg.cli.score:score", "Score predictions against the truth."),
+    "calibrate": (
+        "bridge_stg.cli.calibrate:calibrate",
+        "Fit to known answers how sure a checkpoint may be of its own.",
+    ),
     "compare": ("bridge_stg.cli.compare:compare", "Say which differences between two scored runs are real."),
     "report": (
         "bridge_stg.cli.report:report",

@@ -126,7 +126,7 @@ def predict(
     if shard.is_main and plan.done:
         print(f"going on with {out}: {len(plan.done)} question(s) have an answer there and are kept")
     if shard.is_main:
-        _check_rate(answerer, chosen)
+        _say_notes(answerer, chosen)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _Progress(shard.is_main) as progress:
         written = run(answerer, plan, data, limit, shard, cost, on_clip=progress.update)
@@ -180,6 +180,13 @@ def _finish(plan: Plan, written: dict[str, PredictionRecord], submission: Path |
     records = [record for clip in plan.clips for record in clip.records if record.id in written]
     counts = count_failures((record, written[record.id]) for record in records)
     print(f"wrote {plan.out}: {len(written)} question(s), {counts.words}")
+    noted = [answer for answer in written.values() if answer.notes]
+    if noted:
+        print(
+            f"note: {len(noted)} answer(s) have notes of their own in it; the first: "
+            f"{noted[0].id}: {noted[0].notes[0]}",
+            file=sys.stderr,
+        )
 
     if submission is not None:
         runs = read_costs(plan.out)
@@ -196,12 +203,16 @@ def _finish(plan: Plan, written: dict[str, PredictionRecord], submission: Path |
         )
 
 
-def _check_rate(method: Method, benchmark: Benchmark) -> None:
-    """Say on stderr when a checkpoint samples otherwise than the benchmark's published numbers did."""
+def _say_notes(method: Method, benchmark: Benchmark) -> None:
+    """Say once, on stderr, what a checkpoint knows, and where its sampling is not that of published numbers."""
     from bridge_stg.evaluation.methods import GrounderMethod
     from bridge_stg.inference.grounder import VideoGrounder
 
-    if not isinstance(method, GrounderMethod) or not isinstance(method.grounder, VideoGrounder):
+    if not isinstance(method, GrounderMethod):
+        return
+    for note in method.grounder.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if not isinstance(method.grounder, VideoGrounder):
         return
     if benchmark.fps is None:
         return

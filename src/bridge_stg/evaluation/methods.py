@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
@@ -122,7 +123,10 @@ class GrounderMethod:
         if settings.subtitles:
             queries = [self._with_subtitles(videos, record) for record in clip.records]
         results = self.grounder.ground_with(videos / clip.video, queries, options, on_cost=costs.append)
-        answers = [to_prediction(record, result) for record, result in zip(clip.records, results, strict=True)]
+        said = self.grounder.notes
+        answers = [
+            to_prediction(record, result, said) for record, result in zip(clip.records, results, strict=True)
+        ]
         return answers, costs[0]
 
     def _with_subtitles(self, videos: Path, record: TruthRecord) -> str:
@@ -178,8 +182,8 @@ def true_window(record: TruthRecord) -> TimeSpan:
     return true_windows(record)[0]
 
 
-def to_prediction(record: TruthRecord, result: GroundingResult) -> PredictionRecord:
-    """An answer as a line of ``predictions.jsonl``."""
+def to_prediction(record: TruthRecord, result: GroundingResult, said: Collection[str] = ()) -> PredictionRecord:
+    """An answer as a line of ``predictions.jsonl``, without notes that were ``said`` once for all answers."""
     tube = result.tube
     lettered = record.task == "vqa" and bool(record.choices) and not record.labels
     return PredictionRecord(
@@ -193,4 +197,5 @@ def to_prediction(record: TruthRecord, result: GroundingResult) -> PredictionRec
         scores=tube.scores if tube is not None else np.zeros(0),
         choice=letter_of(result.answer, record.letters) if lettered else None,
         confidence=result.confidence,
+        notes=tuple(note for note in result.notes if note not in said),
     )

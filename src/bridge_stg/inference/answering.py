@@ -11,6 +11,7 @@ itself are kept. So drafts change how many passes an answer takes, never what it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -27,6 +28,11 @@ from bridge_stg.model.temporal_alignment import ClipLayout
 
 # An answer that tells a clip second by second takes about three tokens for each.
 MAX_ANSWER_TOKENS = 256
+# Of each place of an answer: more than the digits there are, and than the seconds of a clip of the small world.
+MOST_ALTERNATIVES = 20
+
+# The likeliest tokens in one place with their log probabilities, the likeliest first.
+Alternatives = Sequence[tuple[int, float]]
 
 
 @dataclass
@@ -54,18 +60,38 @@ class Drafter(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class RefusalRule:
+    """When an answer begins with ``token``, the first one of a refusal: from the probability ``threshold`` on.
+
+    Greedy answers do so where no other token is likelier.
+    """
+
+    token: int
+    threshold: float
+
+    def choose(self, alternatives: Alternatives) -> tuple[int, float]:
+        """The first token of an answer and its log probability."""
+        for token, log_prob in alternatives:
+            if token == self.token and math.exp(log_prob) >= self.threshold:
+                return token, log_prob
+        return next(one for one in alternatives if one[0] != self.token)
+
+
 @dataclass
 class Answers:
     """Greedy answers of S sentences, and the state of the language model after them.
 
     ``ids``: generated tokens without the ending one; ``log_probs``: the natural logarithm of the probability of
-    each. ``asks_where``: whether the model itself ended with <det>. ``passes``: forward passes that each answer
-    took, its question's included. ``branches``: keys and values of questions and answers; ``pending``: the last
-    tokens of each, if any, that are not among them yet.
+    each; ``alternatives``: the likeliest tokens in the place of each. ``asks_where``: whether the model itself
+    ended with <det>. ``passes``: forward passes that each answer took, its question's included. ``branches``:
+    keys and values of questions and answers; ``pending``: the last tokens of each, if any, that are not among
+    them yet.
     """
 
     ids: list[list[int]]
     log_probs: list[list[float]]
+    alternatives: list[list[Alternatives]]
     asks_where: list[bool]
     passes: list[int]
     branches: BranchCache
@@ -81,17 +107,24 @@ class _Sentence:
     draft: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    alternatives: list[Alternatives] = field(default_factory=list)
     passes: int = 0
     ended_with: int | None = None
 
-    def take(self, tokens: Sequence[int], log_probs: Sequence[float], ends: Sequence[int], limit: int) -> int:
+    def take(
+        self, places: Sequence[Alternatives], ends: Sequence[int], limit: int, refusal: RefusalRule | None
+    ) -> int:
         """Accept what the model says after ``feed`` and each drafted word: how many of those were right."""
-        for right, (token, log_prob) in enumerate(zip(tokens, log_probs, strict=True)):
+        for right, alternatives in enumerate(places):
+            token, log_prob = alternatives[0]
+            if refusal is not None and not self.ids:
+                token, log_prob = refusal.choose(alternatives)
             if token in ends:
                 self.ended_with, self.feed = token, []
                 return right
             self.ids.append(token)
             self.log_probs.append(log_prob)
+            self.alternatives.append(alternatives)
             self.feed = [token]
             if len(self.ids) == limit or right == len(self.draft) or self.draft[right] != token:
                 return right
@@ -119,6 +152,7 @@ def answer(
     turn_end: int,
     max_new_tokens: int = MAX_ANSWER_TOKENS,
     drafter: Drafter | None = None,
+    refusal: RefusalRule | None = None,
 ) -> Answers:
     """Answer questions about a prefilled clip greedily, side by side; each answer is what it would be alone.
 
@@ -128,6 +162,7 @@ def answer(
         turn_end: the token that ends an answer which does not ask where.
         max_new_tokens: an answer that is longer is cut there.
         drafter: guesses words; without one every pass gives one token.
+        refusal: when an answer begins as a refusal does; None: where nothing else is likelier.
     """
     det = model.config.det_token_id
     text = model.config.mllm.text_config
@@ -144,16 +179,17 @@ def answer(
         chunks = [[*sentence.feed, *sentence.draft] for sentence in going]
         chosen = [len(sentence.draft) + 1 for sentence in going]
         hidden = _feed(model, clip, branches, [sentence.index for sentence in going], chunks)
-        tokens, log_probs = _greedy(model, hidden, [len(chunk) for chunk in chunks], chosen)
+        places = _likeliest(model, hidden, [len(chunk) for chunk in chunks], chosen)
 
         # Accept the drafted words that the model says too, and the first one that it says otherwise.
-        for sentence, said, sure in zip(going, tokens, log_probs, strict=True):
+        for sentence, said in zip(going, places, strict=True):
             drafted = len(sentence.draft)
-            right = sentence.take(said, sure, (det, turn_end), max_new_tokens)
+            right = sentence.take(said, (det, turn_end), max_new_tokens, refusal)
             sentence.passes += 1
             branches.lengths[sentence.index] -= drafted - right
             if drafter is not None and sentence.ended_with is None:
-                sentence.draft = list(drafter.draft(sentence.index, sentence.ids, said[right + 1 :]))
+                predicted = [alternatives[0][0] for alternatives in said[right + 1 :]]
+                sentence.draft = list(drafter.draft(sentence.index, sentence.ids, predicted))
 
         # Sentences that have ended leave.
         going = [s for s in going if s.ended_with is None and len(s.ids) < max_new_tokens]
@@ -161,6 +197,7 @@ def answer(
     return Answers(
         ids=[sentence.ids for sentence in sentences],
         log_probs=[sentence.log_probs for sentence in sentences],
+        alternatives=[sentence.alternatives for sentence in sentences],
         asks_where=[sentence.ended_with == det for sentence in sentences],
         passes=[sentence.passes for sentence in sentences],
         branches=branches,
@@ -217,24 +254,26 @@ def _feed(
     return clip.tower(model.embed(ids[None], slot_mask)[0], positions, branches)
 
 
-def _greedy(
+def _likeliest(
     model: BridgeSTGForVideoGrounding, hidden: Tensor, counts: Sequence[int], chosen: Sequence[int]
-) -> tuple[list[list[int]], list[list[float]]]:
-    """The likeliest token after each of the last ``chosen`` of the ``counts`` tokens of every sentence."""
+) -> list[list[Alternatives]]:
+    """The likeliest tokens after each of the last ``chosen`` of the ``counts`` tokens of every sentence."""
     places: list[int] = []
     end = 0
     for count, last in zip(counts, chosen, strict=True):
         end += count
         places += range(end - last, end)
     logits = model.mllm.lm_head(hidden[torch.tensor(places, device=hidden.device)]).float()
-    best = logits.max(-1)
-    log_probs = best.values - logits.logsumexp(-1)
+    best = logits.topk(min(MOST_ALTERNATIVES, logits.shape[-1]))
+    log_probs = best.values - logits.logsumexp(-1, keepdim=True)
 
     # Two transfers per pass, not one per token: on a GPU each of them waits.
-    tokens, sure = best.indices.tolist(), log_probs.tolist()
-    split_tokens, split_sure, begin = [], [], 0
+    rows = [
+        tuple(zip(tokens, sure, strict=True))
+        for tokens, sure in zip(best.indices.tolist(), log_probs.tolist(), strict=True)
+    ]
+    found, begin = [], 0
     for last in chosen:
-        split_tokens.append(tokens[begin : begin + last])
-        split_sure.append(sure[begin : begin + last])
+        found.append(rows[begin : begin + last])
         begin += last
-    return split_tokens, split_sure
+    return found

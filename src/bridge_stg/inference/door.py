@@ -40,6 +40,11 @@ class Grounder(ABC):
     def sample_fps(self) -> float:
         """Frames per second that are read of a video."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of every answer of this checkpoint; among the notes of each result."""
+        return ()
+
     @overload
     def ground(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first one wins
         self,

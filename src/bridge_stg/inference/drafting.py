@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.inference.results import Question
+from bridge_stg.inference.said import Question
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.drafts import direct_draft, scan_draft
 from bridge_stg.prompting.templates import WINDOW_TASKS

@@ -26,10 +26,11 @@ from bridge_stg.inference.hand_over import answer_limit, hand_over
 from bridge_stg.inference.locating import locate_frames
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
 from bridge_stg.inference.memory import is_out_of_memory, sentences_at_once
-from bridge_stg.inference.notes import is_far_longer, length_note
+from bridge_stg.inference.notes import domain_note, is_far_longer, length_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.outcome import Outcome, read_outcome
-from bridge_stg.inference.results import Question, ResultBuilder, Said
+from bridge_stg.inference.results import ResultBuilder
+from bridge_stg.inference.said import Question, Said, read_answers, refusal_rule
 from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
@@ -122,6 +123,10 @@ class VideoGrounder(Grounder):
     @property
     def sample_fps(self) -> float:
         return self.processor.config.sample_fps
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return domain_note(self.processor.config)
 
     @torch.inference_mode()
     def ground_with(
@@ -274,7 +279,16 @@ class VideoGrounder(Grounder):
             begun = self.processor.plain_ids(opening)
             ids = [(*question, *begun) for question in ids]
         limit = options.max_answer_tokens or answer_limit(self.model.config)
-        return Question(queries, task, style, ids, opening, options.windows_for(len(queries)), limit)
+        return Question(
+            queries=queries,
+            task=task,
+            style=style,
+            ids=ids,
+            opening=opening,
+            windows=options.windows_for(len(queries)),
+            limit=limit,
+            refusal=None if style is None or opening else refusal_rule(self.processor, style),
+        )
 
     def _read(self, source: VideoSource, task: Task, extent: TimeSpan, clock: StageClock) -> _Clip:
         """Decode, one pass of the vision tower and one prefill."""
@@ -305,7 +319,6 @@ class VideoGrounder(Grounder):
         said: list[Said] = []
         bridges: list[Tensor] = []
         decode = self.processor.tokenizer.decode
-        writes_boxes = self.model.config.objective == "entangled"
         turn_end, seconds = self.processor.turn_end, clip.sampled.times - clip.extent.start
         longest = max(map(len, question.ids)) + question.limit + 1 + self.model.config.query_slots
         at_once = sentences_at_once(self.model, longest)
@@ -314,7 +327,9 @@ class VideoGrounder(Grounder):
             try:
                 with clock.stage("answer"):
                     drafter = drafter_of(self.processor, question, seconds, first=len(said))
-                    answers = answer(self.model, clip.read, chunk, turn_end, question.limit, drafter)
+                    answers = answer(
+                        self.model, clip.read, chunk, turn_end, question.limit, drafter, question.refusal
+                    )
                 if question.task in LOCATED_TASKS:
                     with clock.stage("bridge"):
                         texts = [decode(ids) for ids in answers.ids]
@@ -325,12 +340,7 @@ class VideoGrounder(Grounder):
                     raise
                 at_once = len(chunk) // 2
                 continue
-            for ids, log_probs, asks in zip(answers.ids, answers.log_probs, answers.asks_where, strict=True):
-                pieces = [decode([token]) for token in ids]
-                # An answer that ended by itself has fewer tokens than the limit: the last one is its end.
-                is_cut = len(ids) >= question.limit
-                text = (question.opening + decode(ids)).strip()
-                said.append(Said(text, pieces, log_probs, asks or writes_boxes, is_cut))
+            said += read_answers(self.processor, question, answers)
         return said, torch.cat(bridges) if bridges else None
 
 

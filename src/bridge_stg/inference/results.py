@@ -5,51 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bridge_stg.inference.confidence import answer_probability, calibrate, window_probabilities
+from bridge_stg.inference.confidence import (
+    answer_probability,
+    calibrate,
+    expected_overlaps,
+    window_probabilities,
+)
 from bridge_stg.inference.notes import cut_note, domain_note, length_note, scan_note, words_note
 from bridge_stg.inference.outcome import Outcome
+from bridge_stg.inference.said import Question, Said
 from bridge_stg.inference.tubes import part_of
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import split_reasoning
 from bridge_stg.prompting.templates import scan_text, seen_text, windows_text
 from bridge_stg.types import (
     LOCATED_TASKS,
-    AnswerStyle,
     GroundingResult,
     SampledVideo,
     ScoredSpan,
-    Task,
     TimeSpan,
     Tube,
 )
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked about a video: S sentences and their tokens.
-
-    ``style`` is None where the task knows no styles. ``opening`` is the beginning of the answer where it is
-    given, ``windows`` those of the caller, ``limit`` the most tokens of an answer.
-    """
-
-    queries: Sequence[str]
-    task: Task
-    style: AnswerStyle | None
-    ids: list[tuple[int, ...]]
-    opening: str
-    windows: list[TimeSpan] | None
-    limit: int
-
-
-@dataclass(frozen=True)
-class Said:
-    """One answer, its tokens and their log probabilities; ``is_cut``: it did not end by itself."""
-
-    text: str
-    pieces: list[str]
-    log_probs: list[float]
-    asks_where: bool
-    is_cut: bool
 
 
 @dataclass(frozen=True)
@@ -71,8 +47,13 @@ class ResultBuilder:
         windows = self._scored(said, reasoning, outcome, tube)
 
         confidence = windows[0].score if windows else None
-        if outcome.status == "absent" or self.question.task == "vqa":
-            confidence = calibrate(answer_probability(said.log_probs), self.processor.config.calibration)
+        if outcome.status == "absent":
+            # A refusal that comes at once is decided by its first word.
+            at_once = said.refusal if not reasoning else None
+            probability = answer_probability(said.log_probs) if at_once is None else at_once
+            confidence = self._calibrated(probability, absent=True)
+        elif self.question.task == "vqa":
+            confidence = self._calibrated(answer_probability(said.log_probs))
 
         return GroundingResult(
             video=self.video,
@@ -90,6 +71,7 @@ class ResultBuilder:
             confidence=confidence,
             answer_style=self.question.style,
             reasoning=reasoning,
+            absent_probability=said.refusal if self.question.style else None,
         )
 
     def _scored(
@@ -99,7 +81,12 @@ class ResultBuilder:
         likely: Sequence[float] = [1.0] * len(outcome.windows)  # a window that is given is not the model's
         if outcome.spoken:
             pieces = [self.question.opening, *said.pieces]
-            likely = window_probabilities(pieces, [0.0, *said.log_probs], reasoning, outcome.spoken)
+            if self.question.style == "direct":
+                happens = 1.0 - (said.refusal or 0.0)
+                overlaps = expected_overlaps(pieces, [(), *said.alternatives], outcome.spoken)
+                likely = [happens * overlap for overlap in overlaps]
+            else:
+                likely = window_probabilities(pieces, [0.0, *said.log_probs], reasoning, outcome.spoken)
 
         found = []
         for window, probability in zip(outcome.windows, likely, strict=True):
@@ -107,9 +94,14 @@ class ResultBuilder:
                 probability *= float(part_of(tube, window).scores.mean())
             score = None
             if outcome.spoken or tube is not None:
-                score = calibrate(probability, self.processor.config.calibration)
+                score = self._calibrated(probability)
             found.append(ScoredSpan(window, score))
         return tuple(sorted(found, key=lambda one: -(one.score or 0.0)))
+
+    def _calibrated(self, probability: float, absent: bool = False) -> float:
+        """The confidence of a window or choice, or of a refusal."""
+        kind = self.question.style or self.question.task
+        return calibrate(probability, self.processor.config.calibration_of(kind, absent))
 
     def _notes(self, query: str, said: Said, outcome: Outcome, tube: Tube | None) -> tuple[str, ...]:
         """What a person should know: of the video, of the checkpoint, of the answer itself."""

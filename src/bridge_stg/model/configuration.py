@@ -17,12 +17,13 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, Qwen3VLConfig
 
-from bridge_stg.types import AnswerStyle
+from bridge_stg.types import AnswerStyle, Task
 
 ETA_MODES = ("virtual", "append", "none", "native")
 SELECT_LAYERS = ("all", "last")
 OBJECTIVES = ("bridge", "entangled", "parallel")
 BRIDGES = ("queries", "det", "none")
+CALIBRATED = (*get_args(AnswerStyle), *get_args(Task))
 
 # Keys that transformers itself writes into every configuration file or passes through constructors.
 _TRANSFORMERS_KEYS = {*PreTrainedConfig().to_dict(), "name_or_path", "torch_dtype", "attn_implementation"}
@@ -33,6 +34,11 @@ def _fits(value: Any, hint: Any) -> bool:
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(value, option) for option in get_args(hint))
+    if origin is dict:
+        of_key, of_item = get_args(hint)
+        return isinstance(value, dict) and all(
+            _fits(key, of_key) and _fits(item, of_item) for key, item in value.items()
+        )
     if origin in (list, tuple):
         return isinstance(value, origin) and all(_fits(item, get_args(hint)[0]) for item in value)
     if hint in (int, float):
@@ -196,8 +202,12 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         domain: a sentence about what it was trained on; None says nothing about it.
         domain_words: the words that it can know; None for those of a whole language.
         longest_clip: seconds of its longest training clip.
-        calibration: (slope, offset) that turn the log odds of an answer into a confidence in [0, 1]; None where
-            nobody measured how often it is right.
+        calibration: what turns the log odds of an answer into a confidence in [0, 1]: (slope, offset) by answer
+            style ("scan"), by task where there are no styles ("vqa"), and for refusals of a style
+            ("scan absent"); or one pair for all answers. None, or no entry, where nobody measured how often
+            such answers are right; ``bridge-stg calibrate`` does.
+        refusal_threshold: by answer style how probable the first word of a refusal must be for the answer to
+            be one; None, or no entry, where no other word may be likelier.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
 
     Unknown fields are refused here and in ``spatial``; in ``mllm`` transformers keeps them, since published
@@ -222,7 +232,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     domain: str | None = None
     domain_words: list[str] | tuple[str, ...] | None = None
     longest_clip: float | None = None
-    calibration: list[float] | tuple[float, ...] | None = None
+    calibration: dict[str, list[float] | tuple[float, ...]] | list[float] | tuple[float, ...] | None = None
+    refusal_threshold: dict[str, float] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, kind in self.sub_configs.items():
@@ -270,11 +281,34 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"answer_styles must be some of {get_args(AnswerStyle)}, each once, got {styles}")
         if self.longest_clip is not None and self.longest_clip <= 0:
             found.append(f"longest_clip must be positive, got {self.longest_clip}")
-        if self.calibration is not None and len(self.calibration) != 2:
-            found.append(f"calibration needs a slope and an offset, got {list(self.calibration)}")
+        found += self._confidence_problems()
         if self.max_tokens_per_frame < 1:
             found.append(f"max_tokens_per_frame must be at least 1, got {self.max_tokens_per_frame}")
         return found
+
+    def _confidence_problems(self) -> list[str]:
+        """What is wrong with how answers are weighed."""
+        found = []
+        pairs = self.calibration
+        of_kinds = pairs if isinstance(pairs, dict) else {} if pairs is None else {"": pairs}
+        known = {"", *CALIBRATED, *(f"{style} absent" for style in get_args(AnswerStyle))}
+        for kind, pair in of_kinds.items():
+            if kind not in known:
+                found.append(f"calibration is by {', '.join(sorted(known - {''}))}, got {kind!r}")
+            if len(pair) != 2:
+                found.append(f"calibration needs a slope and an offset, got {list(pair)}")
+        for style, threshold in (self.refusal_threshold or {}).items():
+            if style not in get_args(AnswerStyle):
+                found.append(f"refusal_threshold is by {', '.join(get_args(AnswerStyle))}, got {style!r}")
+            if not 0 < threshold <= 1:
+                found.append(f"refusal_threshold must be in (0, 1], got {threshold}")
+        return found
+
+    def calibration_of(self, kind: str, absent: bool = False) -> list[float] | tuple[float, ...] | None:
+        """Slope and offset for answers of a style or task, or for its refusals; None where nobody measured."""
+        if isinstance(self.calibration, dict):
+            return self.calibration.get(f"{kind} absent" if absent else kind)
+        return self.calibration
 
     @property
     def query_slots(self) -> int:

@@ -40,7 +40,7 @@ class PredictionRecord:
 
     ``windows`` are candidates with a score; ``times`` (F,) increasing seconds, ``boxes`` (F, 4) xyxy source
     pixels, ``scores`` (F,). ``text`` is the raw answer, ``choice`` the letter of a multiple-choice answer,
-    ``confidence`` in [0, 1] how probable the answer says it is right.
+    ``confidence`` in [0, 1] how probable the answer says it is right, ``notes`` what to know of it.
 
     Status ``absent`` says that the event does not happen. Any status but ``ok`` and ``absent`` means that there
     is no answer.
@@ -58,6 +58,7 @@ class PredictionRecord:
     scores: NDArray[np.float64] = field(default_factory=_no_times)
     choice: str | None = None
     confidence: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = get_args(PredictionStatus)
@@ -128,6 +129,8 @@ class PredictionRecord:
             line["choice"] = self.choice
         if self.confidence is not None:
             line["confidence"] = round(self.confidence, 6)
+        if self.notes:
+            line["notes"] = list(self.notes)
         return line
 
     @classmethod
@@ -158,6 +161,7 @@ class _PredictionLine(msgspec.Struct, forbid_unknown_fields=True):
     boxes: list[_TimedBox] = []
     choice: str | None = None
     confidence: float | None = None
+    notes: list[str] = []
 
 
 _PREDICTION_LINE = LineFormat(_PredictionLine, "prediction")
@@ -180,6 +184,7 @@ def _from_line(line: _PredictionLine) -> PredictionRecord:
         scores=np.fromiter((box.score for box in line.boxes), np.float64, count),
         choice=line.choice,
         confidence=line.confidence,
+        notes=tuple(line.notes),
     )
 
 

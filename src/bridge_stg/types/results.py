@@ -98,6 +98,8 @@ class GroundingResult:
     ok. ``tube`` holds the boxes of all windows in order of time. ``confidence`` in [0, 1] is that of the best
     window, or of the answer where it has none; None where nothing could be read. ``answer`` comes to the point,
     ``reasoning`` is what the model said before. ``answer_style`` is None where the task knows no styles.
+    ``absent_probability``: how probable it was that the answer begins as a refusal, as the model gives it; None
+    where that was not asked. It is not part of ``tube.json``.
     """
 
     video: str
@@ -115,6 +117,7 @@ class GroundingResult:
     confidence: float | None = None
     answer_style: AnswerStyle | None = None
     reasoning: str = ""
+    absent_probability: float | None = None
 
     @property
     def text(self) -> str:

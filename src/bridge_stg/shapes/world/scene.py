@@ -78,11 +78,11 @@ def make_scene(seed: int, settings: SceneSettings | None = None) -> Scene:
         width=settings.width,
         height=settings.height,
         objects=(),
-        camera=_camera(rng),
+        camera=draw_camera(rng),
         background_seed=int(rng.integers(2**31)),
     )
     count = int(rng.integers(settings.min_objects, settings.max_objects + 1))
-    looks = _looks(rng, count, settings.split)
+    looks = draw_looks(rng, count, settings.split)
     while True:
         plans = _plans(rng, [shape for _, shape in looks], scene.duration, settings)
         objects = _place_all(rng, looks, plans, scene)
@@ -103,7 +103,7 @@ def _shows_target(scene: Scene) -> bool:
     return False
 
 
-def _camera(rng: np.random.Generator) -> Camera:
+def draw_camera(rng: np.random.Generator) -> Camera:
     speed, period = rng.uniform(0.0, CAMERA_SPEED, 2), rng.uniform(12.0, 24.0, 2)
     amplitude, phase = speed * period / (2 * np.pi), rng.uniform(0, 2 * np.pi, 2)
     return Camera(
@@ -113,7 +113,7 @@ def _camera(rng: np.random.Generator) -> Camera:
     )
 
 
-def _looks(rng: np.random.Generator, count: int, split: Split) -> list[tuple[str, str]]:
+def draw_looks(rng: np.random.Generator, count: int, split: Split) -> list[tuple[str, str]]:
     """Distinct (colour, shape) pairs; the second shares exactly one of the two with the first."""
     allowed = [(colour, shape) for colour in COLOURS for shape in SHAPES if (colour, shape) not in HELD_OUT]
     targets = sorted(HELD_OUT) if split == "compositional" else allowed

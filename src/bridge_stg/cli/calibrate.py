@@ -1,0 +1,105 @@
+"""``bridge-stg calibrate``: how sure a checkpoint may be of its answers, by questions with a known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge_stg.cli.prepare import progress_bar, quiet_libraries, quiet_threads
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from bridge_stg.evaluation.calibrate import LineFit, Shares, StyleFit
+
+
+def calibrate(
+    data: Annotated[
+        Path, typer.Option(help="Validation clips: truth.jsonl and its videos, some of its events absent.")
+    ],
+    checkpoint: Annotated[str, typer.Option(help="A checkpoint's folder, or its name.")] = "shapes",
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="direct or scan; may be repeated. Default: all that the checkpoint was trained for.",
+            show_default=False,
+        ),
+    ] = None,
+    most_refused: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the present events that may be refused.")
+    ] = 0.05,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put what is found into config.json of the checkpoint's folder.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many videos.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the free cores.")] = None,
+) -> None:
+    """Fit the confidence of answers, and when to refuse, to questions whose answers are known."""
+    from bridge_stg.errors import InputError
+    from bridge_stg.records.part import group_questions
+    from bridge_stg.records.record import read_truth
+    from bridge_stg.types import parse_answer_style
+
+    # What can be wrong, before a model is loaded.
+    folder = Path(checkpoint)
+    if write and not (folder / "config.json").is_file():
+        raise InputError(f"--write changes the folder of a checkpoint, and {checkpoint} is none")
+    styles = [parse_answer_style(name) for name in answer or []]
+    clips = group_questions(read_truth(data / "truth.jsonl"), "stvg")
+    videos = set(sorted({clip.video for clip in clips})[:limit])
+    clips = tuple(clip for clip in clips if clip.video in videos)
+    if not clips:
+        raise InputError(f"{data}: has no question of stvg to calibrate by")
+
+    quiet_threads()
+    quiet_libraries(checkpoint)
+    from bridge_stg.evaluation.calibrate import calibrate_style, write_fits
+    from bridge_stg.inference.grounder import VideoGrounder
+
+    grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
+    known = [parse_answer_style(name) for name in grounder.processor.config.answer_styles]
+    if unknown := [style for style in styles if style not in known]:
+        raise InputError(
+            f"{checkpoint}: was not trained to answer by {unknown[0]}; it knows {', '.join(known)}"
+        )
+
+    # One style after the other, and what was found.
+    fits = []
+    for style in styles or known:
+        with progress_bar() as progress:
+            bar = progress.add_task(f"clips, {style}", total=len(clips))
+
+            def done(number: int, bar: TaskID = bar, progress: Progress = progress) -> None:
+                progress.update(bar, completed=number)
+
+            fits.append(calibrate_style(grounder, data, clips, style, most_refused, done))
+        _print_fit(fits[-1])
+    if write:
+        write_fits(folder, fits)
+        print(f"wrote {folder / 'config.json'}")
+
+
+def _print_fit(fit: StyleFit) -> None:
+    print(f"{fit.style}: refuses {_words(fit.greedy)} by the likelier word")
+    if fit.threshold is not None:
+        print(f"  refusal_threshold {fit.threshold:.4f}: {_words(fit.chosen)}")
+    for name, line in ((fit.style, fit.windows), (f"{fit.style} absent", fit.refusals)):
+        if line is not None:
+            print(f"  calibration {name!r}: {_line_words(line)}")
+
+
+def _words(shares: Shares) -> str:
+    parts = ((shares.absent, "absent"), (shares.present, "present"))
+    return ", ".join(f"{100 * share:.1f}% of {name} events" for share, name in parts if share is not None)
+
+
+def _line_words(fit: LineFit) -> str:
+    slope, offset = fit.line
+    area = "" if fit.area is None else f", a right one is surer than a wrong one in {fit.area:.3f} of the pairs"
+    return (
+        f"[{slope:.3f}, {offset:.3f}] from {fit.n} answers, {100 * fit.right:.1f}% right; expected calibration "
+        f"error on the other half {fit.error:.3f}{area}"
+    )

@@ -1,0 +1,243 @@
+"""Fit to questions with a known truth how sure a checkpoint may be, and when it had better refuse.
+
+Every question is asked once, and no answer may be a refusal at its first word: so there is a window for each,
+and how probable the refusal was. From that follows what any threshold would do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge_stg.errors import InputError
+from bridge_stg.evaluation.methods import to_prediction
+from bridge_stg.files.output_files import write_whole
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.options import GroundOptions
+from bridge_stg.metrics.calibration import (
+    apply_line,
+    area_under_roc,
+    expected_calibration_error,
+    fit_line,
+    reliability,
+)
+from bridge_stg.metrics.moment_retrieval import window_overlaps
+from bridge_stg.records.part import ClipQuestions
+from bridge_stg.types import AnswerStyle
+
+RIGHT = 0.5  # tIoU with one of the true windows
+GREEDY = 0.5  # beside one other word, the likelier of the two
+NEVER = 2.0  # no probability reaches it
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came out for N questions; all (N,).
+
+    ``video``: the number of its video. ``absent``: the event does not happen. ``refusal``: how probable it was
+    that the answer refuses at its first word. ``refused``: it did so later. ``found``: it names a window.
+    ``probability``: of that window, or of a later refusal, not calibrated. ``hit``: the window is right.
+    """
+
+    video: NDArray[np.int64]
+    absent: NDArray[np.bool_]
+    refusal: NDArray[np.float64]
+    refused: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+    probability: NDArray[np.float64]
+    hit: NDArray[np.bool_]
+
+    def refused_from(self, threshold: float) -> NDArray[np.bool_]:
+        """Which questions are refused if a refusal must be so probable."""
+        return self.refused | (self.refusal >= threshold)
+
+    def shares(self, threshold: float) -> Shares:
+        """How many of the absent and of the present events are then refused."""
+        refused = self.refused_from(threshold)
+        absent, present = (
+            float(refused[rows].mean()) if rows.any() else None for rows in (self.absent, ~self.absent)
+        )
+        return Shares(absent, present)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Which share of the absent and of the present events is refused; None where there are none."""
+
+    absent: float | None
+    present: float | None
+
+
+@dataclass(frozen=True)
+class LineFit:
+    """Slope and offset fitted to ``n`` answers, of which a share is ``right``.
+
+    ``error``: the expected calibration error of a line that was fitted to the other half of the videos.
+    ``area``: how often a right answer is surer than a wrong one; None without both.
+    """
+
+    line: tuple[float, float]
+    n: int
+    right: float
+    error: float
+    area: float | None
+
+
+@dataclass(frozen=True)
+class StyleFit:
+    """What was found for one answer style; ``threshold`` None where greedy answers refuse as well."""
+
+    style: AnswerStyle
+    threshold: float | None
+    greedy: Shares
+    chosen: Shares
+    windows: LineFit | None
+    refusals: LineFit | None
+
+
+def calibrate_style(
+    grounder: VideoGrounder,
+    videos: Path,
+    clips: Sequence[ClipQuestions],
+    style: AnswerStyle,
+    most_refused: float = 0.05,
+    on_clip: Callable[[int], None] | None = None,
+) -> StyleFit:
+    """Ask all questions in one style and fit to the answers; the grounder stays as it is.
+
+    Args:
+        videos: the folder of the clips. most_refused: share of present events that may be refused at most.
+        on_clip: called with the number of clips done.
+    """
+    return fit_style(style, ask_all(grounder, videos, clips, style, on_clip), most_refused)
+
+
+def ask_all(
+    grounder: VideoGrounder,
+    videos: Path,
+    clips: Sequence[ClipQuestions],
+    style: AnswerStyle,
+    on_clip: Callable[[int], None] | None = None,
+) -> Answers:
+    """All questions in one style, without calibration and without refusals at the first word."""
+    config = grounder.processor.config
+    before = config.calibration, config.refusal_threshold
+    config.calibration, config.refusal_threshold = None, {style: NEVER}
+    rows = []
+    try:
+        for number, clip in enumerate(clips):
+            times = None if clip.times is None else tuple(clip.times)
+            options = GroundOptions(task=clip.task, answer=style, clip=clip.span, times=times)
+            results = grounder.ground_with(videos / clip.video, clip.queries, options)
+            for record, result in zip(clip.records, results, strict=True):
+                overlaps = None if record.absent else window_overlaps(record, to_prediction(record, result))
+                rows.append(
+                    (
+                        number,
+                        record.absent,
+                        result.absent_probability or 0.0,
+                        result.status == "absent",
+                        result.window is not None,
+                        result.confidence or 0.0,
+                        overlaps is not None and bool(overlaps[0].max() >= RIGHT),
+                    )
+                )
+            if on_clip is not None:
+                on_clip(number + 1)
+    finally:
+        config.calibration, config.refusal_threshold = before
+    video, absent, refusal, refused, found, probability, hit = map(np.array, zip(*rows, strict=True))
+    return Answers(video, absent, refusal, refused, found, probability, hit)
+
+
+def fit_style(style: AnswerStyle, answers: Answers, most_refused: float = 0.05) -> StyleFit:
+    """The threshold first, then a line for the windows and one for the refusals that it leaves."""
+    threshold = refusal_threshold(answers, most_refused)
+    chosen = GREEDY if threshold is None else threshold
+    refused = answers.refused_from(chosen)
+    windows = answers.found & ~refused
+    sure = np.where(answers.refusal >= chosen, answers.refusal, answers.probability)
+    return StyleFit(
+        style,
+        threshold,
+        greedy=answers.shares(GREEDY),
+        chosen=answers.shares(chosen),
+        windows=_fit(answers.probability[windows], answers.hit[windows], answers.video[windows]),
+        refusals=_fit(sure[refused], answers.absent[refused], answers.video[refused]),
+    )
+
+
+def refusal_threshold(answers: Answers, most_refused: float) -> float | None:
+    """The lowest one by which at most a share of the present events is refused.
+
+    None where it would be no better than greedy answers, or where nothing absent is asked.
+    """
+    present = np.sort(answers.refusal[~answers.absent & ~answers.refused])[::-1]
+    later = int((answers.refused & ~answers.absent).sum())
+    allowed = math.floor(most_refused * int((~answers.absent).sum())) - later
+    if not answers.absent.any() or not 0 <= allowed < len(present):
+        return None
+
+    # Between the surest present event that must not be refused and the next surer answer.
+    barred = float(present[allowed])
+    above = answers.refusal[answers.refusal > barred]
+    if not len(above):
+        return None
+    threshold = (barred + float(above.min())) / 2
+
+    greedy, chosen = answers.shares(GREEDY), answers.shares(threshold)
+    too_many = greedy.present is not None and greedy.present > most_refused
+    better = (chosen.absent or 0.0) > (greedy.absent or 0.0)
+    return threshold if better or too_many else None
+
+
+def write_fits(folder: Path, fits: Sequence[StyleFit]) -> None:
+    """Put what was fitted into ``config.json`` of a checkpoint; of other styles and tasks nothing changes.
+
+    Raises:
+        InputError: the file cannot be read or written.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise InputError(f"{path}: cannot be read ({problem})") from problem
+
+    known = config.get("calibration")
+    calibration = dict(known) if isinstance(known, dict) else {}
+    thresholds = dict(config.get("refusal_threshold") or {})
+    for fit in fits:
+        for kind, line in ((fit.style, fit.windows), (f"{fit.style} absent", fit.refusals)):
+            calibration.pop(kind, None)
+            if line is not None:
+                calibration[kind] = [round(value, 3) for value in line.line]
+        thresholds.pop(fit.style, None)
+        if fit.threshold is not None:
+            thresholds[fit.style] = round(fit.threshold, 4)
+    config["calibration"], config["refusal_threshold"] = calibration or None, thresholds or None
+    write_whole(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def _fit(
+    probability: NDArray[np.float64], right: NDArray[np.bool_], video: NDArray[np.int64]
+) -> LineFit | None:
+    """A line for some answers; None where there are none in one half of the videos."""
+    halves = [video % 2 == half for half in (0, 1)]
+    if not all(half.any() for half in halves):
+        return None
+    crossed = np.zeros(len(probability))
+    for half in halves:
+        crossed[half] = apply_line(fit_line(probability[~half], right[~half]), probability[half])
+    return LineFit(
+        line=fit_line(probability, right),
+        n=len(right),
+        right=float(right.mean()),
+        error=expected_calibration_error(reliability(crossed, right)),
+        area=area_under_roc(probability, right),
+    )

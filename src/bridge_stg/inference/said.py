@@ -1,0 +1,94 @@
+"""What is asked of a model, and what it says: tokens of answers, and what else was likely in their place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge_stg.inference.answering import Answers, RefusalRule
+from bridge_stg.inference.confidence import LikelyTexts
+from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.prompting.templates import ABSENT
+from bridge_stg.types import AnswerStyle, Task, TimeSpan
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a video: S sentences and their tokens.
+
+    ``style`` is None where the task knows no styles. ``opening`` is the beginning of the answer where it is
+    given, ``windows`` those of the caller, ``limit`` the most tokens of an answer, ``refusal`` when one begins
+    as a refusal (None: greedily).
+    """
+
+    queries: Sequence[str]
+    task: Task
+    style: AnswerStyle | None
+    ids: list[tuple[int, ...]]
+    opening: str
+    windows: list[TimeSpan] | None
+    limit: int
+    refusal: RefusalRule | None = None
+
+
+@dataclass(frozen=True)
+class Said:
+    """One answer, its tokens and their log probabilities.
+
+    ``alternatives``: the likeliest texts in the place of each number, nothing elsewhere. ``refusal``: how
+    probable it was that the answer begins as a refusal does; None where its beginning was given. ``is_cut``: it
+    did not end by itself.
+    """
+
+    text: str
+    pieces: list[str]
+    log_probs: list[float]
+    alternatives: list[LikelyTexts]
+    refusal: float | None
+    asks_where: bool
+    is_cut: bool
+
+
+def refusal_rule(processor: BridgeSTGProcessor, style: AnswerStyle) -> RefusalRule | None:
+    """When an answer of a style begins as a refusal does; None: where no other word is likelier."""
+    threshold = (processor.config.refusal_threshold or {}).get(style)
+    return None if threshold is None else RefusalRule(processor.plain_ids(ABSENT)[0], threshold)
+
+
+def read_answers(processor: BridgeSTGProcessor, question: Question, answers: Answers) -> list[Said]:
+    """The answers of several sentences in words."""
+    decode = processor.tokenizer.decode
+    refusing = processor.plain_ids(ABSENT)[0]
+    writes_boxes = processor.config.objective == "entangled"
+
+    said = []
+    for ids, log_probs, places, asks in zip(
+        answers.ids, answers.log_probs, answers.alternatives, answers.asks_where, strict=True
+    ):
+        pieces = [decode([token]) for token in ids]
+        # What else a number could have been; of other words nobody asks.
+        alternatives: list[LikelyTexts] = [
+            [(decode([token]), sure) for token, sure in place] if _has_digit(piece) else ()
+            for piece, place in zip(pieces, places, strict=True)
+        ]
+        refusal = None
+        if places and not question.opening:
+            refusal = sum(math.exp(sure) for token, sure in places[0] if token == refusing)
+        said.append(
+            Said(
+                text=(question.opening + decode(ids)).strip(),
+                pieces=pieces,
+                log_probs=log_probs,
+                alternatives=alternatives,
+                refusal=refusal,
+                asks_where=asks or writes_boxes,
+                # An answer that ended by itself has fewer tokens than the limit: the last one is its end.
+                is_cut=len(ids) >= question.limit,
+            )
+        )
+    return said
+
+
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdecimal, text))

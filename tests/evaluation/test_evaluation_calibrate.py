@@ -1,0 +1,175 @@
+"""When to refuse and how sure to be, worked by hand; the command on real files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.taught import TAUGHT
+from typer.testing import CliRunner
+
+from bridge_stg.cli import main
+from bridge_stg.errors import InputError
+from bridge_stg.evaluation.calibrate import Answers, ask_all, fit_style, refusal_threshold, write_fits
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.records.part import group_questions
+from bridge_stg.records.record import TruthRecord, write_truth
+
+# Five present events, then five absent ones.
+REFUSAL = [0.05, 0.1, 0.2, 0.3, 0.6, 0.15, 0.35, 0.4, 0.45, 0.9]
+
+
+def answers(refusal: list[float] = REFUSAL, hit: str = "1110000000") -> Answers:
+    count = len(refusal)
+    return Answers(
+        video=np.arange(count),
+        absent=np.arange(count) >= count // 2,
+        refusal=np.array(refusal),
+        refused=np.zeros(count, dtype=bool),
+        found=np.ones(count, dtype=bool),
+        probability=np.linspace(0.9, 0.1, count),
+        hit=np.array([one == "1" for one in hit]),
+    )
+
+
+def test_the_threshold_refuses_as_many_as_it_may() -> None:
+    # One of five may be refused: from just above 0.3 on, and the next surer answer has 0.35.
+    assert refusal_threshold(answers(), 0.2) == pytest.approx(0.325)
+    found = fit_style("direct", answers(), 0.2)
+    assert (found.greedy.absent, found.greedy.present) == (0.2, 0.2)
+    assert (found.chosen.absent, found.chosen.present) == (0.8, 0.2)
+    # Four present windows and one absent are left; four refusals are right and one is wrong.
+    assert found.windows is not None
+    assert (found.windows.n, found.windows.right, found.windows.area) == (5, 0.6, 1.0)
+    assert found.refusals is not None
+    assert (found.refusals.n, found.refusals.right) == (5, 0.8)
+
+
+def test_greedy_answers_stand_where_no_threshold_is_better() -> None:
+    # No present event may be refused. Above 0.6 there is one absent event, as greedily; but that refuses one.
+    assert refusal_threshold(answers(), 0.0) == pytest.approx(0.75)
+    quiet = [min(one, 0.49) for one in REFUSAL[:5]]
+    assert refusal_threshold(answers([*quiet, *[0.9] * 5]), 0.0) is None
+    assert refusal_threshold(replace(answers(), absent=np.zeros(10, dtype=bool)), 0.2) is None
+
+
+def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
+    fit = fit_style("direct", answers(), 0.2)
+    (tmp_path / "config.json").write_text(
+        json.dumps({"calibration": {"scan": [1.0, 2.0], "direct": [0.0, 0.0]}, "sample_fps": 2.0})
+    )
+    write_fits(tmp_path, [fit])
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written["sample_fps"] == 2.0
+    assert set(written["calibration"]) == {"scan", "direct", "direct absent"}
+    assert fit.windows is not None
+    assert written["calibration"]["direct"] == pytest.approx(fit.windows.line, abs=1e-3)
+    assert written["refusal_threshold"] == {"direct": 0.325}
+
+    config = BridgeSTGConfig(calibration=written["calibration"], refusal_threshold=written["refusal_threshold"])
+    assert config.calibration_of("scan") == [1.0, 2.0]
+    assert config.calibration_of("scan", absent=True) is None
+    assert config.calibration_of("vqa") is None
+    assert BridgeSTGConfig(calibration=[1.0, 2.0]).calibration_of("scan", absent=True) == [1.0, 2.0]
+    with pytest.raises(InputError):
+        write_fits(tmp_path / "nowhere", [fit])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"calibration": {"scans": [1.0, 2.0]}},
+        {"calibration": {"scan": [1.0]}},
+        {"calibration": [1.0]},
+        {"calibration": {"scan": 1.0}},
+        {"refusal_threshold": {"scan": 0.0}},
+        {"refusal_threshold": {"vqa": 0.5}},
+        {"refusal_threshold": 0.5},
+    ],
+)
+def test_configurations_that_mean_nothing(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        BridgeSTGConfig(**wrong)
+
+
+def truth(folder: Path, clip: Path) -> None:
+    """Two copies of the taught video; of its events two happen and one does not."""
+    records = []
+    for number in range(2):
+        name = f"videos/{number}.mp4"
+        (folder / "videos").mkdir(exist_ok=True)
+        shutil.copy(clip, folder / name)
+        for place, query in enumerate(list(TAUGHT)[:3]):
+            records.append(
+                TruthRecord(
+                    id=f"{number}-{place}",
+                    task="stvg",
+                    video=name,
+                    fps=25.0,
+                    frame_count=100,
+                    clip=(0, 100),
+                    width=96,
+                    height=72,
+                    query=query,
+                    windows=((25, 80),) if place < 2 else (),
+                    absent=place == 2,
+                )
+            )
+    write_truth(folder / "truth.jsonl", records)
+
+
+def test_the_command_writes_into_the_folder_and_only_there(
+    taught_checkpoint: Path, clip: Path, tmp_path: Path
+) -> None:
+    truth(tmp_path, clip)
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(taught_checkpoint, folder)
+    before = (folder / "config.json").read_text()
+    words = ["calibrate", "--data", str(tmp_path), "--checkpoint", str(folder)]
+    shown = CliRunner().invoke(main.app, words)
+    assert shown.exit_code == 0, shown.output
+    assert "calibration 'direct': [" in shown.output
+    assert (folder / "config.json").read_text() == before
+
+    assert CliRunner().invoke(main.app, [*words, "--write"]).exit_code == 0
+    calibrated = VideoGrounder.from_pretrained(str(folder), device="cpu")
+    slope, offset = calibrated.processor.config.calibration["direct"]
+    plain = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu").ground(clip, next(iter(TAUGHT)))
+    found = calibrated.ground(clip, next(iter(TAUGHT)))
+    assert plain.confidence is not None
+    assert found.confidence is not None
+    odds = slope * np.log(plain.confidence / (1 - plain.confidence)) + offset
+    assert found.confidence == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)
+    assert found.absent_probability == plain.absent_probability
+    assert CliRunner().invoke(main.app, [*words, "--answer", "scan"]).exit_code == 2
+    assert CliRunner().invoke(main.app, [*words[:-1], "shapes", "--write"]).exit_code == 2
+
+
+def test_asking_leaves_the_grounder_as_it_was(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    truth(tmp_path, clip)
+    grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    config = grounder.processor.config
+    config.calibration, config.refusal_threshold = {"direct": [2.0, 1.0]}, {"direct": 1e-9}
+    records = [record for clip in _clips(tmp_path) for record in clip.records]
+    found = ask_all(grounder, tmp_path, _clips(tmp_path), "direct")
+    assert (config.calibration, config.refusal_threshold) == ({"direct": [2.0, 1.0]}, {"direct": 1e-9})
+    assert found.absent.tolist() == [record.absent for record in records]
+    # "The event starts at 1.0 seconds and ends at 3.2 seconds.": exactly the truth.
+    assert found.hit.tolist() == [True, False, False] * 2
+    assert found.video.tolist() == [0, 0, 0, 1, 1, 1]
+
+    # From that threshold on every answer begins as a refusal.
+    refused = grounder.ground(clip, next(iter(TAUGHT)))
+    assert refused.answer.startswith("T")
+    assert refused.answer != TAUGHT[next(iter(TAUGHT))]
+
+
+def _clips(folder: Path) -> tuple:
+    from bridge_stg.records.record import read_truth
+
+    return group_questions(read_truth(folder / "truth.jsonl"), "stvg")
