@@ -7,6 +7,7 @@ of a model whose weights are large enough that one wrong position shows.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bridge_stg.inference.answering import Answers, ReadClip, answer, bridge_answers, read_clip
+from bridge_stg.inference.answering import (
+    Answers,
+    ReadClip,
+    RefusalRule,
+    answer,
+    bridge_answers,
+    read_clip,
+)
 from bridge_stg.inference.branch_cache import BLOCK
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -109,6 +117,24 @@ def test_every_step_equals_a_pass_from_nothing(scene: Scene) -> None:
             assert int(plain.argmax()) == answers.ids[row][step]
             log_prob = float(plain.log_softmax(-1).max())
             assert answers.log_probs[row][step] == pytest.approx(log_prob, abs=CLOSE)
+
+
+def test_a_refusal_is_begun_from_its_threshold_on(scene: Scene) -> None:
+    clip = scene.read()
+    plain = answer(scene.model, clip, scene.questions, 0, 3)
+    (first, _), (second, log_prob), *_ = plain.alternatives[1][0]
+    assert [one[0][0][0] for one in plain.alternatives] == [ids[0] for ids in plain.ids]
+    assert plain.ids[1][0] == first
+
+    # Another token where it is probable enough, and none where the likeliest one is not.
+    below, above = (math.exp(log_prob) * factor for factor in (0.99, 1.01))
+    for token, threshold, said in ((second, below, second), (second, above, first), (first, 1.0, second)):
+        found = answer(scene.model, clip, scene.questions, 0, 3, refusal=RefusalRule(token, threshold))
+        assert found.ids[1][0] == said
+        assert (found.ids[1] == plain.ids[1]) == (said == first)
+    hidden = scene.from_nothing([*scene.questions[1], second])[-1]
+    again = answer(scene.model, clip, scene.questions, 0, 3, refusal=RefusalRule(second, below))
+    assert again.ids[1][1] == int(scene.model.mllm.lm_head(hidden).argmax())
 
 
 def test_the_comparison_sees_one_wrong_position(scene: Scene) -> None:

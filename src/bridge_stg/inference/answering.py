@@ -268,7 +268,7 @@ def _likeliest(
     log_probs = best.values - logits.logsumexp(-1, keepdim=True)
 
     # Two transfers per pass, not one per token: on a GPU each of them waits.
-    rows = [
+    rows: list[Alternatives] = [
         tuple(zip(tokens, sure, strict=True))
         for tokens, sure in zip(best.indices.tolist(), log_probs.tolist(), strict=True)
     ]

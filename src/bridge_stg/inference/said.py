@@ -74,7 +74,7 @@ def read_answers(processor: BridgeSTGProcessor, question: Question, answers: Ans
         ]
         refusal = None
         if places and not question.opening:
-            refusal = sum(math.exp(sure) for token, sure in places[0] if token == refusing)
+            refusal = sum((math.exp(sure) for token, sure in places[0] if token == refusing), 0.0)
         said.append(
             Said(
                 text=(question.opening + decode(ids)).strip(),
