@@ -37,7 +37,8 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionAttentio
 
 from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import BridgeSTGError
-from bridge_stg.losses.objective import LossWeights, spatial_loss
+from bridge_stg.losses.objective import spatial_loss
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model import cpu_linear, modeling
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor

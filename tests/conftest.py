@@ -155,13 +155,13 @@ def taught_qwen3_vl(tiny_qwen3_vl: Path, clip: Path) -> Path:
     torch.manual_seed(0)
     grounder = ZeroShotGrounder.from_pretrained(str(tiny_qwen3_vl), device="cpu")
     sampled = grounder.sample(clip)
-    inputs, grid = grounder._vision_inputs(sampled, image=False)
+    inputs, grid = grounder.stock.vision_inputs(sampled, image=False)
     model = grounder.model.train()
     rows = []
     for query, said in ZERO_SHOT_ANSWERS.items():
         asked = grounder.chat.ids(zero_shot_question(query, image=False), grid, sampled.times)
-        rows.append((asked, [*grounder.chat.plain_ids(said), grounder._ends[-1]]))
-    ids = torch.full((len(rows), max(len(asked) + len(said) for asked, said in rows)), grounder._ends[-1])
+        rows.append((asked, [*grounder.chat.plain_ids(said), grounder.stock.ends[-1]]))
+    ids = torch.full((len(rows), max(len(asked) + len(said) for asked, said in rows)), grounder.stock.ends[-1])
     real, labelled = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
     for row, (asked, said) in enumerate(rows):
         length = len(asked) + len(said)

@@ -457,17 +457,19 @@ def test_zero_shot_through_the_command(data: Path, taught_qwen3_vl: Path, tmp_pa
 
 def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path: Path) -> None:
     """What is cut out for it is on the clock of the file again when it comes back."""
-    from bridge_stg.zero_shot.grounder import StockAnswer, ZeroShotGrounder
+    from bridge_stg.zero_shot.grounder import ZeroShotGrounder
+    from bridge_stg.zero_shot.stock_model import StockAnswer, StockModel
 
     said = '{"start": 0.2, "end": 1.0, "boxes": [{"time": 0.5, "bbox_2d": [0, 0, 500, 1000]}]}'
 
-    class Talking(ZeroShotGrounder):
+    class Talking(StockModel):
         """Says what a good model could say; the random one says nothing that can be read."""
 
-        def generate(self, *given: Any) -> StockAnswer:
+        def answer(self, *given: Any) -> StockAnswer:
             return StockAnswer(said, tokens=40, cut=False, probability=0.5)
 
-    grounder = Talking.from_pretrained(str(tiny_qwen3_vl), device="cpu")
+    grounder = ZeroShotGrounder.from_pretrained(str(tiny_qwen3_vl), device="cpu")
+    grounder.stock = Talking(grounder.model, grounder.stock.tokenizer, grounder.name)
     known = read_truth(data / "truth.jsonl")[0]
     part = replace(known, id="part", clip=(30, 80))
     answers, costs = ask(GrounderMethod(grounder), data, group_questions([part], "stvg")[0])

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from bridge_stg.losses.denoising import denoising_sums
 from bridge_stg.losses.matching import matching_cost
-from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
+from bridge_stg.losses.objective import SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import DenoisingOutput, SimilarityOutput, SpatialOutput
+from bridge_stg.losses.weights import LossWeights
 
 LAYERS, CANDIDATES, DECODERS, GROUPS = 2, 5, 3, 4
 QUERIES = LAYERS * CANDIDATES

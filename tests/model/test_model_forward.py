@@ -11,7 +11,7 @@ from support.tiny_models import make_video, tiny_spatial_config
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.configuration import ETA_MODES, BridgeSTGConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput
 from bridge_stg.model.processing import BridgeSTGProcessor

@@ -11,7 +11,7 @@ from support.tiny_models import make_video
 from torch import Tensor
 
 from bridge_stg.errors import CheckpointError
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.lora import add_lora, merge_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, BridgeSTGOutput, adapter_parameters
 from bridge_stg.model.parameter_counts import parameter_counts

@@ -12,7 +12,7 @@ from support.small_runs import TINY, build_model, curve, quiet, source_of, train
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridge_stg.cli.runs import open_stage, recipe
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.spatial.tokens import token_grid
 from bridge_stg.shapes.detector_probe import label_objects, owners

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from bridge_stg.geometry.boxes import cxcywh_to_xyxy, paired_giou
-from bridge_stg.losses.objective import LossWeights, spatial_loss
+from bridge_stg.losses.objective import spatial_loss
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.configuration import SpatialConfig
 from bridge_stg.model.spatial.localizer import SpatialLocalizer
 

@@ -12,11 +12,12 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from bridge_stg.losses.objective import LossWeights, spatial_loss
+from bridge_stg.losses.objective import spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.configuration import SpatialConfig
 from bridge_stg.model.spatial.localizer import ABSENT, SpatialLocalizer, most_similar
-from bridge_stg.model.spatial.query_selection import MAX_NEGATIVES, QuerySelector
+from bridge_stg.model.spatial.topk_selection import MAX_NEGATIVES, QuerySelector
 
 WIDTH = 12
 

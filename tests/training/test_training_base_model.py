@@ -91,8 +91,8 @@ def run_folder(small_paper: TrainConfig, tmp_path_factory: pytest.TempPathFactor
 
 def test_a_published_recipe_runs_on_hub_folders(run_folder: tuple[Path, str], qwen: Path) -> None:
     out, said = run_folder
-    taken, new, left_out = (said.index(f"{word}: ") for word in ("taken", "new", "left out"))
-    assert taken < new < left_out < said.index("optimizer group language")
+    loaded, new, left_out = (said.index(f"{word}: ") for word in ("loaded", "new", "left out"))
+    assert loaded < new < left_out < said.index("optimizer group language")
     assert "<det>" in said[new:left_out]
     assert "detector" in said[left_out:]
     assert json.loads((out / "checkpoint" / "adapter.json").read_text())["base"] == str(qwen)
@@ -283,7 +283,7 @@ def test_a_base_that_is_none_is_one_line(
         assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
     # A Bridge-STG of the shape that a recipe says is fine.
-    assert read_base(bridge(small_checkpoint, 2)).taken
+    assert read_base(bridge(small_checkpoint, 2)).loaded
 
 
 @pytest.mark.parametrize("side", [64, None])

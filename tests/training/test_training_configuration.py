@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bridge_stg.cli.runs import RECIPES, recipe
 from bridge_stg.errors import InputError
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lesson, ShapesData, ShapesTrainConfig
 from bridge_stg.training.configuration import (
     RecordsConfig,

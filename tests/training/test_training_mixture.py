@@ -135,7 +135,7 @@ def mixture(seed: int = 3, clips: int = 8, alike: int = 4) -> Mixture:
 )
 def test_every_source_has_its_share_at_every_moment(weights: list[float], total: int, more: int) -> None:
     mixed = Mixture([groups([5] * 3)] * len(weights), weights, 0, 1, 1)
-    before, after = mixed.taken(total), mixed.taken(total + more)
+    before, after = mixed.counts_until(total), mixed.counts_until(total + more)
     assert sum(before) == total
     assert sum(after) == total + more
     assert all(low <= high for low, high in zip(before, after, strict=True))
@@ -151,7 +151,7 @@ def test_taken_is_the_merged_stream_counted_one_by_one() -> None:
     )
     for total in (0, 1, 2, 7, 50, 333, 600):
         counted = Counter(source for _, source in turns[:total])
-        assert mixed.taken(total) == [counted[source] for source in range(3)]
+        assert mixed.counts_until(total) == [counted[source] for source in range(3)]
 
 
 def test_weights_count_questions_not_clips() -> None:

@@ -17,7 +17,7 @@ from bridge_stg.cli import main
 from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.losses.frame_boxes import frame_box_loss
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.frame_queries import FrameQueries
 from bridge_stg.model.token_tree import IGNORE
 from bridge_stg.prompting.written_boxes import boxes_text, read_boxes

@@ -19,7 +19,7 @@ from torch import nn
 
 from bridge_stg.cli.runs import open_stage, recipe
 from bridge_stg.errors import InputError
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.records.record import read_truth, write_truth
 from bridge_stg.shapes.clips import step_settings

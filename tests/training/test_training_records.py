@@ -17,7 +17,7 @@ from PIL import Image
 
 from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import DataError, InputError, VideoError
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.lora import DEFAULT_ALPHA, DEFAULT_RANK
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding

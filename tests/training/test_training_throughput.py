@@ -14,7 +14,7 @@ from support.small_runs import TINY, source_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from bridge_stg.cli.runs import recipe
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.lora import add_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor

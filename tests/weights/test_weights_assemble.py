@@ -132,7 +132,7 @@ def test_another_depth_than_the_detectors(mllm_folder: Path, tmp_path: Path) -> 
     spatial = fitting(tmp_path, num_encoder_layers=3, num_decoder_layers=2)
     model, _, report = assemble(mllm_folder, tmp_path, spatial)
     assert "localizer.encoder.layers.2.mlp.fc1.weight" in report.new
-    assert "localizer.encoder.layers.1.mlp.fc1.weight" in report.taken
+    assert "localizer.encoder.layers.1.mlp.fc1.weight" in report.loaded
     assert "detector: model.decoder.layers.2.fc1.weight" in report.left_out
     assert len(model.localizer.selector.projections) == 3
     for projection in model.localizer.selector.projections:
@@ -143,7 +143,7 @@ def test_without_a_detector_everything_spatial_is_new(mllm_folder: Path) -> None
     model, processor, report = assemble(mllm_folder, None, tiny_spatial_config(), max_tokens_per_frame=12)
     assert report.left_out == ()
     assert all(key.startswith(("localizer.", "bridge.")) for key in report.new)
-    assert all(key.startswith("mllm.") for key in report.taken)
+    assert all(key.startswith("mllm.") for key in report.loaded)
     with torch.no_grad():
         output = model(**processor(make_video(2), ["red"], answers=["left"]))
     assert output.spatial.boxes.isfinite().all()

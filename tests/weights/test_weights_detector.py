@@ -118,9 +118,9 @@ def test_a_detector_of_four_levels(mllm_folder: Path, tmp_path: Path, kind: str)
 
 
 def check_report(report: KeyReport, model: BridgeSTGForVideoGrounding, stock: PreTrainedModel) -> None:
-    """Every parameter is either taken or new, every tensor of the detector used or left out."""
+    """Every parameter is either loaded or new, every tensor of the detector used or left out."""
     names = [name for name, _ in model.named_parameters()]
-    assert sorted([*report.taken, *report.new]) == sorted(names)
+    assert sorted([*report.loaded, *report.new]) == sorted(names)
     localizer_new = {key for key in report.new if key.startswith("localizer.")}
     # New are the projection of the bridge and objectness; Swin's final norm is not part of a backbone.
     prefixes = ("bridge_", "candidate_object.", "decoder.object_heads.", "backbone.swin.swin.layernorm.")
@@ -142,7 +142,7 @@ def check_report(report: KeyReport, model: BridgeSTGForVideoGrounding, stock: Pr
     assert any("fusion_layer" in key for key in left)
     text = report.text()
     for words in (
-        f"taken: {len(report.taken)} keys",
+        f"loaded: {len(report.loaded)} keys",
         f"new: {len(report.new)} keys",
         f"left out: {len(left)} keys",
     ):

@@ -190,13 +190,13 @@ def test_the_template_of_the_folder_is_used(tiny_qwen3_vl: Path, tmp_path: Path)
     shutil.copytree(tiny_qwen3_vl, folder)
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE + "<think>\n"}))
     grounder = ZeroShotGrounder.from_pretrained(str(folder), device="cpu")
-    assert "be brief" in grounder.tokenizer.decode(grounder.chat.ids("?", (1, 1, 1)))
+    assert "be brief" in grounder.stock.tokenizer.decode(grounder.chat.ids("?", (1, 1, 1)))
     # The answer begins inside a thought; one that does not end says nothing.
     assert grounder.chat.opens_thought
     (folder / "chat_template.json").unlink()
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     grounder = ZeroShotGrounder.from_pretrained(str(folder), device="cpu")
-    assert "be brief" in grounder.tokenizer.decode(grounder.chat.ids("?", (1, 1, 1)))
+    assert "be brief" in grounder.stock.tokenizer.decode(grounder.chat.ids("?", (1, 1, 1)))
     assert not grounder.chat.opens_thought
 
 
@@ -269,7 +269,7 @@ def test_a_given_window_replaces_the_answers(taught: ZeroShotGrounder, clip: Pat
 )
 def test_the_window_of_an_answer(text: str, status: str, window: tuple[float, float] | None) -> None:
     from bridge_stg.zero_shot.answers import parse_video_answer
-    from bridge_stg.zero_shot.grounder import zero_shot_outcome
+    from bridge_stg.zero_shot.results import zero_shot_outcome
 
     read = parse_video_answer(text, 4.8)
     found = zero_shot_outcome(read, None, image=False, extent=TimeSpan(0.0, 4.8), step=0.5)

@@ -1,4 +1,8 @@
-"""L_align, the image-query alignment of Eq. 6."""
+"""L_align, the image-query alignment of Eq. 6.
+
+Shapes: R rows, each a (frame, sentence) pair; n selecting layers; K selected tokens (positives) and V others
+(negatives) of a row and layer.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +29,26 @@ def alignment_sum(
     Args:
         has_target: (R,) bool. valid: (n, R, K) bool, False for positives that stand for no token, or None.
     """
-    positives, negatives = similarity.positives / temperature, similarity.negatives / temperature
-    weight = has_target.to(positives.dtype)
-    if negatives.shape[-1] == 0:
-        return (positives * 0.0).sum()
-    present = None
+    positives_nRK = similarity.positives / temperature
+    negatives_nRV = similarity.negatives / temperature
+    weight_R = has_target.to(positives_nRK.dtype)
+    if negatives_nRV.shape[-1] == 0:
+        return (positives_nRK * 0.0).sum()
+
+    # A row without any negative would give logsumexp(-inf), whose gradient is NaN: keep it and weigh it 0.
+    present_nR = None
     if similarity.negative_valid is not None:
-        present = similarity.negative_valid.any(-1)
-        # A row without any negative would give logsumexp(-inf), whose gradient is NaN: keep it and weigh it 0.
-        keep = similarity.negative_valid | ~present[..., None]
-        negatives = negatives.masked_fill(~keep, float("-inf"))
-    loss = F.softplus(negatives.logsumexp(-1, keepdim=True) - positives)
-    if present is not None:
-        loss = loss * present[..., None]
+        present_nR = similarity.negative_valid.any(-1)
+        keep_nRV = similarity.negative_valid | ~present_nR[..., None]
+        negatives_nRV = negatives_nRV.masked_fill(~keep_nRV, float("-inf"))
+
+    loss_nRK = F.softplus(negatives_nRV.logsumexp(-1, keepdim=True) - positives_nRK)
+    if present_nR is not None:
+        loss_nRK = loss_nRK * present_nR[..., None]
+
+    # Mean over what is real, sum over rows.
     if valid is None:
-        per_row = loss.mean(dim=(0, 2))
+        loss_R = loss_nRK.mean(dim=(0, 2))
     else:
-        per_row = (loss * valid).sum(dim=(0, 2)) / valid.sum(dim=(0, 2)).clamp(min=1)
-    return (per_row * weight).sum()
+        loss_R = (loss_nRK * valid).sum(dim=(0, 2)) / valid.sum(dim=(0, 2)).clamp(min=1)
+    return (loss_R * weight_R).sum()

@@ -1,4 +1,7 @@
-"""L_dn of Eq. 9: reconstruct the target from its noised copies, reject the heavily noised ones (DINO, 2022)."""
+"""L_dn of Eq. 9: reconstruct the target from its noised copies, reject the heavily noised ones (DINO, 2022).
+
+Shapes: L decoder layers; R rows, each a (frame, sentence) pair; G noised copies, two for each group.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from bridge_stg.losses.outputs import DenoisingOutput
 
 
 def denoising_sums(output: DenoisingOutput, targets: Tensor, has_target: Tensor) -> DetectionSums:
-    """Sums over rows with a target, per decoder layer, divided by the number G of groups.
+    """Sums over rows with a target, per decoder layer, divided by the number of groups.
 
     "Classification reconstruction" with a single class is objectness: 1 for the positive copies, 0 for the
     others.
@@ -18,13 +21,19 @@ def denoising_sums(output: DenoisingOutput, targets: Tensor, has_target: Tensor)
     Args:
         targets: (R, 4) cxcywh. has_target: (R,) bool.
     """
-    weight = has_target.to(output.boxes.dtype)
-    positive = output.positive
-    groups = positive.sum()
-    loss = focal_negative(output.logits).where(~positive, focal_positive(output.logits))
-    distance, overlap = box_losses(output.boxes, targets[:, None])
+    weight_R = has_target.to(output.boxes.dtype)
+    positive_G = output.positive
+    groups = positive_G.sum()
 
-    def total(values: Tensor) -> Tensor:
-        return (values.sum(-1) * weight).sum(-1) / groups
+    # A copy is reconstructed or rejected, whichever group it is of.
+    objectness_LRG = focal_negative(output.logits).where(~positive_G, focal_positive(output.logits))
+    distance_LRG, overlap_LRG = box_losses(output.boxes, targets[:, None])
 
-    return DetectionSums(objectness=total(loss), box=total(distance * positive), giou=total(overlap * positive))
+    def total(values_LRG: Tensor) -> Tensor:
+        return (values_LRG.sum(-1) * weight_R).sum(-1) / groups
+
+    return DetectionSums(
+        objectness=total(objectness_LRG),
+        box=total(distance_LRG * positive_G),
+        giou=total(overlap_LRG * positive_G),
+    )

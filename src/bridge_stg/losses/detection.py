@@ -1,4 +1,7 @@
-"""L_obj, L_box and L_giou of Eq. 8, for any stack of layers that predict one target among Q queries."""
+"""L_obj, L_box and L_giou of Eq. 8, for any stack of layers that predict one target among Q queries.
+
+Shapes: L layers; R rows, each a (frame, sentence) pair; Q queries; 4 a box as cxcywh.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +41,19 @@ def detection_sums(
         boxes: (L, R, Q, 4) cxcywh. logits: (L, R, Q). targets: (R, 4) cxcywh, finite also where unused.
         has_target: (R,) bool. valid: (R, Q) or (L, R, Q) bool, or None when every query is real.
     """
-    index = match(boxes, logits, targets, valid)
-    weight = has_target.to(boxes.dtype)
-    chosen = logits.gather(-1, index[..., None]).squeeze(-1)
+    index_LR = match(boxes, logits, targets, valid)
+    weight_R = has_target.to(boxes.dtype)
+
     # The matched query is first counted as background with all others and then corrected: no one-hot labels.
-    objectness = focal_negative(logits).sum(-1) + weight * (focal_positive(chosen) - focal_negative(chosen))
-    matched = boxes.gather(2, index[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
-    distance, overlap = box_losses(matched, targets)
+    chosen_LR = logits.gather(-1, index_LR[..., None]).squeeze(-1)
+    as_background_LR = focal_negative(logits).sum(-1)
+    objectness_LR = as_background_LR + weight_R * (focal_positive(chosen_LR) - focal_negative(chosen_LR))
+
+    # Its box, against the target.
+    matched_LR4 = boxes.gather(2, index_LR[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
+    distance_LR, overlap_LR = box_losses(matched_LR4, targets)
     return DetectionSums(
-        objectness=objectness.sum(-1),
-        box=torch.sum(weight * distance, dim=-1),
-        giou=torch.sum(weight * overlap, dim=-1),
+        objectness=objectness_LR.sum(-1),
+        box=torch.sum(weight_R * distance_LR, dim=-1),
+        giou=torch.sum(weight_R * overlap_LR, dim=-1),
     )

@@ -1,4 +1,7 @@
-"""The boxes of the parallel baseline: one per frame, without queries to match or objectness to learn."""
+"""The boxes of the parallel baseline: one per frame, without queries to match or objectness to learn.
+
+Shapes: R rows, each a (frame, sentence) pair; 4 a box as cxcywh.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import torch
 from torch import Tensor
 
 from bridge_stg.losses.detection import box_losses
-from bridge_stg.losses.objective import LossWeights, SpatialLosses
+from bridge_stg.losses.objective import SpatialLosses
+from bridge_stg.losses.weights import LossWeights
 
 
 def frame_box_loss(
@@ -19,12 +23,13 @@ def frame_box_loss(
         num_targets: frames with a target in the whole batch; divides both terms.
     """
     divisor = torch.as_tensor(num_targets, dtype=torch.float32, device=boxes.device).clamp(min=1.0)
-    targets = torch.where(
+    targets_R4 = torch.where(
         has_target[:, None], targets.float(), targets.new_full((4,), 0.5, dtype=torch.float32)
     )
-    distance, overlap = box_losses(boxes, targets)
-    box = (distance * has_target).sum() / divisor
-    giou = (overlap * has_target).sum() / divisor
+
+    distance_R, overlap_R = box_losses(boxes, targets_R4)
+    box = (distance_R * has_target).sum() / divisor
+    giou = (overlap_R * has_target).sum() / divisor
     zero = boxes.new_zeros(())
     return SpatialLosses(
         total=weights.box * box + weights.giou * giou,

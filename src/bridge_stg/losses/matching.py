@@ -2,6 +2,8 @@
 
 With a single target the Hungarian assignment is the query of least cost, so it needs no solver and no
 transfer off the device.
+
+Shapes: L layers; R rows, each a (frame, sentence) pair; Q queries.
 """
 
 from __future__ import annotations
@@ -44,18 +46,24 @@ def matching_cost(boxes: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         (L, R, Q) float32.
     """
     boxes, logits, targets = boxes.float(), logits.float(), targets.float()[:, None]
-    cost = COST_CLASS * (focal_positive(logits) - focal_negative(logits))
-    cost += COST_BOX * (boxes - targets).abs().sum(-1)
-    _, giou = paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets))
-    return cost - COST_GIOU * giou
+    cost_LRQ = COST_CLASS * (focal_positive(logits) - focal_negative(logits))
+    cost_LRQ += COST_BOX * (boxes - targets).abs().sum(-1)
+
+    _, giou_LRQ = paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets))
+    return cost_LRQ - COST_GIOU * giou_LRQ
 
 
 @torch.no_grad()
 def match(boxes: Tensor, logits: Tensor, targets: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Index (L, R) of the query matched in each layer and row; ``valid`` (..., R, Q) bars queries from
-    matching.
+    """Which query is matched in each layer and row.
+
+    Args:
+        valid: (R, Q) or (L, R, Q) bool; False bars a query from matching.
+
+    Returns:
+        (L, R) indices.
     """
-    cost = matching_cost(boxes, logits, targets)
+    cost_LRQ = matching_cost(boxes, logits, targets)
     if valid is not None:
-        cost = cost.masked_fill(~valid, float("inf"))
-    return cost.argmin(dim=-1)
+        cost_LRQ = cost_LRQ.masked_fill(~valid, float("inf"))
+    return cost_LRQ.argmin(dim=-1)

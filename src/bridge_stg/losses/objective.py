@@ -1,51 +1,20 @@
-"""The spatial objective L_spatial (Eq. 8 and 9) and the weights of Eq. 7 to 9."""
+"""The spatial objective L_spatial (Eq. 8 and 9); its weights are in ``weights.py``.
+
+Shapes: R rows, each a (frame, sentence) pair; n selecting layers; K candidates of a row and layer.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import Tensor
 
 from bridge_stg.losses.alignment import alignment_sum
 from bridge_stg.losses.denoising import denoising_sums
 from bridge_stg.losses.detection import detection_sums
 from bridge_stg.losses.outputs import SpatialOutput
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class LossWeights:
-    """Weights of Eq. 7 to 9; the defaults are those of section 4.1, and 0 removes a term (Table 13).
-
-    ``token`` is lambda_1 and ``spatial`` lambda_2 of Eq. 7; ``objectness`` alpha, ``box`` beta, ``giou`` gamma,
-    ``denoising`` delta and ``alignment`` eta of Eq. 8; ``denoising_*`` the three lambdas of Eq. 9.
-    """
-
-    token: Weight = 1.0
-    spatial: Weight = 0.02
-    objectness: Weight = 1.0
-    box: Weight = 0.5
-    giou: Weight = 2.0
-    denoising: Weight = 1.0
-    alignment: Weight = 1.0
-    denoising_objectness: Weight = 1.0
-    denoising_box: Weight = 5.0
-    denoising_giou: Weight = 2.0
-
-    @classmethod
-    def paper(cls) -> LossWeights:
-        """Section 4.1, with its beta of 0.5."""
-        return cls()
-
-    @classmethod
-    def ovdino(cls) -> LossWeights:
-        """beta = 5.0, as in OV-DINO and in the paper's own Eq. 9, of which 0.5 is probably a misprint."""
-        return cls(box=5.0)
+from bridge_stg.losses.weights import LossWeights as LossWeights
 
 
 @dataclass(frozen=True)
@@ -90,24 +59,26 @@ def spatial_loss(
         targets = torch.where(
             has_target[:, None], targets.float(), targets.new_full((4,), 0.5, dtype=torch.float32)
         )
-        encoder_valid = None
+        valid_nRK = None
         if output.valid is not None:
-            encoder_valid = _split_layers(output.valid, len(output.encoder_boxes))
+            valid_nRK = _split_layers(output.valid, len(output.encoder_boxes))
             has_target = has_target & output.valid.any(-1)
+
+        # What the terms are divided by.
         found = torch.as_tensor(num_targets, dtype=torch.float32, device=targets.device)
         rows = torch.as_tensor(num_rows, dtype=torch.float32, device=targets.device)
         divisor = found.clamp(min=1.0)
         objectness_divisor = torch.where(found > 0, divisor, rows.clamp(min=1.0))
 
+        # Eq. 8: each decoder layer, and the selecting encoder layers as one more.
         decoder = detection_sums(output.boxes, output.logits, targets, has_target, output.valid)
-        encoder = detection_sums(
-            output.encoder_boxes, output.encoder_logits, targets, has_target, encoder_valid
-        )
+        encoder = detection_sums(output.encoder_boxes, output.encoder_logits, targets, has_target, valid_nRK)
         objectness = (decoder.objectness.sum() + encoder.objectness.mean()) / objectness_divisor
         box = (decoder.box.sum() + encoder.box.mean()) / divisor
         giou = (decoder.giou.sum() + encoder.giou.mean()) / divisor
-        alignment = alignment_sum(output.similarity, has_target, encoder_valid) / divisor
+        alignment = alignment_sum(output.similarity, has_target, valid_nRK) / divisor
 
+        # Eq. 9, in training alone.
         zero = objectness.new_zeros(())
         dn_objectness, dn_box, dn_giou = zero, zero, zero
         if output.denoising is not None:
@@ -116,6 +87,7 @@ def spatial_loss(
             dn_box = noised.box.sum() / divisor
             dn_giou = noised.giou.sum() / divisor
 
+        # The weighted sum.
         denoising = (
             weights.denoising_objectness * dn_objectness
             + weights.denoising_box * dn_box
@@ -128,6 +100,7 @@ def spatial_loss(
             + weights.denoising * denoising
             + weights.alignment * alignment
         )
+
     return SpatialLosses(
         total=total,
         objectness=objectness.detach(),

@@ -1,7 +1,6 @@
 """What the spatial decoder hands to its losses and to its callers.
 
-The dataclasses live beside the losses because both the losses and the model read them, and the losses sit
-above the model in the import order.
+They stand beside the losses, which the model may import and which import nothing of the model.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class SimilarityOutput:
 class DenoisingOutput:
     """Predictions for the noised ground-truth boxes, which exist only in training.
 
-    Shapes: ``boxes`` (Ldec, R, 2G, 4) cxcywh; ``logits`` (Ldec, R, 2G); ``positive`` (2G,) True for the lightly
-    noised box of each of the G groups, False for the heavily noised one that must be rejected.
+    Shapes: ``boxes`` (Ldec, R, G, 4) cxcywh; ``logits`` (Ldec, R, G); ``positive`` (G,) True for the lightly
+    noised box of each group, False for the heavily noised one that must be rejected.
     """
 
     boxes: Tensor
@@ -49,9 +48,8 @@ class SpatialOutput:
         boxes: (Ldec, R, Q, 4) after each decoder layer. logits: (Ldec, R, Q) objectness.
         encoder_boxes: (n, R, K, 4) and encoder_logits: (n, R, K), of the selected tokens, for each of the n
             selecting layers.
-        valid: (R, Q) bool, False for a query that stands for no real token because the padded frame has
-        fewer than
-            K; None when all are real. The logits of such queries are -30, so they never win.
+        valid: (R, Q) bool, False for a query that stands for no real token because the padded frame has fewer
+            than K; None when all are real. The logits of such queries are -30, so they never win.
     """
 
     boxes: Tensor
@@ -63,9 +61,11 @@ class SpatialOutput:
     denoising: DenoisingOutput | None = None
 
     def best(self) -> tuple[Tensor, Tensor]:
-        """Highest objectness of the last layer: boxes (R, 4) xyxy in [0, 1] of the unpadded frame, scores
-        (R,).
+        """The query of highest objectness in the last layer.
+
+        Returns:
+            boxes (R, 4) xyxy in [0, 1] of the unpadded frame, and scores (R,).
         """
-        scores, index = self.logits[-1].detach().max(dim=-1)
-        boxes = self.boxes[-1].detach().gather(1, index[:, None, None].expand(-1, 1, 4)).squeeze(1)
-        return cxcywh_to_xyxy(boxes).clamp(0.0, 1.0), scores.sigmoid()
+        logits_R, index_R = self.logits[-1].detach().max(dim=-1)
+        boxes_R4 = self.boxes[-1].detach().gather(1, index_R[:, None, None].expand(-1, 1, 4)).squeeze(1)
+        return cxcywh_to_xyxy(boxes_R4).clamp(0.0, 1.0), logits_R.sigmoid()

@@ -52,8 +52,9 @@ def _type_name(hint: Any) -> str:
 
 
 class _Checked:
-    """Mixin: a misspelt field or a value of the wrong type is an error that names it; transformers alone would
-    keep both.
+    """Mixin: a misspelt field or a value of the wrong type is an error that names it.
+
+    Transformers alone would keep both.
     """
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -65,6 +66,7 @@ class _Checked:
                 close = difflib.get_close_matches(key, known, n=1)
                 hints.append(f"{key!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
             raise ValueError(f"{type(self).__name__} has no field {', '.join(hints)}")
+
         # huggingface_hub's own type check would refuse an int where a float is wanted; it skips these
         # annotations, which are strings at run time.
         wrong = [
@@ -72,8 +74,9 @@ class _Checked:
             for name, hint in inspect.get_annotations(type(self), eval_str=True).items()
             if name in known and not _fits(getattr(self, name), hint)
         ]
-        # The other checks compare values, which only makes sense once the types are right.
         self._refuse(wrong)
+
+        # The other checks compare values, which only makes sense once the types are right.
         super().__post_init__(**kwargs)  # type: ignore[misc]
         self._refuse(self.problems())
 
@@ -253,6 +256,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def problems(self) -> list[str]:
+        # The bridge and its timestamps.
         found = []
         if self.eta_mode not in ETA_MODES:
             found.append(f"eta_mode must be one of {ETA_MODES}, got {self.eta_mode!r}")
@@ -265,6 +269,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         elif self.bridge == "none" and self.num_bridge_queries < 1:
             found.append("bridge 'none' needs at least one of num_bridge_queries, its constants")
 
+        # What the language model and QGSL read.
         vocabulary = self.mllm.text_config.vocab_size
         if not 0 <= self.det_token_id < vocabulary:
             found.append(f"det_token_id {self.det_token_id} is outside the vocabulary of {vocabulary} rows")
@@ -274,6 +279,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"spatial_short_side must be positive or None, got {self.spatial_short_side}")
         if self.initializer_range <= 0:
             found.append(f"initializer_range must be positive, got {self.initializer_range}")
+        if self.max_tokens_per_frame < 1:
+            found.append(f"max_tokens_per_frame must be at least 1, got {self.max_tokens_per_frame}")
 
         # What it was taught to answer, and about which clips.
         styles = list(self.answer_styles)
@@ -282,8 +289,6 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         if self.longest_clip is not None and self.longest_clip <= 0:
             found.append(f"longest_clip must be positive, got {self.longest_clip}")
         found += self._confidence_problems()
-        if self.max_tokens_per_frame < 1:
-            found.append(f"max_tokens_per_frame must be at least 1, got {self.max_tokens_per_frame}")
         return found
 
     def _confidence_problems(self) -> list[str]:

@@ -21,8 +21,9 @@ from transformers.utils import ModelOutput
 from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.files.shipped import unless_shipped
 from bridge_stg.losses.frame_boxes import frame_box_loss
-from bridge_stg.losses.objective import LossWeights, SpatialLosses, spatial_loss
+from bridge_stg.losses.objective import SpatialLosses, spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.cpu_linear import use_onednn_products

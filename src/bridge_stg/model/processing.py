@@ -2,6 +2,8 @@
 
 Everything numeric follows from the model's configuration, so a checkpoint folder holds the tokenizer and one
 ``config.json``, and the two cannot disagree.
+
+Shapes: F sampled frames of H x W pixels, h x w at the size that QGSL reads; P = ceil(F / 2) frame pairs.
 """
 
 from __future__ import annotations
@@ -22,20 +24,15 @@ from bridge_stg.files.shipped import unless_shipped
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.frames import fit_frame_size, normalise_frames, patchify, resize_frames
 from bridge_stg.model.small_tokenizer import DET_TOKEN
+from bridge_stg.model.special_tokens import VIDEO_TOKENS, check_special_tokens
 from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_clip, text_positions
 from bridge_stg.model.token_tree import IGNORE, Branch, build_tree, collate_trees
 from bridge_stg.prompting.templates import check_query, prompt_text
 from bridge_stg.prompting.timestamps import pair_timestamps
-from bridge_stg.types import AnswerStyle, SampledVideo, parse_answer_style
+from bridge_stg.types import LOCATED_TASKS, AnswerStyle, SampledVideo, parse_answer_style
 
 CONFIG_NAME = "config.json"
 MAX_QUERY_TOKENS = 512
-# The tokens that frame a clip, by the fields of Qwen3-VL's configuration that must name them.
-_CLIP_TOKENS = {
-    "<|vision_start|>": "vision_start_token_id",
-    "<|vision_end|>": "vision_end_token_id",
-    "<|video_pad|>": "video_token_id",
-}
 
 
 class BridgeSTGProcessor:
@@ -69,12 +66,9 @@ class BridgeSTGProcessor:
             )
         self.tokenizer = tokenizer
         self.config = config
-        for token, field in _CLIP_TOKENS.items():
-            if self._id(token) != getattr(config.mllm, field):
-                raise CheckpointError(
-                    f"the tokenizer gives {token} the id {self._id(token)}, the configuration's {field} is "
-                    f"{getattr(config.mllm, field)}: they are not of the same checkpoint"
-                )
+        check_special_tokens(tokenizer, config.mllm, VIDEO_TOKENS, "checkpoint")
+
+        # What stands around every clip and every question.
         self.clip_tokens = ClipTokens(
             config.mllm.vision_start_token_id, config.mllm.vision_end_token_id, config.mllm.video_token_id
         )
@@ -111,13 +105,10 @@ class BridgeSTGProcessor:
         if not _is_of_a_model(Path(folder) / CONFIG_NAME):
             self.config.save_pretrained(folder)
 
-    # --- text
-    # ---------------------------------------------------------------------------------------------------
+    # --- text ---
 
     def plain_ids(self, text: str) -> tuple[int, ...]:
-        """Token ids of text from outside; ``<det>`` or ``<|video_pad|>`` in it stay letters, never special
-        tokens.
-        """
+        """Token ids of text from outside: ``<det>`` or ``<|video_pad|>`` in it stay letters."""
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return tuple(encoded["input_ids"])
 
@@ -154,8 +145,11 @@ class BridgeSTGProcessor:
         style: AnswerStyle | None = None,
         frames: int = 0,
     ) -> Branch:
-        """A question with its answer to learn from; ``locates`` ends it with <det> and the queries after it, of
-        which a parallel model has one for each of the ``frames`` of the clip.
+        """A question with its answer to learn from.
+
+        Args:
+            locates: the answer ends with <det> and the queries after it.
+            frames: of the clip; a parallel model has a query for each of them.
         """
         question = self.question_ids(task, query, style)
         reply = (*self.plain_ids(answer), self.config.det_token_id if locates else self.turn_end)
@@ -185,8 +179,7 @@ class BridgeSTGProcessor:
             position=int(clip.positions[:, :end].max()) + 1,
         )
 
-    # --- video
-    # --------------------------------------------------------------------------------------------------
+    # --- video ---
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) at which a source of that size is read."""
@@ -228,6 +221,7 @@ class BridgeSTGProcessor:
         Args:
             grid: (P, H, W) in patches, as ``patches`` returns it.
         """
+        # ETA: the frame pairs, each with its timestamp.
         stamps = None
         if times is not None:
             stamps = [list(self.plain_ids(text)) for text in pair_timestamps(times)]
@@ -238,6 +232,8 @@ class BridgeSTGProcessor:
             len(self._opening),
             self.clip_tokens,
         )
+
+        # The opening of the turn stands before it.
         opening = torch.tensor(self._opening)
         return ClipLayout(
             input_ids=torch.cat([opening, layout.input_ids]),
@@ -272,7 +268,7 @@ class BridgeSTGProcessor:
         patches, grid = self.patches(frames)
         clip = self.clip(grid, None if task == "rec" else video.times)
 
-        locates = task in ("stvg", "vot", "rec")
+        locates = task in LOCATED_TASKS
         if answers is None:
             branches = [
                 Branch(ids, (IGNORE,) * len(ids)) for ids in (self.question_ids(task, q) for q in queries)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from bridge_stg.geometry.boxes import cxcywh_to_xyxy, paired_giou, xyxy_to_cxcywh
 from bridge_stg.losses.detection import box_losses
-from bridge_stg.losses.objective import LossWeights, spatial_loss
+from bridge_stg.losses.objective import spatial_loss
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.spatial.encoder import SpatialFeatures

@@ -30,7 +30,7 @@ class DetectorStage(ProbeStage):
         base = read_base(self.config)
         report(base.report)
         model = base.model
-        origin = fingerprint_of(model, base.taken)
+        origin = fingerprint_of(model, base.loaded)
         model.requires_grad_(False)
         model.localizer.requires_grad_(True)
 

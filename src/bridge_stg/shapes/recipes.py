@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lead, Lesson, ShapesData, ShapesTrainConfig
 from bridge_stg.training.configuration import OptimConfig
 from bridge_stg.weights.locate import finished_checkpoint

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.losses.objective import LossWeights
+from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.clips import step_settings

@@ -28,13 +28,13 @@ _SPATIAL = {"paper": SpatialConfig, "small": small_spatial_config}
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A model to tune, nothing frozen yet; ``taken`` names the parameters that were read and not made up, and
+    """A model to tune, nothing frozen yet; ``loaded`` names the parameters that were read and not made up, and
     ``report`` says for people what came from where.
     """
 
     model: BridgeSTGForVideoGrounding
     processor: BridgeSTGProcessor
-    taken: tuple[str, ...]
+    loaded: tuple[str, ...]
     report: str
 
 
@@ -60,9 +60,9 @@ def read_base(config: TrainConfig) -> BaseModel:
         wanted = _changed(model.config, config)
         if wanted is not None:
             model, keys = reshape(model, wanted)
-            return BaseModel(model, BridgeSTGProcessor(processor.tokenizer, wanted), keys.taken, keys.text())
+            return BaseModel(model, BridgeSTGProcessor(processor.tokenizer, wanted), keys.loaded, keys.text())
         names = tuple(name for name, _ in model.named_parameters())
-        return BaseModel(model, processor, names, f"taken: all {len(names)} keys of {base}")
+        return BaseModel(model, processor, names, f"loaded: all {len(names)} keys of {base}")
 
     if config.detector is None and config.spatial is None and config.objective == "bridge":
         raise InputError(
@@ -85,7 +85,7 @@ def read_base(config: TrainConfig) -> BaseModel:
     # Qwen3-VL is read in the precision it will be held in: in float32 an 8B needs 35 GB in every process.
     half = torch.bfloat16 if config.half_base else None
     model, processor, keys = assemble(base, detector, spatial, mllm_dtype=half, **changes)
-    return BaseModel(model, processor, keys.taken, keys.text())
+    return BaseModel(model, processor, keys.loaded, keys.text())
 
 
 def read_vision_tower(model: BridgeSTGForVideoGrounding, base: str | None) -> str:

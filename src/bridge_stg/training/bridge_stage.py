@@ -41,7 +41,7 @@ class BridgeStage:
         base = read_base(config)
         report(base.report)
         model, processor = base.model, base.processor
-        origin = fingerprint_of(model, base.taken)
+        origin = fingerprint_of(model, base.loaded)
 
         # Section 4.1: the vision tower stays, LoRA or all of the language tower moves, and the rest in full.
         freeze_unused(model)

@@ -25,18 +25,18 @@ _EXAMPLES = 2
 
 @dataclass(frozen=True)
 class KeyReport:
-    """Which keys came from where: ``taken`` from a source and ``new`` (random) are keys of the model,
+    """Which keys came from where: ``loaded`` from a source and ``new`` (random) are keys of the model,
     ``left_out`` of their source, written as ``detector: key`` or ``mllm: key``.
     """
 
-    taken: tuple[str, ...]
+    loaded: tuple[str, ...]
     new: tuple[str, ...]
     left_out: tuple[str, ...]
 
     def text(self) -> str:
         """For people: a line per group of keys with its count and the first names."""
         lines = []
-        for title, keys in (("taken", self.taken), ("new", self.new), ("left out", self.left_out)):
+        for title, keys in (("loaded", self.loaded), ("new", self.new), ("left out", self.left_out)):
             lines.append(f"{title}: {len(keys)} keys")
             groups: dict[str, list[str]] = {}
             for key in keys:
@@ -99,17 +99,17 @@ def assemble(
 
     new = [f"bridge.{name}" for name, _ in model.bridge.named_parameters()] if model.bridge else []
     left_out = [f"mllm: {key}" for key in stock.unused]
-    taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
+    loaded = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
     if is_new_token:
         new += [f"mllm.{name}[{det_token_id}] ({DET_TOKEN})" for name in _fill_new_row(language, det_token_id)]
     found, unused = _copy_detector(model.localizer, source) if source and model.localizer else (set(), [])
     for name, _ in model.localizer.named_parameters() if model.localizer else ():
-        (taken if name in found else new).append(f"localizer.{name}")
+        (loaded if name in found else new).append(f"localizer.{name}")
     left_out += [f"detector: {key}" for key in unused]
     for _, part in parts:
         part.to(dtype)
     model.eval()
-    return model, BridgeSTGProcessor(tokenizer, config), KeyReport(tuple(taken), tuple(new), tuple(left_out))
+    return model, BridgeSTGProcessor(tokenizer, config), KeyReport(tuple(loaded), tuple(new), tuple(left_out))
 
 
 def _det_token(

@@ -33,21 +33,21 @@ def reshape(
             # What learns is held in float32, or in what the old parts were.
             part.to(device=model.device, dtype=next((v.dtype for v in old.values()), torch.float32))
 
-    taken = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
+    loaded = [f"mllm.{name}" for name, _ in model.mllm.named_parameters()]
     new: list[str] = []
     found = _by_layer(bridge, localizer, config.spatial)
 
     for name, value in found.items():
         fits = name in old and old[name].shape == value.shape
-        (taken if fits else new).append(name)
+        (loaded if fits else new).append(name)
         if fits:
             value.copy_(old[name])
 
-    left_out = [name for name in old if name not in taken]
+    left_out = [name for name in old if name not in loaded]
 
     model.bridge, model.localizer, model.config = bridge, localizer, config
     model.adapt_parts()
-    return model, KeyReport(tuple(taken), tuple(new), tuple(left_out))
+    return model, KeyReport(tuple(loaded), tuple(new), tuple(left_out))
 
 
 def _by_layer(bridge: nn.Module | None, localizer: nn.Module | None, spatial: Any) -> dict[str, Tensor]:

@@ -93,15 +93,15 @@ def make_report(plan: ReportPlan, on_case: Callable[[int, int], None] | None = N
 
     blocks: list[Block] = [*_head(runs[0].scores), *score_blocks.overview(runs[0], baselines)]
     blocks += score_blocks.score_table(runs, baselines, reported)
-    judged = [(run, score_each(truth, answers[run.name], task, plan.protocol)) for run in runs]
-    known = [error_blocks.ScoredRun(run.name, run.color, found) for run, found in judged if found is not None]
+    scored = [(run, score_each(truth, answers[run.name], task, plan.protocol)) for run in runs]
+    known = [error_blocks.ScoredRun(run.name, run.color, found) for run, found in scored if found is not None]
     unread = 0
     if known:
         blocks += error_blocks.where_the_error_is(known)
         sets = {run.name: (_rgb(run.color), answers[run.name]) for run in known}
         last = list(constants)[-1]
         sets[last] = (BASELINE_COLOR, constants[last])
-        strips, unread = cases(known[0].judged, sets, plan.videos, plan.best, plan.worst, on_case)
+        strips, unread = cases(known[0].queries, sets, plan.videos, plan.best, plan.worst, on_case)
         blocks += [*strips, *error_blocks.histograms(known), *error_blocks.overlap_bins(known)]
         blocks += error_blocks.length_slices(known)
     blocks += [

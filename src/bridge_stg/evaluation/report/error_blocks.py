@@ -63,17 +63,17 @@ class ScoredRun:
 
     name: str
     color: str
-    judged: ScoredQueries
+    queries: ScoredQueries
 
     @property
     def n(self) -> int:
-        return len(self.judged.records)
+        return len(self.queries.records)
 
 
 def overlap_bins(runs: Sequence[ScoredRun]) -> list[Block]:
     """The form of Table 15: how good boxes are where the window is bad, fair and good."""
-    columns = [metric for metric in runs[0].judged.scores.names if metric not in ("m_tIoU", "mIoU")]
-    bound = [] if runs[0].judged.viou is None else [Paragraph("vIoU can be no better than tIoU.", "note")]
+    columns = [metric for metric in runs[0].queries.scores.names if metric not in ("m_tIoU", "mIoU")]
+    bound = [] if runs[0].queries.viou is None else [Paragraph("vIoU can be no better than tIoU.", "note")]
     rows = _slice_rows(runs, tiou_bins, columns, lambda part: "-" if part.mean is None else f"{part.mean:.1f}")
     return [
         Heading(2, "By temporal overlap"),
@@ -85,7 +85,7 @@ def overlap_bins(runs: Sequence[ScoredRun]) -> list[Block]:
 
 def length_slices(runs: Sequence[ScoredRun]) -> list[Block]:
     """The form of Table 16: by length of the video and of the event."""
-    columns = list(runs[0].judged.scores.names)
+    columns = list(runs[0].queries.scores.names)
     blocks: list[Block] = [Heading(2, "By length")]
     for title, cut in (("video", video_slices), ("event", event_slices)):
         rows = _slice_rows(
@@ -109,11 +109,11 @@ def _slice_rows(
     rows: list[Row] = []
     for run in runs:
         rows.append(row(run.name, kind="group"))
-        for part in cut(run.judged):
+        for part in cut(run.queries):
             if part.n or not skip_empty:
                 values = (f"{part.metrics[name]:.1f}" if part.metrics else "-" for name in columns)
                 rows.append(row(part.name, Cell(str(part.n), _share(part.n, run.n)), mean(part), *values))
-        means = run.judged.means()
+        means = run.queries.means()
         values = (f"{means[name]:.1f}" for name in columns)
         rows.append(row("all", str(run.n), "", *values, kind="faint"))
     return rows
@@ -122,12 +122,12 @@ def _slice_rows(
 def histograms(runs: Sequence[ScoredRun]) -> list[Block]:
     """How overlaps, lengths and errors are spread; a mean hides two different models."""
     pictures = [_overlap_picture(runs, "tIoU")]
-    if all(run.judged.viou is not None for run in runs):
+    if all(run.queries.viou is not None for run in runs):
         pictures.append(_overlap_picture(runs, "vIoU"))
 
     # Lengths of the windows, the truth among them.
-    truth = np.array([true_window(record).length for record in runs[0].judged.records])
-    predicted = [_lengths(run.judged) for run in runs]
+    truth = np.array([true_window(record).length for record in runs[0].queries.records])
+    predicted = [_lengths(run.queries) for run in runs]
     edges = seconds_edges(np.concatenate([truth, *predicted]), signed=False)
     series = [Series("truth", f"median {np.median(truth):.1f} s", truth, len(truth), TRUTH)]
     series += [_timed(run, values) for run, values in zip(runs, predicted, strict=True)]
@@ -141,7 +141,7 @@ def histograms(runs: Sequence[ScoredRun]) -> list[Block]:
 
     # How far off each end is.
     for side, title in enumerate(("start", "end")):
-        errors = [edge_errors(run.judged)[:, side] for run in runs]
+        errors = [edge_errors(run.queries)[:, side] for run in runs]
         edges = seconds_edges(np.concatenate(errors), signed=True)
         series = [_timed(run, values) for run, values in zip(runs, errors, strict=True)]
         pictures.append(
@@ -162,7 +162,7 @@ def histograms(runs: Sequence[ScoredRun]) -> list[Block]:
 def _overlap_picture(runs: Sequence[ScoredRun], name: str) -> Picture:
     series = []
     for run in runs:
-        values = run.judged.tiou if name == "tIoU" else run.judged.viou
+        values = run.queries.tiou if name == "tIoU" else run.queries.viou
         assert values is not None
         # A weak model is 0 on most queries: that one bar would flatten all others, so it is said in words.
         said = f"{_share(int((values == 0).sum()), run.n)} are 0"
@@ -174,8 +174,8 @@ def _overlap_picture(runs: Sequence[ScoredRun], name: str) -> Picture:
     )
 
 
-def _lengths(judged: ScoredQueries) -> NDArray[np.float64]:
-    return np.array([window.length for window in judged.predicted_windows() if window is not None])
+def _lengths(queries: ScoredQueries) -> NDArray[np.float64]:
+    return np.array([window.length for window in queries.predicted_windows() if window is not None])
 
 
 def _timed(run: ScoredRun, values: NDArray[np.float64]) -> Series:
@@ -185,7 +185,7 @@ def _timed(run: ScoredRun, values: NDArray[np.float64]) -> Series:
 
 def where_the_error_is(runs: Sequence[ScoredRun]) -> list[Block]:
     """What is wrong with windows and boxes: how many queries of each kind, per run."""
-    windows = [window_errors(run.judged, window_kinds(run.judged)) for run in runs]
+    windows = [window_errors(run.queries, window_kinds(run.queries)) for run in runs]
     rows = [
         row(Cell(kind, WINDOW_MEANING[kind]), *(_window_cell(parts[place]) for parts in windows))
         for place, kind in enumerate(WINDOW_KINDS)
@@ -200,17 +200,17 @@ def where_the_error_is(runs: Sequence[ScoredRun]) -> list[Block]:
             "note",
         ),
     ]
-    if runs[0].judged.viou is not None:
+    if runs[0].queries.viou is not None:
         blocks += _box_blocks(runs)
     lines = []
     for run in runs:
-        good, bad = good_and_bad(run.judged)
+        good, bad = good_and_bad(run.queries)
         lines.append(f"{run.name} {good} good ({_share(good, run.n)}), {bad} bad ({_share(bad, run.n)})")
     return [*blocks, Paragraph(f"Cases as Appendix F draws the line: {'; '.join(lines)}.", "note")]
 
 
 def _box_blocks(runs: Sequence[ScoredRun]) -> list[Block]:
-    boxes = [box_errors(box_kinds(run.judged)) for run in runs]
+    boxes = [box_errors(box_kinds(run.queries)) for run in runs]
     rows = [
         row(Cell(kind, BOX_MEANING[kind]), *(_box_cell(parts[place]) for parts in boxes))
         for place, kind in enumerate(BOX_KINDS)

@@ -84,13 +84,13 @@ def window_kind(true: tuple[float, float], predicted: tuple[float, float]) -> Wi
     return "early" if predicted[0] < true[0] else "late"
 
 
-def window_kinds(judged: ScoredQueries) -> list[WindowKind]:
+def window_kinds(queries: ScoredQueries) -> list[WindowKind]:
     """One kind per query, on source frames where boxes are scored and in seconds where only windows are."""
     kinds: list[WindowKind] = []
-    for record, window in zip(judged.records, judged.predicted_windows(), strict=True):
+    for record, window in zip(queries.records, queries.predicted_windows(), strict=True):
         if window is None:
             kinds.append("no window")
-        elif judged.viou is None:
+        elif queries.viou is None:
             true = true_window(record)
             kinds.append(window_kind((true.start, true.end), (window.start, window.end)))
         else:
@@ -113,10 +113,10 @@ def box_kind(overlaps: NDArray[np.float64]) -> BoxKind:
     return "good" if median >= GOOD_IOU else "loose"
 
 
-def box_kinds(judged: ScoredQueries) -> list[tuple[BoxKind, NDArray[np.float64]]]:
+def box_kinds(queries: ScoredQueries) -> list[tuple[BoxKind, NDArray[np.float64]]]:
     """One kind per query, with the box IoU of each shared frame (F,)."""
     kinds: list[tuple[BoxKind, NDArray[np.float64]]] = []
-    for record, answer in zip(judged.records, judged.answers, strict=True):
+    for record, answer in zip(queries.records, queries.answers, strict=True):
         window = window_of(answer)
         if answer is None or window is None:
             kinds.append(("no shared frame", np.zeros(0)))
@@ -146,14 +146,14 @@ def shared_overlaps(
     return box_iou(boxes_on_frames(answer, record, frames), true_boxes)
 
 
-def edge_errors(judged: ScoredQueries) -> NDArray[np.float64]:
+def edge_errors(queries: ScoredQueries) -> NDArray[np.float64]:
     """Predicted minus true start and end of each query that has a window, seconds. Shape (M, 2)."""
-    return np.array([errors for errors in _window_errors(judged) if errors is not None]).reshape(-1, 2)
+    return np.array([errors for errors in _window_errors(queries) if errors is not None]).reshape(-1, 2)
 
 
-def window_errors(judged: ScoredQueries, kinds: Sequence[WindowKind]) -> list[WindowErrors]:
+def window_errors(queries: ScoredQueries, kinds: Sequence[WindowKind]) -> list[WindowErrors]:
     """Counts and mean errors per kind, in the order of ``WINDOW_KINDS``."""
-    both = _window_errors(judged)
+    both = _window_errors(queries)
     table = []
     for kind in WINDOW_KINDS:
         mine = [errors for errors, its in zip(both, kinds, strict=True) if its == kind]
@@ -173,10 +173,10 @@ def box_errors(kinds: Sequence[tuple[BoxKind, NDArray[np.float64]]]) -> list[Box
     return table
 
 
-def _window_errors(judged: ScoredQueries) -> list[tuple[float, float] | None]:
+def _window_errors(queries: ScoredQueries) -> list[tuple[float, float] | None]:
     """Start and end error in seconds of each query; None without a usable window."""
     errors: list[tuple[float, float] | None] = []
-    for record, window in zip(judged.records, judged.predicted_windows(), strict=True):
+    for record, window in zip(queries.records, queries.predicted_windows(), strict=True):
         true = true_window(record)
         errors.append(None if window is None else (window.start - true.start, window.end - true.end))
     return errors

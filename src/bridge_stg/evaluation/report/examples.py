@@ -13,22 +13,22 @@ GOOD_TIOU, GOOD_VIOU = 0.7, 0.5
 BAD_TIOU, BAD_VIOU = 0.3, 0.2
 
 
-def ranking(judged: ScoredQueries) -> list[int]:
+def ranking(scored: ScoredQueries) -> list[int]:
     """Rows from worst to best: by vIoU (if the task has boxes), then tIoU, then id."""
-    viou = judged.viou if judged.viou is not None else np.zeros(len(judged.records))
-    keys = list(zip(viou.tolist(), judged.tiou.tolist(), [r.id for r in judged.records], strict=True))
+    viou = scored.viou if scored.viou is not None else np.zeros(len(scored.records))
+    keys = list(zip(viou.tolist(), scored.tiou.tolist(), [r.id for r in scored.records], strict=True))
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 
-def best_rows(judged: ScoredQueries, count: int) -> list[int]:
+def best_rows(scored: ScoredQueries, count: int) -> list[int]:
     """The ``count`` best rows, best first; one per video while there are videos left."""
-    ranked = ranking(judged)[::-1]
-    fresh = _one_per_video(judged, ranked)
+    ranked = ranking(scored)[::-1]
+    fresh = _one_per_video(scored, ranked)
     rest = [row for row in ranked if row not in set(fresh)]
     return (fresh + rest)[:count]
 
 
-def worst_rows(judged: ScoredQueries, kinds: Sequence[Hashable], count: int) -> list[int]:
+def worst_rows(scored: ScoredQueries, kinds: Sequence[Hashable], count: int) -> list[int]:
     """The ``count`` worst rows, worst first.
 
     A weak model scores 0 on hundreds of queries, most of them wrong in the same way. Rows that are equally bad
@@ -40,23 +40,23 @@ def worst_rows(judged: ScoredQueries, kinds: Sequence[Hashable], count: int) -> 
         count: how many.
     """
     by_score: dict[tuple[float, float], list[int]] = {}
-    for row in ranking(judged):
-        by_score.setdefault(_overlaps(judged, row), []).append(row)
+    for row in ranking(scored):
+        by_score.setdefault(_overlaps(scored, row), []).append(row)
     chosen: list[int] = []
     for rows in by_score.values():  # in the order of the ranking
-        chosen += _dealt_by_kind(judged, rows, kinds)
+        chosen += _dealt_by_kind(scored, rows, kinds)
         if len(chosen) >= count:
             break
     return chosen[:count]
 
 
-def _overlaps(judged: ScoredQueries, row: int) -> tuple[float, float]:
+def _overlaps(scored: ScoredQueries, row: int) -> tuple[float, float]:
     """vIoU (0 for a task without boxes) and tIoU of a row."""
-    return 0.0 if judged.viou is None else float(judged.viou[row]), float(judged.tiou[row])
+    return 0.0 if scored.viou is None else float(scored.viou[row]), float(scored.tiou[row])
 
 
-def _dealt_by_kind(judged: ScoredQueries, rows: Sequence[int], kinds: Sequence[Hashable]) -> list[int]:
-    fresh = _one_per_video(judged, rows)
+def _dealt_by_kind(scored: ScoredQueries, rows: Sequence[int], kinds: Sequence[Hashable]) -> list[int]:
+    fresh = _one_per_video(scored, rows)
     seen = set(fresh)
     by_kind: dict[Hashable, list[int]] = {}
     for row in [*fresh, *(row for row in rows if row not in seen)]:
@@ -66,19 +66,19 @@ def _dealt_by_kind(judged: ScoredQueries, rows: Sequence[int], kinds: Sequence[H
     return [group[turn] for turn in range(depth) for group in groups if turn < len(group)]
 
 
-def good_and_bad(judged: ScoredQueries) -> tuple[int, int]:
+def good_and_bad(scored: ScoredQueries) -> tuple[int, int]:
     """How many queries are good and bad cases as Appendix F draws the line (on windows alone without boxes)."""
-    viou = judged.viou
-    good = judged.tiou >= GOOD_TIOU
-    bad = judged.tiou <= BAD_TIOU
+    viou = scored.viou
+    good = scored.tiou >= GOOD_TIOU
+    bad = scored.tiou <= BAD_TIOU
     if viou is not None:
         good, bad = good & (viou >= GOOD_VIOU), bad & (viou <= BAD_VIOU)
     return int(good.sum()), int(bad.sum())
 
 
-def _one_per_video(judged: ScoredQueries, rows: Sequence[int]) -> list[int]:
+def _one_per_video(scored: ScoredQueries, rows: Sequence[int]) -> list[int]:
     """The first row of each video: sentences about one video show the same pictures again."""
     seen: dict[str, int] = {}
     for row in rows:
-        seen.setdefault(judged.records[row].video, row)
+        seen.setdefault(scored.records[row].video, row)
     return list(seen.values())

@@ -25,7 +25,7 @@ ANSWER_LETTERS = 240
 
 
 def cases(
-    judged: ScoredQueries,
+    scored: ScoredQueries,
     others: Mapping[str, tuple[Color, Mapping[str, PredictionRecord]]],
     videos: Path,
     best: int,
@@ -35,7 +35,7 @@ def cases(
     """The cases of the first run, drawn with every prediction set of ``others``.
 
     Args:
-        judged: the run whose best and worst queries are shown.
+        scored: the run whose best and worst queries are shown.
         others: name -> colour and predictions by id, in drawing order after the truth; the run itself first.
         videos: the folder that the ``video`` of records is relative to.
         on_case: told (cases done, cases in all).
@@ -43,31 +43,31 @@ def cases(
     Returns:
         The blocks, and how many cases have no picture because their video cannot be read; those say so.
     """
-    kinds = _kinds(judged)
+    kinds = _kinds(scored)
     # Of a handful of queries the better half is best; no query is shown twice.
     shown_best = min(best, len(kinds) // 2)
-    bad = worst_rows(judged, kinds, min(worst, len(kinds) - shown_best))
-    good = [row for row in best_rows(judged, len(kinds)) if row not in set(bad)][:shown_best]
+    bad = worst_rows(scored, kinds, min(worst, len(kinds) - shown_best))
+    good = [row for row in best_rows(scored, len(kinds)) if row not in set(bad)][:shown_best]
     chosen = [("worst", row) for row in bad] + [("best", row) for row in good]
     blocks: list[Block] = []
     counts = {"worst": 0, "best": 0}
     unread = 0
     for number, (side, row) in enumerate(chosen, start=1):
         if not counts[side]:
-            blocks += [Heading(2, f"{side.capitalize()} cases"), Paragraph(_introduction(side, judged), "note")]
+            blocks += [Heading(2, f"{side.capitalize()} cases"), Paragraph(_introduction(side, scored), "note")]
         counts[side] += 1
-        picture = _picture(judged, row, others, videos, f"{side}-{counts[side]}.jpg")
-        blocks += [Heading(3, f"{counts[side]}. {_title(judged, row, kinds[row])}")]
-        blocks += [Paragraph(judged.records[row].query, "quote"), picture]
+        picture = _picture(scored, row, others, videos, f"{side}-{counts[side]}.jpg")
+        blocks += [Heading(3, f"{counts[side]}. {_title(scored, row, kinds[row])}")]
+        blocks += [Paragraph(scored.records[row].query, "quote"), picture]
         unread += isinstance(picture, Paragraph)
-        blocks.append(Paragraph(_small_print(judged, row), "note"))
+        blocks.append(Paragraph(_small_print(scored, row), "note"))
         if on_case is not None:
             on_case(number, len(chosen))
     return blocks, unread
 
 
-def _introduction(side: str, judged: ScoredQueries) -> str:
-    by = "tIoU" if judged.viou is None else "vIoU, then tIoU"
+def _introduction(side: str, scored: ScoredQueries) -> str:
+    by = "tIoU" if scored.viou is None else "vIoU, then tIoU"
     if side == "best":
         return f"Highest {by}; at most one per video while there are enough."
     return (
@@ -76,14 +76,14 @@ def _introduction(side: str, judged: ScoredQueries) -> str:
     )
 
 
-def _kinds(judged: ScoredQueries) -> list[tuple[str, ...]]:
-    windows = window_kinds(judged)
-    if judged.viou is None:
+def _kinds(scored: ScoredQueries) -> list[tuple[str, ...]]:
+    windows = window_kinds(scored)
+    if scored.viou is None:
         return [(window,) for window in windows]
-    return [(window, boxes) for window, (boxes, _) in zip(windows, box_kinds(judged), strict=True)]
+    return [(window, boxes) for window, (boxes, _) in zip(windows, box_kinds(scored), strict=True)]
 
 
-def _title(judged: ScoredQueries, row: int, kinds: tuple[str, ...]) -> str:
+def _title(scored: ScoredQueries, row: int, kinds: tuple[str, ...]) -> str:
     said = {"good": "good window", "no window": "no window"}.get(kinds[0], f"window {kinds[0]}")
     if len(kinds) > 1 and kinds[1] != "no shared frame":
         said += {
@@ -92,14 +92,14 @@ def _title(judged: ScoredQueries, row: int, kinds: tuple[str, ...]) -> str:
             "wrong object": ", boxes on a wrong object",
             "no box": ", no box",
         }[kinds[1]]
-    numbers = f"tIoU {judged.tiou[row]:.2f}"
-    if judged.viou is not None:
-        numbers += f", vIoU {judged.viou[row]:.2f}"
+    numbers = f"tIoU {scored.tiou[row]:.2f}"
+    if scored.viou is not None:
+        numbers += f", vIoU {scored.viou[row]:.2f}"
     return f"{said}: {numbers}"
 
 
-def _small_print(judged: ScoredQueries, row: int) -> str:
-    record, answer = judged.records[row], judged.answers[row]
+def _small_print(scored: ScoredQueries, row: int) -> str:
+    record, answer = scored.records[row], scored.answers[row]
     said = f"{record.id}, {record.video}, {record.qtype}."
     if answer is None:
         return f"{said} No prediction."
@@ -109,14 +109,14 @@ def _small_print(judged: ScoredQueries, row: int) -> str:
 
 
 def _picture(
-    judged: ScoredQueries,
+    scored: ScoredQueries,
     row: int,
     others: Mapping[str, tuple[Color, Mapping[str, PredictionRecord]]],
     videos: Path,
     name: str,
 ) -> Picture | Paragraph:
     """The film strip, or a paragraph that says why there is none."""
-    record = judged.records[row]
+    record = scored.records[row]
     true = true_window(record)
     answers = {label: (color, answers.get(record.id)) for label, (color, answers) in others.items()}
     windows = [window_of(answer) for _, answer in answers.values()]
@@ -131,7 +131,7 @@ def _picture(
     for (label, (color, answer)), window in zip(answers.items(), windows, strict=True):
         weight = 1 if color == BASELINE_COLOR else 3
         # Boxes that are not asked for are not shown: nothing says whether they are right.
-        drawn = {} if judged.viou is None else _boxes(record, answer, frames)
+        drawn = {} if scored.viou is None else _boxes(record, answer, frames)
         lanes.append(Lane(label, color, window, drawn, weight))
     said = ", ".join(f"{lane.name} {lane.said}" for lane in lanes)
     alt = f"{len(pictures)} frames for: {record.query} - windows: {said}"

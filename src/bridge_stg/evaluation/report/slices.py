@@ -33,24 +33,24 @@ class Slice:
     metrics: dict[str, float]
 
 
-def tiou_bins(judged: ScoredQueries) -> list[Slice]:
+def tiou_bins(queries: ScoredQueries) -> list[Slice]:
     """How well boxes do where the window is bad, fair and good (Table 15); a failed query has tIoU 0."""
     names = [f"[{low:.1f}, {high:.1f})" for low, high in pairwise(TIOU_EDGES[:-1])]
     names.append(f"[{TIOU_EDGES[-2]:.1f}, {TIOU_EDGES[-1]:.1f}]")
-    member = np.searchsorted(np.array(TIOU_EDGES[1:-1]), judged.tiou, side="right")
-    return _slices(judged, names, member, 100 * judged.tiou)
+    member = np.searchsorted(np.array(TIOU_EDGES[1:-1]), queries.tiou, side="right")
+    return _slices(queries, names, member, 100 * queries.tiou)
 
 
-def video_slices(judged: ScoredQueries) -> list[Slice]:
+def video_slices(queries: ScoredQueries) -> list[Slice]:
     """By the length of the part of the video that the question is about (Table 16)."""
-    lengths = np.array([record.clock.span(*record.clip).length for record in judged.records])
-    return _slices(judged, _names(VIDEO_EDGES), _member(lengths, VIDEO_EDGES), lengths)
+    lengths = np.array([record.clock.span(*record.clip).length for record in queries.records])
+    return _slices(queries, _names(VIDEO_EDGES), _member(lengths, VIDEO_EDGES), lengths)
 
 
-def event_slices(judged: ScoredQueries) -> list[Slice]:
+def event_slices(queries: ScoredQueries) -> list[Slice]:
     """By the length of the true window (Table 16)."""
-    lengths = np.array([true_window(record).length for record in judged.records])
-    return _slices(judged, _names(EVENT_EDGES), _member(lengths, EVENT_EDGES), lengths)
+    lengths = np.array([true_window(record).length for record in queries.records])
+    return _slices(queries, _names(EVENT_EDGES), _member(lengths, EVENT_EDGES), lengths)
 
 
 def _names(edges: Sequence[float]) -> list[str]:
@@ -65,11 +65,11 @@ def _member(lengths: NDArray[np.float64], edges: Sequence[float]) -> NDArray[np.
 
 
 def _slices(
-    judged: ScoredQueries, names: Sequence[str], member: NDArray[np.int64], cut_by: NDArray[np.float64]
+    queries: ScoredQueries, names: Sequence[str], member: NDArray[np.int64], cut_by: NDArray[np.float64]
 ) -> list[Slice]:
     parts = []
     for number, name in enumerate(names):
         inside = member == number
         mean = float(cut_by[inside].mean()) if inside.any() else None
-        parts.append(Slice(name, int(inside.sum()), mean, judged.means(inside)))
+        parts.append(Slice(name, int(inside.sum()), mean, queries.means(inside)))
     return parts

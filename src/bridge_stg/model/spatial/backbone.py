@@ -11,8 +11,8 @@ from bridge_stg.model.configuration import SpatialConfig
 
 
 class ImageBackbone(nn.Module):
-    """Frames to ``num_levels`` maps of width C: 1x1 convolutions on Swin stages, then stride-2 3x3
-    convolutions.
+    """Frames to ``num_levels`` maps of width C: 1x1 convolutions on Swin stages, then 3x3 ones of
+    stride 2.
 
     The first stride-2 convolution reads the last Swin stage itself, each further one the level before it.
     """
@@ -36,11 +36,14 @@ class ImageBackbone(nn.Module):
         )
         # The library's final norm is not on the path of a backbone.
         self.swin.swin.layernorm.requires_grad_(False)
+
+        # One map per stage that is read, then coarser ones until there are enough.
         widths = [config.backbone_embed_dim * 2 ** (stage - 1) for stage in stages]
         self.strides = [config.backbone_patch_size * 2 ** (stage - 1) for stage in stages]
         width = config.d_model
         groups = math.gcd(32, width)
         projections = [nn.Sequential(nn.Conv2d(w, width, 1), nn.GroupNorm(groups, width)) for w in widths]
+
         source = widths[-1]
         for _ in range(config.num_levels - len(stages)):
             projections.append(

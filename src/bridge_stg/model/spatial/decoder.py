@@ -1,6 +1,9 @@
 """Spatial decoder (Eq. 5): self-attention, attention to the bridge, deformable attention to the frame, FFN.
 
 The bridge takes the place of OV-DINO's text: every layer reads the M bridging queries as keys and values.
+
+Shapes: R rows, each a (frame, sentence) pair; T = Q + G queries of a row, candidates and then noised copies;
+S keys; M bridging queries; C width, of H heads; L levels; 4 a box as cxcywh.
 """
 
 from __future__ import annotations
@@ -46,19 +49,21 @@ class QueryAttention(nn.Module):
         what ``denoising_mask`` (..., T - matching, T) allows. The split keeps the large call free of a mask,
         which the fused kernels do not take, and no T x T mask ever exists.
         """
-        q, k, v = (
+        q_RHTc, k_RHSc, v_RHSc = (
             linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for linear, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
         if denoising_mask is None:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            out_RHTc = F.scaled_dot_product_attention(q_RHTc, k_RHSc, v_RHSc, attn_mask=mask)
         else:
             first = F.scaled_dot_product_attention(
-                q[:, :, :matching], k[:, :, :matching], v[:, :, :matching], attn_mask=mask
+                q_RHTc[:, :, :matching], k_RHSc[:, :, :matching], v_RHSc[:, :, :matching], attn_mask=mask
             )
-            rest = F.scaled_dot_product_attention(q[:, :, matching:], k, v, attn_mask=denoising_mask)
-            out = torch.cat([first, rest], dim=2)
-        return self.o_proj(out.transpose(1, 2).flatten(2))
+            rest = F.scaled_dot_product_attention(
+                q_RHTc[:, :, matching:], k_RHSc, v_RHSc, attn_mask=denoising_mask
+            )
+            out_RHTc = torch.cat([first, rest], dim=2)
+        return self.o_proj(out_RHTc.transpose(1, 2).flatten(2))
 
 
 class SpatialDecoderLayer(GradientCheckpointingLayer):
@@ -89,10 +94,16 @@ class SpatialDecoderLayer(GradientCheckpointingLayer):
         denoising_mask: Tensor | None,
     ) -> Tensor:
         """(R, T, C) queries -> (R, T, C)."""
+        # The queries among themselves.
         placed = hidden + position
         attended = self.self_attn(placed, placed, hidden, key_mask, matching, denoising_mask)
         hidden = self.self_attn_layer_norm(hidden + attended)
-        hidden = self.bridge_attn_layer_norm(hidden + self.bridge_attn(hidden + position, bridge, bridge))
+
+        # To the bridge.
+        attended = self.bridge_attn(hidden + position, bridge, bridge)
+        hidden = self.bridge_attn_layer_norm(hidden + attended)
+
+        # To the frame.
         attended = self.encoder_attn(hidden + position, features.layers[-1], references, features.grid, rows)
         hidden = self.encoder_attn_layer_norm(hidden + attended)
         return self.final_layer_norm(hidden + self.mlp(hidden))
@@ -136,24 +147,41 @@ class SpatialDecoder(nn.Module):
         Returns:
             boxes (Ldec, R, T, 4) cxcywh in [0, 1] and logits (Ldec, R, T), float32.
         """
+        # From the frame to the padded maps, by which the attention reads.
         grid = features.grid
-        extents = grid.extents[rows] if len(grid.extents) > 1 else grid.extents
-        scale = torch.cat([extents, extents], dim=-1)[:, None]
+        extents_RL2 = grid.extents[rows] if len(grid.extents) > 1 else grid.extents
+        scale_R1L4 = torch.cat([extents_RL2, extents_RL2], dim=-1)[:, None]
         key_mask, denoising_mask = attention_masks(matching, valid, own_group)
-        base, hidden = start, content
+
+        base_RT4, hidden_RTC = start, content
         boxes, logits = [], []
         for layer, box_head, object_head in zip(self.layers, self.box_heads, self.object_heads, strict=True):
-            with torch.autocast(hidden.device.type, enabled=False):
-                reference = base.detach().sigmoid()
-                sine = sine_embedding(reference[..., [1, 0, 2, 3]], hidden.shape[-1] // 2)
-                placed = reference[:, :, None] * scale
-            position = self.position_head(sine.to(hidden.dtype))
-            hidden = layer(hidden, position, bridge, placed, features, rows, matching, key_mask, denoising_mask)
-            normed = self.norm(hidden)
-            step = box_head(normed).float()
-            boxes.append((base + step).sigmoid())
-            base = (base.detach() + step).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-            logits.append(object_head(normed, anchor))
+            # Where the queries stand.
+            with torch.autocast(hidden_RTC.device.type, enabled=False):
+                reference_RT4 = base_RT4.detach().sigmoid()
+                sine = sine_embedding(reference_RT4[..., [1, 0, 2, 3]], hidden_RTC.shape[-1] // 2)
+                placed_RTL4 = reference_RT4[:, :, None] * scale_R1L4
+            position_RTC = self.position_head(sine.to(hidden_RTC.dtype))
+
+            hidden_RTC = layer(
+                hidden_RTC,
+                position_RTC,
+                bridge,
+                placed_RTL4,
+                features,
+                rows,
+                matching,
+                key_mask,
+                denoising_mask,
+            )
+
+            # The box is moved from where it stood.
+            normed_RTC = self.norm(hidden_RTC)
+            step_RT4 = box_head(normed_RTC).float()
+            boxes.append((base_RT4 + step_RT4).sigmoid())
+            base_RT4 = (base_RT4.detach() + step_RT4).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+            logits.append(object_head(normed_RTC, anchor))
+
         return torch.stack(boxes), torch.stack(logits)
 
 
@@ -164,7 +192,7 @@ def attention_masks(
 
     Returns:
         the mask of the matching queries, (R, 1, 1, Q), and that of the denoising queries, which see all real
-        matching queries and their own group, (2G, Q + 2G) or (R, 1, 2G, Q + 2G).
+        matching queries and their own group, (G, Q + G) or (R, 1, G, Q + G).
     """
     key_mask = None
     if valid is not None:
@@ -174,6 +202,8 @@ def attention_masks(
         key_mask = valid[:, None, None, :]
     if own_group is None:
         return key_mask, None
+
+    # The denoising queries see the real matching ones and their own group.
     size = len(own_group)
     if key_mask is None:
         return None, torch.cat([own_group.new_ones(size, matching), own_group], dim=1)

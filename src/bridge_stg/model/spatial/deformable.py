@@ -1,6 +1,9 @@
 """Deformable attention (Deformable DETR, 2021) that reads each unique frame once for all its sentences.
 
 Parameters carry the names of the transformers library, so that its detectors' weights load without renaming.
+
+Shapes: U unique frames; R rows, each a (frame, sentence) pair; T queries of a row; N tokens of a frame over all
+L levels; H heads of c channels, C = H * c; P points.
 """
 
 from __future__ import annotations
@@ -33,12 +36,14 @@ class FrameDeformableAttention(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Heads look in evenly spread directions, point p at distance p, all with equal weight."""
+        # A direction per head, scaled so that the ring of heads is a square.
         angle = torch.arange(self.n_heads, dtype=torch.float32) * (2.0 * math.pi / self.n_heads)
         ring = torch.stack([angle.cos(), angle.sin()], dim=-1)
         ring = ring / ring.abs().amax(dim=-1, keepdim=True)
         distance = torch.arange(1, self.n_points + 1, dtype=torch.float32)
         bias = ring[:, None, None] * distance[None, None, :, None]
         self.sampling_offsets.bias.copy_(bias.expand(-1, self.n_levels, -1, -1).flatten())
+
         nn.init.zeros_(self.sampling_offsets.weight)
         nn.init.zeros_(self.attention_weights.weight)
         nn.init.zeros_(self.attention_weights.bias)
@@ -61,14 +66,18 @@ class FrameDeformableAttention(nn.Module):
         """
         batch, count, _ = queries.shape
         heads, levels, points = self.n_heads, self.n_levels, self.n_points
-        value = self.value_proj(memory)
+
+        # What the heads read: each row's frame, nothing where the frame is padded.
+        value_RNC = self.value_proj(memory)
         if grid.valid is not None:
-            value = value.masked_fill(~grid.valid[..., None], 0.0)
+            value_RNC = value_RNC.masked_fill(~grid.valid[..., None], 0.0)
         if rows is not None:
-            value = value.index_select(0, rows)
-        value = value.unflatten(-1, (heads, -1))
-        offsets = self.sampling_offsets(queries).view(batch, count, heads, levels, points, 2)
-        weights = self.attention_weights(queries).view(batch, count, heads, levels * points)
+            value_RNC = value_RNC.index_select(0, rows)
+        value_RNHc = value_RNC.unflatten(-1, (heads, -1))
+
+        # Where they look, and how much each place counts.
+        offsets_RTHLP2 = self.sampling_offsets(queries).view(batch, count, heads, levels, points, 2)
+        weights_RTHS = self.attention_weights(queries).view(batch, count, heads, levels * points)
         with torch.autocast(queries.device.type, enabled=False):
             # bfloat16 coordinates would be off by up to 1/256 of the frame.
             references = references[:, :, None, :, None, :]
@@ -76,10 +85,11 @@ class FrameDeformableAttention(nn.Module):
                 scale = 1.0 / grid.shape_tensor.flip(-1)[:, None, :]
             else:
                 scale = references[..., 2:] * (0.5 / points)
-            locations = references[..., :2] + offsets.float() * scale
-            shares = weights.float().softmax(-1).unflatten(-1, (levels, points))
-            sampled = sample_levels(value.float(), grid.shapes, locations, shares)
-        return self.output_proj(sampled.to(queries.dtype))
+            locations_RTHLP2 = references[..., :2] + offsets_RTHLP2.float() * scale
+            shares_RTHLP = weights_RTHS.float().softmax(-1).unflatten(-1, (levels, points))
+            sampled_RTC = sample_levels(value_RNHc.float(), grid.shapes, locations_RTHLP2, shares_RTHLP)
+
+        return self.output_proj(sampled_RTC.to(queries.dtype))
 
 
 def sample_levels(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
@@ -89,24 +99,29 @@ def sample_levels(value: Tensor, shapes: list[tuple[int, int]], locations: Tenso
     one instead of being stacked: about half the time of the usual layout on a CPU.
 
     Args:
-        value: (R, N, heads, c). shapes: (rows, columns) of each level. locations: (R, T, heads, L, P, 2) x, y
-            in [0, 1] of the maps. weights: (R, T, heads, L, P), which sum to 1 over L and P.
+        value: (R, N, H, c). shapes: (rows, columns) of each level. locations: (R, T, H, L, P, 2) x, y in
+            [0, 1] of the maps. weights: (R, T, H, L, P), which sum to 1 over L and P.
 
     Returns:
-        (R, T, heads * c).
+        (R, T, C).
     """
     batch, count = locations.shape[:2]
-    # (L, R * heads, P, T, ...)
-    points = (2 * locations - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)
-    shares = weights.permute(3, 0, 2, 4, 1).flatten(1, 2)[:, :, None]
-    maps = value.permute(0, 2, 3, 1).flatten(0, 1).split([rows * columns for rows, columns in shapes], dim=-1)
-    total = None
+    sizes = [rows * columns for rows, columns in shapes]
+
+    # One leading axis for rows and heads; B stands for R * H.
+    points_LBPT2 = (2 * locations - 1).permute(3, 0, 2, 4, 1, 5).flatten(1, 2)
+    shares_LB1PT = weights.permute(3, 0, 2, 4, 1).flatten(1, 2)[:, :, None]
+    maps_BcN = value.permute(0, 2, 3, 1).flatten(0, 1).split(sizes, dim=-1)
+
+    total_BcT = None
     for level, shape in enumerate(shapes):
-        sampled = F.grid_sample(maps[level].unflatten(-1, shape), points[level], align_corners=False)
-        part = (sampled * shares[level]).sum(dim=2)
-        total = part if total is None else total + part
-    assert total is not None
-    return total.view(batch, value.shape[2] * value.shape[3], count).transpose(1, 2)
+        grid = maps_BcN[level].unflatten(-1, shape)
+        sampled_BcPT = F.grid_sample(grid, points_LBPT2[level], align_corners=False)
+        part_BcT = (sampled_BcPT * shares_LB1PT[level]).sum(dim=2)
+        total_BcT = part_BcT if total_BcT is None else total_BcT + part_BcT
+
+    assert total_BcT is not None
+    return total_BcT.view(batch, value.shape[2] * value.shape[3], count).transpose(1, 2)
 
 
 class ImageEncoderLayer(GradientCheckpointingLayer):

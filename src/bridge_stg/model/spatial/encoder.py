@@ -1,4 +1,7 @@
-"""Image encoder: n deformable layers whose every output E^1 ... E^n is kept (section 3.3, Fig. 4)."""
+"""Image encoder: n deformable layers whose every output E^1 ... E^n is kept (section 3.3, Fig. 4).
+
+Shapes: U unique frames; N tokens of a frame over all L levels; C width.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class ImageEncoder(nn.Module):
             maps: one (U, C, h, w) per level. pixel_mask: (U, H, W) bool, True on the frame, or None.
         """
         shapes = [(int(item.shape[-2]), int(item.shape[-1])) for item in maps]
-        hidden = torch.cat([item.flatten(2).transpose(1, 2) for item in maps], dim=1)
+        hidden_UNC = torch.cat([item.flatten(2).transpose(1, 2) for item in maps], dim=1)
+
         # One small synchronisation here saves all masking below when the frames fill the batch.
         padded = pixel_mask is not None and not bool(pixel_mask.all())
         if padded:
@@ -47,15 +51,18 @@ class ImageEncoder(nn.Module):
             sizes = frame_sizes(pixel_mask)
         else:
             sizes = torch.tensor([[float(image_size[1]), float(image_size[0])]])
-        with torch.autocast(hidden.device.type, enabled=False):
-            grid = token_grid(shapes, strides, sizes, padded, self.anchor_base, hidden.device)
-            position = sine_embedding(grid.centres.flip(-1), hidden.shape[-1] // 2, self.temperature)
+
+        # Where the tokens lie: in the frame, in the padded maps, and on which level.
+        with torch.autocast(hidden_UNC.device.type, enabled=False):
+            grid = token_grid(shapes, strides, sizes, padded, self.anchor_base, hidden_UNC.device)
+            position = sine_embedding(grid.centres.flip(-1), hidden_UNC.shape[-1] // 2, self.temperature)
             references = grid.centres[:, :, None] * grid.extents[:, None]
-        counts = torch.tensor([rows * columns for rows, columns in shapes], device=hidden.device)
-        levels = self.level_embed.repeat_interleave(counts, dim=0, output_size=hidden.shape[1])
-        position = position.to(hidden.dtype) + levels.to(hidden.dtype)
+        counts_L = torch.tensor([rows * columns for rows, columns in shapes], device=hidden_UNC.device)
+        level_NC = self.level_embed.repeat_interleave(counts_L, dim=0, output_size=hidden_UNC.shape[1])
+        position = position.to(hidden_UNC.dtype) + level_NC.to(hidden_UNC.dtype)
+
         outputs = []
         for layer in self.layers:
-            hidden = layer(hidden, position, references, grid)
-            outputs.append(hidden)
+            hidden_UNC = layer(hidden_UNC, position, references, grid)
+            outputs.append(hidden_UNC)
         return SpatialFeatures(layers=outputs, grid=grid)

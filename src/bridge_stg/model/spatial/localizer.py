@@ -1,4 +1,8 @@
-"""QGSL, the query-guided spatial localizer (section 3.3): frames and a bridge in, one box per frame out."""
+"""QGSL, the query-guided spatial localizer (section 3.3): frames and a bridge in, one box per frame out.
+
+Shapes: U unique frames; R rows, each a (frame, sentence) pair; M bridging queries of width D; n selecting
+layers of K candidates, Q = n * K; T = Q + G with the noised copies of training; C width; 4 a box as cxcywh.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from bridge_stg.model.spatial.deformable import FrameDeformableAttention
 from bridge_stg.model.spatial.denoising import denoising_queries
 from bridge_stg.model.spatial.encoder import ImageEncoder, SpatialFeatures
 from bridge_stg.model.spatial.heads import MLP, SimilarityHead
-from bridge_stg.model.spatial.query_selection import QuerySelector, SelectedQueries
+from bridge_stg.model.spatial.topk_selection import QuerySelector, SelectedQueries
 
 # Objectness of a query that stands for no token: never the best, and without loss.
 ABSENT = -30.0
@@ -47,6 +51,7 @@ class SpatialLocalizer(nn.Module):
         """Initialise all parameters as Deformable DETR does; call it wherever no checkpoint fills them."""
         for module in self.backbone.swin.modules():
             self.backbone.swin._init_weights(module)
+
         swin = set(self.backbone.swin.modules())
         for module in self.modules():
             if module in swin:
@@ -58,10 +63,12 @@ class SpatialLocalizer(nn.Module):
             elif isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
+
         nn.init.normal_(self.encoder.level_embed)
         for module in self.modules():
             if isinstance(module, (FrameDeformableAttention, SimilarityHead)):
                 module.reset_parameters()
+
         # Refinement starts from the anchors themselves.
         for head in [self.candidate_box, *self.decoder.box_heads]:
             nn.init.zeros_(head.layers[-1].weight)
@@ -71,9 +78,9 @@ class SpatialLocalizer(nn.Module):
         """Backbone and encoder over unique frames.
 
         Args:
-            pixel_values: (U, 3, H, W) float, normalised. pixel_mask: (U, H, W) bool, True on the frame,
-            which lies
-                in the top left corner; None when no frame is padded.
+            pixel_values: (U, 3, H, W) float, normalised.
+            pixel_mask: (U, H, W) bool, True on the frame, which lies in the top left corner; None when no frame
+                is padded.
         """
         maps = self.backbone(pixel_values)
         size = (int(pixel_values.shape[-2]), int(pixel_values.shape[-1]))
@@ -100,67 +107,71 @@ class SpatialLocalizer(nn.Module):
             has_target: (R,) bool; targets of rows where it is False are ignored.
             generator: of the noise and of the negative samples.
         """
-        tokens = self.bridge_norm(self.bridge_proj(bridge))
-        anchor = tokens.mean(dim=1)
+        bridge_RMC = self.bridge_norm(self.bridge_proj(bridge))
+        anchor_RC = bridge_RMC.mean(dim=1)
 
         # Query selection (Eq. 4), and the first boxes of what it chose.
-        chosen = self.selector(features, frame_index, anchor, self.training or targets is not None, generator)
-        candidate = self.first_boxes(chosen.content, chosen.anchors)
-        encoder_logits = self.candidate_object(chosen.content, anchor)
+        chosen = self.selector(
+            features, frame_index, anchor_RC, self.training or targets is not None, generator
+        )
+        candidate_nRK4 = self.first_boxes(chosen.content, chosen.anchors)
+        logits_nRK = self.candidate_object(chosen.content, anchor_RC)
 
         # The queries of all selected layers are decoded together: (n, R, K, ...) -> (R, n * K, ...).
-        content = chosen.content.transpose(0, 1).flatten(1, 2)
-        start = candidate.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT).transpose(0, 1).flatten(1, 2)
-        valid = chosen.valid
+        content_RTC = chosen.content.transpose(0, 1).flatten(1, 2)
+        start_RT4 = candidate_nRK4.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT).transpose(0, 1).flatten(1, 2)
+        valid_RQ = chosen.valid
 
         # Where a budget says so, only the most similar ones of all layers are refined; never in training.
         budget = self.config.query_budget
-        if budget is not None and budget < content.shape[1] and not self.training and targets is None:
-            kept = most_similar(chosen, budget)
-            content, start = _take(content, kept), _take(start, kept)
-            valid = None if valid is None else valid.gather(1, kept)
+        if budget is not None and budget < content_RTC.shape[1] and not self.training and targets is None:
+            kept_RB = most_similar(chosen, budget)
+            content_RTC, start_RT4 = _take(content_RTC, kept_RB), _take(start_RT4, kept_RB)
+            valid_RQ = None if valid_RQ is None else valid_RQ.gather(1, kept_RB)
 
         # In training noised copies of the target stand behind the matching queries.
-        matching = content.shape[1]
+        matching = content_RTC.shape[1]
         noised = None
         if self.training and targets is not None:
             if has_target is not None:
                 targets = torch.where(has_target[:, None], targets.float(), 0.5)
             noised = denoising_queries(targets, self.config.num_denoising, self.config.box_noise, generator)
-            copies = anchor[:, None].expand(-1, noised.boxes.shape[1], -1)
-            content = torch.cat([content, copies.to(content.dtype)], dim=1)
-            start = torch.cat([start, torch.logit(noised.boxes, eps=1e-5)], dim=1)
+            copies_RGC = anchor_RC[:, None].expand(-1, noised.boxes.shape[1], -1)
+            content_RTC = torch.cat([content_RTC, copies_RGC.to(content_RTC.dtype)], dim=1)
+            start_RT4 = torch.cat([start_RT4, torch.logit(noised.boxes, eps=1e-5)], dim=1)
 
-        boxes, logits = self.decoder(
-            content,
-            start,
-            tokens,
-            anchor,
+        boxes_LRT4, logits_LRT = self.decoder(
+            content_RTC,
+            start_RT4,
+            bridge_RMC,
+            anchor_RC,
             features,
             frame_index,
             matching,
-            valid,
+            valid_RQ,
             None if noised is None else noised.own_group,
         )
 
         # The two kinds of queries part again; places without a token never win.
         denoising = None
         if noised is not None:
-            denoising = DenoisingOutput(boxes[:, :, matching:], logits[:, :, matching:], noised.positive)
-            boxes, logits = boxes[:, :, :matching], logits[:, :, :matching]
+            denoising = DenoisingOutput(
+                boxes_LRT4[:, :, matching:], logits_LRT[:, :, matching:], noised.positive
+            )
+            boxes_LRT4, logits_LRT = boxes_LRT4[:, :, :matching], logits_LRT[:, :, :matching]
 
-        if valid is not None and chosen.valid is not None:
-            logits = logits.masked_fill(~valid, ABSENT)
-            layered = chosen.valid.unflatten(1, (len(encoder_logits), -1)).transpose(0, 1)
-            encoder_logits = encoder_logits.masked_fill(~layered, ABSENT)
+        if valid_RQ is not None and chosen.valid is not None:
+            logits_LRT = logits_LRT.masked_fill(~valid_RQ, ABSENT)
+            valid_nRK = chosen.valid.unflatten(1, (len(logits_nRK), -1)).transpose(0, 1)
+            logits_nRK = logits_nRK.masked_fill(~valid_nRK, ABSENT)
 
         return SpatialOutput(
-            boxes=boxes,
-            logits=logits,
-            encoder_boxes=candidate.sigmoid(),
-            encoder_logits=encoder_logits,
+            boxes=boxes_LRT4,
+            logits=logits_LRT,
+            encoder_boxes=candidate_nRK4.sigmoid(),
+            encoder_logits=logits_nRK,
             similarity=chosen.similarity,
-            valid=valid,
+            valid=valid_RQ,
             denoising=denoising,
         )
 

@@ -166,7 +166,7 @@ class Mixture:
         # Caches stay behind when a mixture is sent to another process.
         return Mixture, (self.groups, self.weights, self.seed, self.clips_per_step, self.clips_alike)
 
-    def taken(self, total: int) -> list[int]:
+    def counts_until(self, total: int) -> list[int]:
         """How many of the first ``total`` clips come from each source: its share, to within one or two.
 
         Clip j of a source has its turn at time (j + 1/2) / share; the merged stream is in the order of turns.
@@ -224,7 +224,7 @@ class Mixture:
 
     def _make_pool(self, pool: int) -> tuple[Sample, ...]:
         size = self.pool_steps * self.clips_per_step
-        begin, end = self.taken(pool * size), self.taken((pool + 1) * size)
+        begin, end = self.counts_until(pool * size), self.counts_until((pool + 1) * size)
         found = [
             Sample(source, self._group_at(source, position), position)
             for source in range(len(self.groups))

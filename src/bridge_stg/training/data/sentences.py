@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.model.frame_selection import select_frames
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import Branch
 from bridge_stg.prompting.written_boxes import boxes_text
 from bridge_stg.training.configuration import DataConfig
 from bridge_stg.training.data.clips import Rows
+from bridge_stg.training.data.positive_negative_frames import draw_frames
 from bridge_stg.types import AnswerStyle, TimeSpan
 
 
@@ -60,7 +60,7 @@ def frames_to_learn(
     from all that are annotated inside the window.
     """
     if objective == "bridge":
-        chosen = select_frames(track.times, track.annotated, window, data.num_positive, data.num_negative, seed)
+        chosen = draw_frames(track.times, track.annotated, window, data.num_positive, data.num_negative, seed)
         return chosen.positive, chosen.negative
     inside = (track.times >= window.start) & (track.times < window.end) & track.annotated
     return np.flatnonzero(inside), np.zeros(0, dtype=np.int64)

@@ -12,21 +12,21 @@ from bridge_stg.types import TimeSpan
 
 
 @dataclass(frozen=True)
-class SelectedFrames:
+class DrawnFrames:
     """Sorted sampled indices: (up to N_p,) inside the window with a box, (up to N_n,) outside the window."""
 
     positive: NDArray[np.int64]
     negative: NDArray[np.int64]
 
 
-def select_frames(
+def draw_frames(
     times: NDArray[np.float64],
     has_box: NDArray[np.bool_],
     window: TimeSpan,
     num_positive: int,
     num_negative: int,
     seed: int,
-) -> SelectedFrames:
+) -> DrawnFrames:
     """Draw up to N_p positive and N_n negative frames without replacement; a pure function of its arguments.
 
     One order of all frames follows from the seed, and the first ones of it are drawn: each sentence of a clip
@@ -46,7 +46,7 @@ def select_frames(
     positive = inside[has_box[inside]]
     negative = np.setdiff1d(np.arange(len(times)), inside)
     place = np.random.default_rng(seed).permutation(len(times))
-    return SelectedFrames(_first(place, positive, num_positive), _first(place, negative, num_negative))
+    return DrawnFrames(_first(place, positive, num_positive), _first(place, negative, num_negative))
 
 
 def _first(place: NDArray[np.int64], indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:

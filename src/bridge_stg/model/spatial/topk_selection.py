@@ -1,4 +1,8 @@
-"""Multi-layer interactive queries (Eq. 4): the K tokens of each encoder layer most similar to the bridge."""
+"""Multi-layer interactive queries (Eq. 4): the K tokens of each encoder layer most similar to the bridge.
+
+Shapes: U unique frames; R rows, each a (frame, sentence) pair; n selecting layers; N tokens of a frame over all
+levels; K selected of them; V negatives; C width; Q = n * K queries.
+"""
 
 from __future__ import annotations
 
@@ -65,53 +69,56 @@ class QuerySelector(nn.Module):
         generator: torch.Generator | None = None,
     ) -> SelectedQueries:
         """Select for R rows; ``anchor`` (R, C) is the mean projected bridging query of each row."""
+        # How similar every token of its frame is to the anchor of a row.
         grid = features.grid
-        tokens = self.candidates(features)
-        with torch.autocast(tokens.device.type, enabled=False):
-            cosine = row_cosine(tokens, anchor, frame_index)
-        selectable = grid.selectable
-        if len(selectable) > 1:
-            selectable = selectable[frame_index]
-        count, total = self.topk, tokens.shape[2]
+        tokens_nUNC = self.candidates(features)
+        with torch.autocast(tokens_nUNC.device.type, enabled=False):
+            cosine_nRN = row_cosine(tokens_nUNC, anchor, frame_index)
+        selectable_RN = grid.selectable
+        if len(selectable_RN) > 1:
+            selectable_RN = selectable_RN[frame_index]
+
         # Without padding the number of candidates is known and every one of the K is real.
-        available = total if grid.num_selectable is None else grid.num_selectable
-        count = min(count, available)
+        available = tokens_nUNC.shape[2] if grid.num_selectable is None else grid.num_selectable
+        count = min(self.topk, available)
         with torch.no_grad():
-            score = cosine.masked_fill(~selectable, float("-inf"))
-            best, index = score.topk(count, dim=-1)
-        valid = None
+            score_nRN = cosine_nRN.masked_fill(~selectable_RN, float("-inf"))
+            best_nRK, index_nRK = score_nRN.topk(count, dim=-1)
+        valid_RQ = None
         if grid.num_selectable is None:
-            valid = best.isfinite().transpose(0, 1).flatten(1)
+            valid_RQ = best_nRK.isfinite().transpose(0, 1).flatten(1)
+
+        spare = available - count if sample_negatives else 0
         return SelectedQueries(
-            content=_gather_tokens(tokens, frame_index, index),
-            anchors=_gather_anchors(grid.anchors, frame_index, index),
-            index=index,
-            valid=valid,
-            similarity=self._similarity(
-                cosine, index, selectable, available - count if sample_negatives else 0, valid, generator
-            ),
+            content=_gather_tokens(tokens_nUNC, frame_index, index_nRK),
+            anchors=_gather_anchors(grid.anchors, frame_index, index_nRK),
+            index=index_nRK,
+            valid=valid_RQ,
+            similarity=self._similarity(cosine_nRN, index_nRK, selectable_RN, spare, valid_RQ, generator),
         )
 
     def _similarity(
         self,
-        cosine: Tensor,
-        index: Tensor,
-        selectable: Tensor,
+        cosine_nRN: Tensor,
+        index_nRK: Tensor,
+        selectable_RN: Tensor,
         spare: int,
-        valid: Tensor | None,
+        valid_RQ: Tensor | None,
         generator: torch.Generator | None,
     ) -> SimilarityOutput:
         """Cosines of the selected tokens and of up to ``MAX_NEGATIVES`` others, sampled without replacement."""
-        positives = cosine.gather(-1, index)
+        positives_nRK = cosine_nRN.gather(-1, index_nRK)
         number = min(MAX_NEGATIVES, spare)
         if number == 0:
-            return SimilarityOutput(positives, cosine[..., :0])
+            return SimilarityOutput(positives_nRK, cosine_nRN[..., :0])
+
+        # Every token draws a lot; those that are selected, or cannot be, draw one that never wins.
         with torch.no_grad():
-            lottery = torch.rand(cosine.shape, device=cosine.device, generator=generator)
-            lottery = lottery.masked_fill(~selectable, -1.0).scatter(-1, index, -1.0)
-            drawn, negative = lottery.topk(number, dim=-1)
-        negative_valid = drawn >= 0 if valid is not None else None
-        return SimilarityOutput(positives, cosine.gather(-1, negative), negative_valid)
+            lots_nRN = torch.rand(cosine_nRN.shape, device=cosine_nRN.device, generator=generator)
+            lots_nRN = lots_nRN.masked_fill(~selectable_RN, -1.0).scatter(-1, index_nRK, -1.0)
+            drawn_nRV, negative_nRV = lots_nRN.topk(number, dim=-1)
+        negative_valid = drawn_nRV >= 0 if valid_RQ is not None else None
+        return SimilarityOutput(positives_nRK, cosine_nRN.gather(-1, negative_nRV), negative_valid)
 
 
 def row_cosine(tokens: Tensor, anchor: Tensor, frame_index: Tensor) -> Tensor:
@@ -126,10 +133,10 @@ def row_cosine(tokens: Tensor, anchor: Tensor, frame_index: Tensor) -> Tensor:
     Returns:
         (n, R, N).
     """
-    direction = F.normalize(anchor.float(), dim=-1, eps=1e-6)
-    tokens = F.normalize(tokens.float(), dim=-1, eps=1e-6)
-    product = torch.einsum("nutc,rc->nurt", tokens, direction)
-    return product[:, frame_index, torch.arange(len(frame_index), device=frame_index.device)]
+    direction_RC = F.normalize(anchor.float(), dim=-1, eps=1e-6)
+    tokens_nUNC = F.normalize(tokens.float(), dim=-1, eps=1e-6)
+    product_nURN = torch.einsum("nutc,rc->nurt", tokens_nUNC, direction_RC)
+    return product_nURN[:, frame_index, torch.arange(len(frame_index), device=frame_index.device)]
 
 
 def _gather_tokens(tokens: Tensor, frame_index: Tensor, index: Tensor) -> Tensor:
