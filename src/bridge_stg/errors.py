@@ -4,6 +4,9 @@ Every message is one line that says what is wrong and what to do. The command li
 code 2 and every other ``BridgeSTGError`` to exit code 1.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class BridgeSTGError(Exception):
     """Base of every error this package raises on purpose."""
@@ -23,6 +26,16 @@ class CheckpointError(InputError):
 
 class DataError(InputError):
     """A record or annotation file that cannot be used; the message names the record."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as the end of a message; "" where none is near.
+
+    >>> did_you_mean("tnue", ["tune", "shapes"])
+    '; did you mean tune?'
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def one_line(problem: object, limit: int = 300) -> str:

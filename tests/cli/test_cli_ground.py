@@ -95,7 +95,7 @@ def test_a_file_in_the_place_of_a_sentence(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--min-confidence", 2), ("--chunk", 0), ("--answer", "short"), ("--chunk", "nan")]
+    "words", [("--min-confidence", 2), ("--chunk", 0.1), ("--answer", "short"), ("--chunk", "nan")]
 )
 def test_options_that_mean_nothing(words: tuple[object, ...], clip: Path) -> None:
     done = run("ground", clip, "x", *words, "--checkpoint", "/none")

@@ -56,6 +56,10 @@ def test_what_is_printed_can_be_given_back(name: str, tmp_path: Path) -> None:
 
 def test_near_names_of_recipes_and_commands() -> None:
     assert "did you mean shapes-detector?" in refused("train", "shapes-detecter")
+    assert "did you mean shapes-quick?" in refused("train", "shapes-quik")
+    said = refused("train", "tnue")
+    assert "did you mean tune?" in said
+    assert all(name in said for name in (*RECIPES, *SERIES))
     assert "train --list" in refused("train")
     done = CliRunner().invoke(main.app, ["ablat"])
     assert done.exit_code == 2

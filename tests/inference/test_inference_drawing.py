@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from support.video_files import write_file
@@ -107,6 +108,22 @@ def test_no_window_draws_no_box(tmp_path):
     result = GroundingResult(str(path), "a query", "no_window", "hm", probe(path), 2.0, "shapes")
     out = write_annotated(result, path, tmp_path / "out.mp4")
     assert all(box_extent(frame, 160, 240) is None for _, frame in open_source(out).read(range(30)))
+
+
+def test_damage_that_sampling_does_not_meet_is_noted(tmp_path):
+    """Frame 5 is broken; sampled are 0 and 15, drawn are all."""
+    path = write_file(tmp_path / "d.mkv", "ffv1", stamps=range(20), gop=1)
+    with av.open(str(path)) as container:
+        payload = bytes([packet for packet in container.demux(video=0) if packet.size][5])
+    path.write_bytes(path.read_bytes().replace(payload, b"\xff" * len(payload)))
+    sampled = sample_video(path)
+    assert sampled.notes == ()
+
+    met = []
+    result = GroundingResult(str(path), "a query", "no_window", "hm", probe(path), 2.0, "shapes")
+    write_annotated(result, path, tmp_path / "out.mp4", on_note=met.append)
+    assert met == ["1 of 20 frames are damaged and were left out"]
+    assert result.with_notes(met + met).notes == tuple(met)
 
 
 def test_the_source_is_never_overwritten(tmp_path):

@@ -26,7 +26,7 @@ from bridge_stg.zero_shot.grounder import ZeroShotGrounder
         ("window", [(1.0, 2.0), [TimeSpan(0.0, 1.0)], "0-1"]),
         ("box_fps", [0, -1.0, 1001, float("nan"), "2", True]),
         ("min_confidence", [-0.1, 1.1, float("nan"), None]),
-        ("chunk", [0, -3, float("inf"), float("nan"), "x"]),
+        ("chunk", [0, -3, 0.1, float("inf"), float("nan"), "x"]),
         ("max_answer_tokens", [0, -1, 2.5, True]),
     ],
 )

@@ -186,6 +186,14 @@ def test_every_refusal_has_one_form(
     assert refusal(http.request(method, path, **options)) == wanted
 
 
+def test_a_body_that_is_no_json_is_called_so(http: httpx.Client) -> None:
+    body = b'{"queries": [a]}'
+    error = http.post("/v1/videos/no/ground", content=body).json()["error"]
+    assert error["code"] == "invalid_request"
+    assert error["message"].startswith("the body is not JSON")
+    assert "13" in error["message"].split()
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -194,6 +202,7 @@ def test_every_refusal_has_one_form(
         ({"queries": ["a"] * 33}, "too_many_queries"),
         ({"queries": ["a" * 2001]}, "query_too_long"),
         ({"queries": ["a"], "options": {"box_fps": 0}}, "invalid_request"),
+        ({"queries": ["a"], "options": {"chunk": 0.1}}, "invalid_request"),
         ({"queries": ["a"], "options": {"unknown": 1}}, "invalid_request"),
         ({"queries": ["a"], "options": {"window": {"start": 3, "end": 2}}}, "bad_window"),
         ({"queries": ["a"], "options": {"window": {"start": 1e5, "end": 2e5}}}, "bad_window"),

@@ -12,8 +12,10 @@ from PIL import Image
 from support.video_files import number_in, write_file
 
 from bridge_stg.errors import VideoError
+from bridge_stg.types import TimeSpan
 from bridge_stg.video.decode import probe
 from bridge_stg.video.sampling import sample_video
+from bridge_stg.video.transport_streams import codecs_in_turn
 
 
 def one_line(error) -> str:
@@ -204,6 +206,47 @@ def test_frames_of_another_size_are_refused(tmp_path):
     path.write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
     with pytest.raises(VideoError, match=r"change from 64x48 to 96x48 at 1\.\d+ s; re-encode it at one size"):
         sample_video(path)
+
+
+def test_a_change_of_codec_is_named(tmp_path):
+    """Two recordings in one transport stream: what comes after the change is not damage."""
+    parts = [
+        write_file(tmp_path / f"{number}.ts", codec, stamps=range(30 * number, 30 * number + 30))
+        for number, codec in enumerate(("libx264", "mpeg2video"))
+    ]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    names = ("H.264", "MPEG-2")
+    assert codecs_in_turn(path) == names
+    assert codecs_in_turn(parts[0]) == names[:1]
+
+    # The first part is read, and the note says why the rest is not.
+    sampled = sample_video(path)
+    assert sampled.source_frames.tolist() == [0, 15]
+    assert [name in sampled.notes[-1] for name in names] == [True, True]
+    with pytest.raises(VideoError, match=f"{names[0]} to {names[1]}"):
+        sample_video(path, span=TimeSpan(1.6, 1.9))
+
+
+def test_other_files_have_no_program_table(tmp_path):
+    for name in ("a.mp4", "a.mkv"):
+        assert codecs_in_turn(write_file(tmp_path / name)) == ()
+    (tmp_path / "short").write_bytes(b"GG")
+    assert codecs_in_turn(tmp_path / "short") == ()
+
+
+def test_what_no_program_can_decode_is_not_to_be_re_encoded(tmp_path):
+    path = write_file(tmp_path / "d.mkv", "ffv1", stamps=range(3), gop=1)
+    with av.open(str(path)) as container:
+        payloads = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    data = path.read_bytes()
+    for payload in payloads:
+        data = data.replace(payload, b"\xff" * len(payload))
+    path.write_bytes(data)
+    with pytest.raises(VideoError) as caught:
+        sample_video(path)
+    assert "re-encode" not in str(caught.value)
+    assert "copy or download it again" in str(caught.value)
 
 
 def test_unknown_frame_rate_is_not_guessed(tmp_path):

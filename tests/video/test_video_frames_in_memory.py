@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from bridge_stg.types import TimeSpan
 from bridge_stg.video.decode import open_source
 from bridge_stg.video.memory import frames_in_memory
 from bridge_stg.video.sampling import sample_video
+from bridge_stg.video.source import open_video
 
 FRAMES = np.stack([numbered_frame(number) for number in range(12)])
 TIMES = [number * 0.25 for number in range(12)]
@@ -74,6 +77,12 @@ def test_what_is_no_video(frames: object, times: list[float] | None, error: type
     with pytest.raises(error) as caught:
         frames_in_memory(frames, times)
     assert "\n" not in str(caught.value)
+
+
+def test_several_videos_have_a_door_of_their_own() -> None:
+    for paths in (["a.mp4", "b.mp4"], (Path("a.mp4"), "b.mp4")):
+        with pytest.raises(InputError, match="ground_videos"):
+            open_video(paths)
 
 
 def test_frames_of_two_sizes() -> None:

@@ -73,6 +73,14 @@ def test_shipped_names(name: str) -> None:
     assert (shipped_folder(name) / "config.json").is_file()
 
 
+@pytest.mark.parametrize("door", [VideoGrounder, BridgeSTGForVideoGrounding, BridgeSTGProcessor])
+def test_a_misspelt_name_is_refused_before_the_hub_is_asked(door: Any) -> None:
+    for name, meant in (("shaps", "shapes"), ("shapes_direct", "shapes-direct")):
+        with pytest.raises(CheckpointError) as caught:
+            door.from_pretrained(name)
+        assert str(caught.value).endswith(f"did you mean {meant}?")
+
+
 @pytest.fixture
 def damaged(small_checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_checkpoint, tmp_path / "damaged"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,14 @@ def test_a_frame_is_never_enlarged() -> None:
     assert detector_size(320, 240) == (320, 240)
     assert detector_size(3840, 2160) == (1333, 750)
     assert detector_size(1000, 1000) == (800, 800)
+
+
+def test_a_pickle_is_both_names(grounder: ComposeGrounder) -> None:
+    stored = pickle.dumps(grounder)
+    assert len(stored) < 1000
+    opened = pickle.loads(stored)
+    assert (opened.name, opened.detector_name) == (grounder.name, grounder.detector_name)
+    assert opened.model.dtype == grounder.model.dtype
 
 
 def test_a_detector_that_is_none_is_refused(tiny_qwen3_vl: Path) -> None:

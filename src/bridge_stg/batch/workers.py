@@ -116,7 +116,10 @@ class VideoWorker:
             if self.model.drawings is not None and result.status == "ok":
                 from bridge_stg.inference.drawing import write_annotated
 
-                write_annotated(result, video, Path(self.model.drawings) / drawing_name(question.id))
+                met: list[str] = []
+                out = Path(self.model.drawings) / drawing_name(question.id)
+                write_annotated(result, video, out, on_note=met.append)
+                result = result.with_notes(met)
             answers.append(Answer(question.id, question.video, question.query, result.to_json()))
         return answers
 

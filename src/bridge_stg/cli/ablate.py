@@ -76,10 +76,8 @@ def ablate(
 
 def _chosen(keys: list[str]) -> list[Table]:
     """The tables of these keys; a number alone means all tables that begin with it."""
-    import difflib
-
     from bridge_stg.ablations.tables import TABLES
-    from bridge_stg.errors import InputError
+    from bridge_stg.errors import InputError, did_you_mean
 
     if not keys:
         raise InputError(f"give tables: all, {', '.join(TABLES)}; ablate --list says what they compare")
@@ -88,8 +86,7 @@ def _chosen(keys: list[str]) -> list[Table]:
     for key in keys:
         fitting = [name for name in TABLES if key in ("all", name, name.partition("-")[0])]
         if not fitting:
-            near = difflib.get_close_matches(key, TABLES, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = did_you_mean(key, TABLES) or "."
             raise InputError(f"no table {key!r}{hint} There are all, {', '.join(TABLES)}")
 
         found |= {name: TABLES[name] for name in fitting}

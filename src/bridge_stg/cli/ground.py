@@ -103,7 +103,7 @@ def ground(
 
     # Files first: what is printed then says what is there.
     if out is not None:
-        _write(results, video, out, names)
+        results = _write(results, video, out, names)
     if as_json:
         print(json.dumps([result.to_json() for result in results], indent=2))
         return
@@ -162,16 +162,18 @@ def _check_targets(video: Path, out: Path, names: list[str]) -> None:
             raise InputError(f"{target}: is the source video itself; give another --out")
 
 
-def _write(results: list[GroundingResult], video: Path, out: Path, names: list[str]) -> None:
+def _write(results: list[GroundingResult], video: Path, out: Path, names: list[str]) -> list[GroundingResult]:
     """``tube.json`` and one annotated mp4 per sentence, all of them at the end; no ``names``, no videos.
 
-    They take the place of an earlier run's; its ``tube.json`` goes first and the new one comes last, so that
-    what lies beside a ``tube.json`` belongs to it.
+    Returns the results with what drawing found out about the video in their notes.
+
+    The files take the place of an earlier run's; its ``tube.json`` goes first and the new one comes last, so
+    that what lies beside a ``tube.json`` belongs to it.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     out.mkdir(parents=True, exist_ok=True)
     try:
-        _fill(results, video, out, names)
+        return _fill(results, video, out, names)
     except BaseException:
         if made:
             for name in names:
@@ -182,15 +184,20 @@ def _write(results: list[GroundingResult], video: Path, out: Path, names: list[s
         raise
 
 
-def _fill(results: list[GroundingResult], video: Path, out: Path, names: list[str]) -> None:
+def _fill(results: list[GroundingResult], video: Path, out: Path, names: list[str]) -> list[GroundingResult]:
     from bridge_stg.inference.drawing import write_annotated
 
     # Beside the final place, so that moving is renaming.
     with tempfile.TemporaryDirectory(prefix=".ground-", dir=out) as folder, progress_bar() as progress:
         fresh = Path(folder)
+        met: list[str] = []
         for name, result in zip(names, results, strict=False):
             task = progress.add_task(f"drawing {name}", total=result.info.frames)
-            write_annotated(result, video, fresh / name, on_frame=partial(_advance, progress, task))
+            advance = partial(_advance, progress, task)
+            write_annotated(result, video, fresh / name, on_frame=advance, on_note=met.append)
+
+        # Drawing reads every frame, and so meets damage that sampling did not.
+        results = [result.with_notes(met) for result in results]
         text = json.dumps([result.to_json() for result in results], indent=2) + "\n"
         (fresh / "tube.json").write_text(text, encoding="utf-8")
         had_results = (out / "tube.json").exists()
@@ -200,6 +207,7 @@ def _fill(results: list[GroundingResult], video: Path, out: Path, names: list[st
                 stale.unlink()
         for name in (*names, "tube.json"):
             os.replace(fresh / name, out / name)
+    return results
 
 
 def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:

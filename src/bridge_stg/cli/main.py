@@ -6,7 +6,6 @@ neither torch nor any command. To add a command, write ``cli/<name>.py`` and add
 
 from __future__ import annotations
 
-import difflib
 import errno
 import sys
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from typer.core import TyperGroup
 
 from bridge_stg.cli import prepare
 from bridge_stg.cli.extras import missing_package
-from bridge_stg.errors import BridgeSTGError, InputError
+from bridge_stg.errors import BridgeSTGError, InputError, did_you_mean
 
 # Name -> (where the function or the typer app is, its line in the help).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -73,8 +72,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The real command: this is only called when it is about to run."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            ctx.fail(f"no command {args[0]!r}" + (f"; did you mean {near[0]}?" if near else "."))
+            ctx.fail(f"no command {args[0]!r}" + (did_you_mean(args[0], COMMANDS) or "."))
         name, command, rest = super().resolve_command(ctx, args)
         if name is None or command is None:
             return name, command, rest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, did_you_mean
 from bridge_stg.shapes import recipes as shapes_recipes
 from bridge_stg.shapes.configuration import ShapesData, ShapesTrainConfig
 from bridge_stg.training import recipes as paper_recipes
@@ -52,9 +51,9 @@ def recipe(name: str) -> TrainConfig:
         InputError: no recipe of that name.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"no recipe {name!r}{hint} There are {', '.join(sorted(RECIPES))}")
+        known = [known for known, _ in describe_recipes()]
+        hint = did_you_mean(name, known) or "."
+        raise InputError(f"no recipe {name!r}{hint} There are {', '.join(known)}")
 
     return RECIPES[name]()
 

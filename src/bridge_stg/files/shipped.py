@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from bridge_stg.errors import CheckpointError, did_you_mean
+
 SHIPPED = ("shapes", "shapes-direct")
 
 
@@ -14,5 +16,32 @@ def shipped_folder(name: str) -> Path:
 
 
 def unless_shipped(name: str | Path) -> str:
-    """The folder of a shipped checkpoint, or ``name`` as it is."""
-    return str(shipped_folder(str(name))) if str(name) in SHIPPED else str(name)
+    """The folder of a shipped checkpoint, or ``name`` as it is.
+
+    Raises:
+        CheckpointError: as :func:`check_place`.
+    """
+    if str(name) in SHIPPED:
+        return str(shipped_folder(str(name)))
+    check_place(str(name))
+    return str(name)
+
+
+def check_place(name: str) -> None:
+    """Refuse what is no folder and cannot be a hub id, before a library asks the hub for it.
+
+    Raises:
+        CheckpointError: with the shipped names, and the one that may have been meant.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return
+    if path.exists():
+        raise CheckpointError(f"{name}: is a file; give the checkpoint's folder")
+
+    # A hub id is "owner/name"; nothing else is asked for there, nor a missing folder beside existing ones.
+    if len(path.parts) != 2 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
+        raise CheckpointError(
+            f"{name}: no such folder; give {', '.join(SHIPPED)}, a checkpoint's folder or a hub id owner/name"
+            + did_you_mean(name, SHIPPED)
+        )

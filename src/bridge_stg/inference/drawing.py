@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.errors import InputError, VideoError
+from bridge_stg.errors import InputError
 from bridge_stg.geometry.clock import clock_of, shown_for
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.inference.lettering import BLACK, WHITE, darken, line_height, paste, text_tile, wrap
@@ -21,6 +21,7 @@ from bridge_stg.inference.tubes import part_of
 from bridge_stg.types import GroundingResult, SampledVideo, TimeSpan
 from bridge_stg.video.decode import VideoFile, open_source
 from bridge_stg.video.resize import resize_frame
+from bridge_stg.video.watched import WatchedFrames
 from bridge_stg.video.write import VideoWriter
 
 
@@ -72,6 +73,7 @@ def write_annotated(
     out: str | Path,
     times: Sequence[float] | None = None,
     on_frame: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the source as an mp4 with the result drawn on it, one frame in memory at a time.
 
@@ -83,6 +85,7 @@ def write_annotated(
         source: what the result was computed on; ``times`` as in :func:`sample_video`.
         out: path of the mp4, written atomically.
         on_frame: told (frames done, frames in all) after each frame.
+        on_note: told what of the source is missing or may be wrong in the video; sampling may not have met it.
 
     Raises:
         VideoError: the source cannot be read.
@@ -96,12 +99,12 @@ def write_annotated(
     boxes = _boxes_by_frame(result, video.times, clock_of(info).shown(np.arange(info.frames)))
     shown_until = np.append(video.times[1:], max(info.duration, float(video.times[-1]) + 1e-3))
     caption, windows = caption_of(result), windows_of(result)
-    written = 0
+    frames = WatchedFrames(video, range(len(video.times)))
     constant = info.frame_times is None
     aspect = video.pixel_aspect if isinstance(video, VideoFile) else Fraction(1)
     longest = 0.0 if constant else float((shown_until - video.times).max())
     with VideoWriter(out, info.width, info.height, info.fps, longest, pixel_aspect=aspect) as writer:
-        for number, pixels in video.read(range(len(video.times))):
+        for number, pixels in frames:
             time = float(video.times[number])
             box, score = boxes.get(number, (None, None))
             drawn = draw_frame(pixels, box, score, caption, windows, time, info.duration)
@@ -110,11 +113,12 @@ def write_annotated(
                 writer.write(drawn, float(number / info.fps))
             else:
                 writer.write(drawn, time, float(shown_until[number]) - time)
-            written += 1
             if on_frame is not None:
                 on_frame(number + 1, len(video.times))
-        if not written:
-            raise VideoError(f"{source}: no frame could be decoded; re-encode it as H.264 mp4")
+
+    for note in frames.notes("frames"):
+        if on_note is not None:
+            on_note(note)
     return out
 
 

@@ -12,6 +12,8 @@ from bridge_stg.video.sampling import MAX_FPS
 
 # A window as a caller may give it: a TimeSpan, or its two seconds.
 Span = TimeSpan | tuple[float, float]
+# Seconds: one pair of frames at the paper's rate, and the grid on which models are asked.
+MIN_CHUNK = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,11 @@ class GroundOptions:
             raise InputError(f"box_fps must be a positive number up to {MAX_FPS:.0f}, got {self.box_fps!r}")
         if not (is_number(self.min_confidence) and 0 <= self.min_confidence <= 1):
             raise InputError(f"min_confidence must be a number from 0 to 1, got {self.min_confidence!r}")
-        if self.chunk is not None and not (is_number(self.chunk) and 0 < self.chunk < math.inf):
-            raise InputError(f"chunk must be a positive number of seconds, got {self.chunk!r}")
+        if self.chunk is not None and not (is_number(self.chunk) and MIN_CHUNK <= self.chunk < math.inf):
+            raise InputError(
+                f"chunk must be a number of seconds, at least {MIN_CHUNK:g} for a pair of frames; "
+                f"got {self.chunk!r}"
+            )
         for name in ("max_answer_tokens", "max_query_tokens"):
             limit = getattr(self, name)
             if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):

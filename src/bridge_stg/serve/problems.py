@@ -83,5 +83,9 @@ def install_handlers(app: FastAPI) -> None:
 def _first_complaint(errors: Any) -> str:
     """The first thing that is wrong with a request, and where."""
     first = errors[0]
+    if first["type"] == "json_invalid":
+        # Its place is a number of letters, and its message says nothing of either.
+        reason = first.get("ctx", {}).get("error", "broken")
+        return f"the body is not JSON: {reason} after {first['loc'][-1]} characters"
     place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
     return f"{place}: {first['msg']}" if place else str(first["msg"])

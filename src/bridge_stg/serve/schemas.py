@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bridge_stg.inference.options import GroundOptions, as_span
+from bridge_stg.inference.options import MIN_CHUNK, GroundOptions, as_span
 from bridge_stg.types import AnswerStyle
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -54,7 +54,8 @@ class AskOptions(BaseModel):
     )
     min_confidence: Annotated[float, Field(ge=0, le=1, description="Windows below it are left out.")] = 0.0
     chunk: Annotated[
-        float | None, Field(gt=0, le=1e6, allow_inf_nan=False, description="Seconds of the pieces to read in.")
+        float | None,
+        Field(ge=MIN_CHUNK, le=1e6, allow_inf_nan=False, description="Seconds of the pieces to read in."),
     ] = None
 
     def to_options(self) -> GroundOptions:

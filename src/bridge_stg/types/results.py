@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, get_args
 
@@ -128,6 +129,10 @@ class GroundingResult:
     def mean_score(self) -> float | None:
         """Mean objectness over the tube; None without a tube."""
         return float(self.tube.scores.mean()) if self.tube is not None and len(self.tube) else None
+
+    def with_notes(self, notes: Iterable[str]) -> GroundingResult:
+        """The result with more notes, each once."""
+        return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))
 
     def to_json(self) -> dict[str, Any]:
         """One object of ``tube.json`` (schema ``bridge-stg/tube/1``)."""

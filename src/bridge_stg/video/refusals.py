@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from bridge_stg.errors import VideoError
+from bridge_stg.video.transport_streams import codecs_in_turn
 
 # "http://..." as a path has lost one of its slashes.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+:/)(?!/)", re.IGNORECASE)
@@ -30,10 +31,19 @@ def check_path(path: Path) -> None:
 
 
 def nothing_decoded(path: Path) -> VideoError:
-    """What to say of a video of which no frame could be decoded."""
-    if _is_encrypted(path):
+    """What to say of a video of which none of the wanted frames could be decoded."""
+    if path.is_file() and _is_encrypted(path):
         return VideoError(f"{path}: is encrypted; decrypt it first, with the key of whoever published it")
-    return VideoError(f"{path}: no frame could be decoded; re-encode it as H.264 mp4")
+    codecs = codecs_in_turn(path) if path.is_file() else ()
+    if len(codecs) > 1:
+        return VideoError(
+            f"{path}: changes from {codecs[0]} to {codecs[1]} on the way, and only the first part can be read; "
+            "cut it there into two files"
+        )
+    # No program can decode it, so that re-encoding is no way out.
+    return VideoError(
+        f"{path}: none of the wanted frames can be decoded, the file is damaged; copy or download it again"
+    )
 
 
 def _is_encrypted(path: Path) -> bool:

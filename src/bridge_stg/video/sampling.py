@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.errors import InputError, VideoError
+from bridge_stg.errors import InputError
 from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
-from bridge_stg.video.decode import Source, VideoFile
+from bridge_stg.video.decode import Source
 from bridge_stg.video.resize import resize_frame
 from bridge_stg.video.source import VideoInput, VideoSource, open_video
+from bridge_stg.video.watched import WatchedFrames
 
 # Seconds that decide a tie: far below any container's unit, far above float64 noise on hours of video.
 TIE = 1e-6
@@ -124,21 +125,12 @@ def sample_video(
     # One block for all frames: stacking a list at the end would need the memory twice.
     frames = np.empty((len(chosen), height, width, 3), dtype=np.uint8)
     kept: list[int] = []
-    damaged: list[float] = []
-    wanted = chosen.tolist()
-    coming = video.read(wanted, damaged.append) if isinstance(video, VideoFile) else video.read(wanted)
+    coming = WatchedFrames(video, chosen.tolist())
     for number, pixels in coming:
         frames[len(kept)] = resize_frame(pixels, width, height)
         kept.append(number)
 
-    if not kept:
-        raise VideoError(f"{info.path}: none of the sampled frames could be decoded; re-encode it as H.264 mp4")
-    notes = list(video.notes)
-    if len(kept) < len(chosen):
-        notes.append(f"{len(chosen) - len(kept)} of {len(chosen)} sampled frames are damaged and were left out")
-    elif damaged:
-        notes.append(f"the file is damaged near {min(damaged):.1f} s; what is shown after it may be wrong")
-
+    notes = (*video.notes, *coming.notes("sampled frames"))
     indices = np.array(kept, dtype=np.int64)
     return SampledVideo(
         info=info,
@@ -146,5 +138,5 @@ def sample_video(
         times=video.times[indices],
         source_frames=indices,
         sampled_fps=float(fps),
-        notes=tuple(notes),
+        notes=notes,
     )

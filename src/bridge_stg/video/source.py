@@ -46,6 +46,10 @@ def open_video(video: VideoInput, times: Sequence[float] | None = None) -> Video
         return VideoSource(str(video), open_source(video, times), is_still_image(Path(video)))
     if isinstance(video, FramesInMemory):
         return VideoSource(NAME, open_source(video, times), still=False)
+    if isinstance(video, list | tuple) and video and all(isinstance(one, str | Path) for one in video):
+        raise InputError(
+            f"one video is wanted, got {len(video)} paths; ground_videos takes pairs of a video and sentences"
+        )
     if not isinstance(video, list | tuple | Image.Image) and not hasattr(video, "__array__"):
         hint = "; write it to a file first" if hasattr(video, "read") else ""
         raise InputError(

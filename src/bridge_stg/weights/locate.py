@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge_stg.errors import CheckpointError
-from bridge_stg.files.shipped import SHIPPED, shipped_folder
+from bridge_stg.files.shipped import SHIPPED, check_place, shipped_folder
 
 # The file that says what LoRA tuning learned and on which base.
 ADAPTER_FILE = "adapter.json"
@@ -35,15 +35,7 @@ def checkpoint_folder(name: str | Path) -> str:
     if path.is_dir():
         check_whole_model(path, name)
         return str(path)
-    if path.exists():
-        raise CheckpointError(f"{name}: is a file; give the checkpoint's folder")
-
-    # A hub id is "owner/name"; nothing else is asked for there, nor a missing folder beside existing ones.
-    if len(path.parts) != 2 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
-        known = ", ".join(SHIPPED)
-        raise CheckpointError(
-            f"{name}: no such folder; give {known}, a checkpoint's folder or a hub id owner/name"
-        )
+    check_place(name)
     return name
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,14 +86,18 @@ class ComposeGrounder(Grounder):
         detector: str | Path = DEFAULT_DETECTOR,
         device: str | None = None,
         threads: int | None = None,
+        dtype: Any = None,
     ) -> ComposeGrounder:
         """Load a Qwen3-VL and a detector, each from a folder or a hub id.
+
+        Args:
+            dtype: of the Qwen3-VL; the detector is held in float32.
 
         Raises:
             CheckpointError: one of them is missing or something else.
             InputError: torch cannot use that device.
         """
-        when = ZeroShotGrounder.from_pretrained(name, device=device, threads=threads)
+        when = ZeroShotGrounder.from_pretrained(name, device=device, dtype=dtype, threads=threads)
         try:
             model = AutoModelForZeroShotObjectDetection.from_pretrained(
                 detector, use_safetensors=True, dtype=torch.float32
@@ -104,6 +109,12 @@ class ComposeGrounder(Grounder):
                 f"MM-Grounding-DINO, such as {DEFAULT_DETECTOR}"
             ) from problem
         return cls(when, model.to(when.model.device), tokenizer, str(detector))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds both names and not the weights: they are loaded again where it is opened."""
+        place = {"device": str(self.model.device), "dtype": str(self.model.dtype)}
+        names = (self.when.name, self.detector_name)
+        return partial(type(self).from_pretrained, *names, **place), ()
 
     @torch.inference_mode()
     def ground_with(
