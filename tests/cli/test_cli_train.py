@@ -85,36 +85,35 @@ def test_a_recipe_without_a_base_says_what_to_give(shapes_data: Path, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_baseline_is_predicted_and_scored(small_checkpoint: Path, shapes_data: Path, tmp_path: Path) -> None:
-    settings = [*TINY, f"base={small_checkpoint}", "optim.steps=1", "objective=parallel", "data.image_share=0"]
+@pytest.mark.parametrize("objective", ["entangled", "parallel"])
+def test_a_baseline_goes_through_every_command(objective: str, shapes_data: Path, tmp_path: Path) -> None:
+    """From a model that can end its answers, tuned for one step as a baseline."""
+    settings = [*TINY, "base=shapes", "spatial=null", "max_tokens_per_frame=null", "optim.steps=1"]
+    settings += [
+        f"objective={objective}",
+        "optim.lr=1e-9",
+        "data.image_share=0",
+        "validation.every_minutes=null",
+    ]
     words = [word for setting in settings for word in ("--set", setting)]
     run("train", "shapes", "--out", tmp_path / "run", *words)
-    answers, scores = tmp_path / "predictions.jsonl", tmp_path / "scores.json"
-    checkpoint = tmp_path / "run" / "checkpoint"
-    run(
-        "predict",
-        "--data",
-        shapes_data,
-        "--task",
-        "stvg",
-        "--checkpoint",
-        checkpoint,
-        "--out",
-        answers,
-        "--limit",
-        1,
-    )
-    run(
-        "score",
-        "--truth",
-        shapes_data / "truth.jsonl",
-        "--predictions",
-        answers,
-        "--task",
-        "stvg",
-        "--out",
-        scores,
-    )
+
+    answers, scores, truth = tmp_path / "a.jsonl", tmp_path / "scores.json", shapes_data / "truth.jsonl"
+    asked = ("--data", shapes_data, "--task", "stvg", "--checkpoint", tmp_path / "run" / "checkpoint")
+    run("predict", *asked, "--out", answers, "--limit", 1)
+    lines = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert all(line["boxes"] for line in lines if line["status"] == "ok")
+    assert "ok" in {line["status"] for line in lines}
+
+    # The columns of Table 9: tokens, frames, milliseconds by stage, memory.
+    cost = json.loads(Path(f"{answers}.cost.json").read_text())
+    assert cost["mean_per_query"]["answer_tokens"] > 10
+    assert cost["mean_per_clip"]["frames"] > 0
+    assert {"decode", "vision", "prefill", "answer", "bridge"} <= set(cost["mean_per_clip"]["ms"])
+    assert cost["peak_memory_mib"] > 0
+
+    run("score", "--truth", truth, "--predictions", answers, "--task", "stvg", "--out", scores)
     assert json.loads(scores.read_text())["n"] > 0
-    cost = json.loads(Path(f"{answers}.cost.json").read_text())["runs"][0]
-    assert cost["totals"]["frames"] > 0
+    page = ("--truth", truth, "--out", tmp_path / "report", "--worst", 1, "--best", 1)
+    run("report", f"{objective}={answers}", *page)
+    assert objective in (tmp_path / "report" / "report.md").read_text()

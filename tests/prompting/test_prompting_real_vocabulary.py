@@ -15,12 +15,31 @@ from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.presets import qwen3_vl_config
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import DET_TOKEN
-from bridge_stg.prompting.templates import WINDOW_WORDINGS, WINDOW_WORDINGS_WITH_FRAMES, window_text
+from bridge_stg.prompting.templates import (
+    WINDOW_WORDINGS,
+    WINDOW_WORDINGS_WITH_FRAMES,
+    box_text,
+    choices_text,
+    window_text,
+)
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.prompting.written_boxes import boxes_text
 from bridge_stg.types import TimeSpan
 
 pytestmark = pytest.mark.skipif(vocabulary_file() is None, reason="needs the extra vocabulary")
+
+
+# task, question, tokens with what stands around it, and the words.
+GOLDEN = (
+    ("stvg", "A dog runs away", 16, "When and where does this happen? A dog runs away"),
+    ("vtg", "A dog runs away", 14, "When does this happen? A dog runs away"),
+    ("vot", box_text((0.12, 0.04, 0.48, 0.56)), 28, "Track this object. [120, 40, 480, 560]"),
+    ("rec", "the dog on the left", 14, "Where is this? the dog on the left"),
+    (
+        *("vqa", choices_text("What does the dog do?", ("runs", "sleeps")), 19),
+        "What does the dog do? (A) runs (B) sleeps",
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +81,18 @@ def test_the_golden_clip(processor: BridgeSTGProcessor) -> None:
     assert decode(question) == (
         "When and where does this happen? A dog runs away<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("task", "query", "ids", "said"),
+    GOLDEN,
+    ids=[task for task, *_ in GOLDEN],
+)
+def test_golden_prompts(processor: BridgeSTGProcessor, task: str, query: str, ids: int, said: str) -> None:
+    """What follows the clip, to the letter and by its number of tokens."""
+    question = processor.question_ids(task, query)
+    assert processor.tokenizer.decode(question) == f"{said}<|im_end|>\n<|im_start|>assistant\n"
+    assert len(question) == ids
 
 
 def test_digits_are_single_tokens(processor: BridgeSTGProcessor) -> None:

@@ -112,7 +112,7 @@ class ComposeGrounder(Grounder):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds both names and not the weights: they are loaded again where it is opened."""
-        place = {"device": str(self.model.device), "dtype": str(self.model.dtype)}
+        place: dict[str, Any] = {"device": str(self.model.device), "dtype": str(self.model.dtype)}
         names = (self.when.name, self.detector_name)
         return partial(type(self).from_pretrained, *names, **place), ()
 
