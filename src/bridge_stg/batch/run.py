@@ -15,7 +15,7 @@ from bridge_stg.batch.workers import BatchModel, run
 from bridge_stg.errors import InputError
 from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import to_line
-from bridge_stg.files.output_files import write_whole
+from bridge_stg.files.output_files import whole_file
 
 RUN = "run.json"
 # (questions done, questions of this run)
@@ -76,7 +76,9 @@ def run_batch(
         store.flush()
 
         if jsonl:
-            write_whole(out / "tubes.jsonl", "".join(map(to_line, store.results())))
+            # Line by line: all answers of a large batch are more than memory.
+            with whole_file(out / "tubes.jsonl") as unfinished, unfinished.open("w", encoding="utf-8") as file:
+                file.writelines(map(to_line, store.results()))
         summary = write_summary(out, store.results(), store.failed, model.checkpoint)
         return BatchReport(len(questions) - len(waiting), answered, store.failed, summary)
     finally:
