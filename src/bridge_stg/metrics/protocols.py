@@ -21,7 +21,7 @@ from bridge_stg.metrics.overlap import interval_iou
 
 SAMPLED_FPS = 5.0
 MAX_SAMPLED = 200
-# OtherFolder the rounding of seconds: a frame at 0.2 s is not before it.
+# Against the rounding of seconds: a frame at 0.2 s is not before it.
 FIFTH_SLACK = 1e-6
 
 
