@@ -103,6 +103,8 @@ def compare_files(a: Path, b: Path, *, resamples: int = 1000, seed: int = 0) -> 
             )
     if list(first.metrics) != list(second.metrics):
         raise DataError(f"{a} has the metrics {list(first.metrics)}, {b} has {list(second.metrics)}")
+
+    # The paired bootstrap: differences per query, whole videos resampled.
     mine, other = first.queries, second.queries
     order = _same_queries(first, second)
     differences = other.values[order] - mine.values
@@ -110,6 +112,7 @@ def compare_files(a: Path, b: Path, *, resamples: int = 1000, seed: int = 0) -> 
         differences, mine.videos, weights=mine.weights, resamples=resamples, seed=seed
     )
     means = mine.weights @ differences / mine.weights.sum()
+
     videos = len(set(mine.videos))
     return Comparison(
         first,
@@ -131,6 +134,7 @@ def compare_files(a: Path, b: Path, *, resamples: int = 1000, seed: int = 0) -> 
 
 def _same_queries(first: ScoresFile, second: ScoresFile) -> list[int]:
     """The rows of ``second`` in the order of ``first``."""
+    # Both have the same questions.
     rows = {identity: row for row, identity in enumerate(second.queries.ids)}
     known = set(first.queries.ids)
     for one, only, its_ids, others in (
@@ -142,6 +146,8 @@ def _same_queries(first: ScoresFile, second: ScoresFile) -> list[int]:
                 f"query {only_here[0]!r} is in {one.path} and not in {only.path} ({len(only_here)} such); "
                 "score both runs against the same truth"
             )
+
+    # A question is about the same video and weighs as much in both.
     order = [rows[identity] for identity in first.queries.ids]
     pairs = zip(
         first.queries.ids,
@@ -196,6 +202,7 @@ def read_scores(path: Path) -> ScoresFile:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
         raise DataError(f"{path}: missing or malformed field: {problem}") from problem
+
     _check_table(found)
     return found
 
@@ -217,6 +224,7 @@ def _check_table(found: ScoresFile) -> None:
     lengths = {len(queries.ids), len(queries.videos), len(queries.weights), len(queries.values), found.n}
     if len(lengths) > 1 or not found.n:
         raise DataError(f"{found.path}: the columns of its queries differ in length or from n = {found.n}")
+
     if len(set(queries.ids)) < found.n:
         repeated = Counter(queries.ids).most_common(1)[0][0]
         raise DataError(f"{found.path}: query {repeated!r} is there twice")
@@ -224,6 +232,7 @@ def _check_table(found: ScoresFile) -> None:
         raise DataError(f"{found.path}: a value of its queries is not a number")
     if not ((queries.weights > 0) & np.isfinite(queries.weights)).all():
         raise DataError(f"{found.path}: a weight is not positive, or not a number")
+
     means = queries.weights @ queries.values / queries.weights.sum()
     for name, mean in zip(found.metrics, means.tolist(), strict=True):
         # Columns and metrics are written with four decimals.

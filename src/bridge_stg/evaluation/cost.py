@@ -98,12 +98,14 @@ def read_cost(path: Path) -> list[RunCost]:
     """
     if not path.exists():
         return []
+
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         runs = [RunCost(**entry) for entry in value["runs"]]
         summarize_cost(runs)  # only numbers can be added up
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise InputError(f"{path}: is not a cost file ({problem}); move it away") from problem
+
     return runs
 
 
@@ -133,6 +135,7 @@ def summarize_cost(runs: Sequence[RunCost]) -> dict[str, Any]:
     clips, queries = sum(run.clips for run in runs), sum(run.queries for run in runs)
     totals = _added([run.totals for run in runs])
     stages = _added([run.ms for run in runs])
+
     gpu = [run.peak_gpu_memory_mib for run in runs if run.peak_gpu_memory_mib is not None]
     return {
         "schema": COST_SCHEMA,

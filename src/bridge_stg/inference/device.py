@@ -26,8 +26,10 @@ def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     check_device(device)
+
     if device == "cpu":
         torch.set_num_threads(threads or choose_threads())
+
     if dtype is None:
         return device, torch.float32 if device == "cpu" else torch.bfloat16
     return device, float_dtype(dtype)
@@ -50,18 +52,20 @@ def check_device(device: str) -> None:
 def choose_threads() -> int:
     """Threads for torch on a CPU: the cores of this process, less what already runs on them, at least one.
 
-    A container may show all cores of its machine and still be held to a few: never more than its quota.
-
-    Two processes with two threads each on two cores slow each other down by far more than two.
-    Where ``OMP_NUM_THREADS`` is set, what torch made of it stands.
+    A container may show all cores of its machine and still be held to a few: never more than its quota. Two
+    processes with two threads each on two cores slow each other down by far more than two. Where
+    ``OMP_NUM_THREADS`` is set, what torch made of it stands.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
+
+    # The cores that this process may use, less those that others keep busy.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         busy = busy_cores(Path("/proc/loadavg").read_text(encoding="ascii"))
     except OSError:
         busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
+
     quota = cpu_quota()
     free = cores - busy if quota is None else min(cores - busy, int(quota))
     return max(free, 1)
@@ -78,12 +82,15 @@ def cpu_quota(
     """
     limits = []
     for line in _text(membership).splitlines():
+        # Version 2 has a line without controllers, version 1 one for each of its mounts.
         _, controllers, group = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
         root = mount / controllers if controllers else mount
         if not root.is_dir():
             root = mount / "cpu"  # where several controllers share a mount, each also has a link of its own
+
+        # From the own group up to the root.
         own = root / group.lstrip("/")
         for folder in (own, *own.parents):
             if not folder.is_relative_to(root):
@@ -93,6 +100,7 @@ def cpu_quota(
             else:
                 quota, _, period = _text(folder / "cpu.max").strip().partition(" ")
                 limits.append((quota, period))
+
     known = [float(quota) / float(period) for quota, period in limits if quota.strip().isdecimal() and period]
     return min(known, default=None)
 

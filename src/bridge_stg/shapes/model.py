@@ -84,6 +84,7 @@ def small_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> BridgeST
             },
             "pad_token_id": token("<|endoftext|>"),
         },
+        # A patch of 12 pixels and a merger of 2: a visual token covers 24 x 24 pixels.
         vision_config={
             "depth": 3,
             "hidden_size": 96,

@@ -90,6 +90,7 @@ def shapes() -> ShapesTrainConfig:
                 Lesson(until=0.20, min_objects=1, max_objects=4, max_duration=12.0),
                 Lesson(until=1.00, min_objects=2, max_objects=6, max_duration=16.0),
             ),
+            # How often each question about a clip is asked.
             mix=ClipMix(
                 moments=1,
                 lookups=3,
@@ -149,6 +150,7 @@ def shapes_both() -> ShapesTrainConfig:
             images_per_step=12,
             image_share=0.12,
             curriculum=(Lesson(until=1.0, min_objects=2, max_objects=6, max_duration=16.0),),
+            # How often each question about a clip is asked.
             mix=ClipMix(
                 named=2,
                 direct=4,

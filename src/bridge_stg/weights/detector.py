@@ -84,6 +84,7 @@ def read_detector(name: str | Path, spatial: SpatialConfig | None = None) -> Det
     Raises:
         CheckpointError: not such a detector, unreadable, or with tensors missing that QGSL would take.
     """
+    # A Swin alone, or a whole detector.
     try:
         config = AutoConfig.from_pretrained(name)
         options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
@@ -107,6 +108,7 @@ def read_detector(name: str | Path, spatial: SpatialConfig | None = None) -> Det
             f"{name}: cannot be loaded as a detector in safetensors format: {line}"
         ) from problem
 
+    # What QGSL would take must be there.
     tensors = dict(model.state_dict())
     absent = set(map(str, info["missing_keys"]))
     if config.model_type != "swin":
@@ -160,6 +162,7 @@ def spatial_config(detector: DetectorWeights) -> SpatialConfig:
     # A backbone alone leaves the decoder at QGSL's own size.
     if detector.is_backbone:
         return SpatialConfig(**fields, num_levels=len(fields["backbone_out_stages"]) + 1)
+
     pairs = ("attention_heads", "ffn_dim", "n_points")
     same = all(getattr(config, f"encoder_{pair}") == getattr(config, f"decoder_{pair}") for pair in pairs)
     _check(detector, same, "its encoder and decoder differ in heads, FFN or sampling points")
@@ -168,6 +171,7 @@ def spatial_config(detector: DetectorWeights) -> SpatialConfig:
     )
     _check(detector, fine, "QGSL needs a two-stage detector with ReLU and sine positions")
 
+    # Levels finer than stride 8 are left out.
     stages = list(swin.out_indices)
     fields["backbone_out_stages"] = [stage for stage in stages if stage in _OUT_STAGES]
     dropped = len(stages) - len(fields["backbone_out_stages"])
@@ -194,6 +198,7 @@ def map_tensors(detector: DetectorWeights, spatial: SpatialConfig) -> dict[str, 
         # Swin's last norm is for classification; a backbone never uses it.
         tensors = ((key, value) for key, value in detector.tensors.items() if "swin.layernorm" not in key)
         return {f"backbone.swin.{key}": (key, value) for key, value in tensors}
+
     levels = _shared_levels(detector, spatial)
     selecting = spatial.num_encoder_layers if spatial.select_layers == "all" else 1
     mapped: dict[str, tuple[str, Tensor]] = {}
@@ -209,6 +214,7 @@ def map_tensors(detector: DetectorWeights, spatial: SpatialConfig) -> dict[str, 
                 mapped[f"selector.{'norms' if output[1] else 'projections'}.{layer}.{output[2]}"] = (key, value)
         elif target := _renamed(key):
             mapped[target] = (key, _keep_levels(key, value, levels, detector.config))
+
     return mapped
 
 
@@ -234,11 +240,10 @@ def _strides(patch: int, stages: list[int], levels: int) -> list[int]:
 
 
 def _keep_levels(key: str, value: Tensor, levels: list[int], config: Any) -> Tensor:
-    """Deformable attention's offsets and weights, whose rows are (head, level, point, ...), for ``levels``
-    only.
-    """
+    """Deformable attention's offsets and weights for ``levels`` only; rows are (head, level, point, ...)."""
     if "sampling_offsets" not in key and "attention_weights" not in key:
         return value
+
     heads = config.encoder_attention_heads
     rows = value.unflatten(0, (heads, config.num_feature_levels, -1))
     return rows[:, levels].flatten(0, 2)

@@ -122,17 +122,21 @@ def parse_video_answer(text: str, duration: float = math.inf) -> ZeroShotAnswer:
     entries, windows = _collect(values, remarks)
     window = windows[0] if windows else parse_window(words) or _clock_window(words)
     remarks[OTHER_WINDOW] += max(len(windows) - 1, 0)
+
     # An entry without a time is one more that cannot be used.
     timed = [(entry.time, entry) for entry in entries if entry.time is not None]
     remarks[NO_TIME] += len(entries) - len(timed)
     in_video = [(time, entry) for time, entry in timed if time <= duration + LATE_SECONDS]
     remarks[OUTSIDE_VIDEO] += len(timed) - len(in_video)
+
+    # Of two boxes for one time the first counts.
     boxes: dict[float, tuple[float, float, float, float]] = {}
     for time, box in _fractions(in_video, remarks):
         if time in boxes:
             remarks[SAME_TIME] += 1
         else:
             boxes[time] = box
+
     return _answer(window, sorted(boxes.items()), remarks)
 
 
@@ -141,6 +145,7 @@ def parse_image_answer(text: str) -> ZeroShotAnswer:
     values, _ = read_values(_after_thinking(text))
     remarks: Counter[str] = Counter()
     entries, _ = _collect(values, remarks)
+
     boxes = _fractions([(0.0, entry) for entry in entries], remarks)
     remarks[MORE_BOXES] += max(len(boxes) - 1, 0)
     return _answer(None, boxes[:1], remarks)
@@ -174,9 +179,11 @@ def _collect(values: list[Container], remarks: Counter[str]) -> tuple[list[_Entr
             if _four_numbers(container) is not None:
                 entries += _boxes(container, None, container.cut, remarks)
             continue
+
         window = _window(container, remarks)
         if window is not None:
             windows.append(window)
+
         box = container.get(*_BOX_KEYS)
         if box is not None:
             time = _seconds(container.get(*_TIME_KEYS))
@@ -184,6 +191,7 @@ def _collect(values: list[Container], remarks: Counter[str]) -> tuple[list[_Entr
             entries += _boxes(box, window[0] if time is None and window else time, container.cut, remarks)
         elif window is None and not any(container.containers()):
             remarks[CUT if container.cut else NOTHING_KNOWN] += 1
+
     return entries, windows
 
 
@@ -208,6 +216,7 @@ def _boxes(value: Value, time: float | None, cut: bool, remarks: Counter[str]) -
     if isinstance(value, Container) and not value.is_object and (several := list(value.containers())):
         remarks[SAME_TIME] += len(several) - 1
         value = several[0]
+
     numbers = _four_numbers(value)
     if numbers is None or (cut and time is None):
         remarks[CUT if cut else NO_NUMBERS] += 1
@@ -225,6 +234,7 @@ def _four_numbers(value: Value) -> tuple[float, float, float, float] | None:
         parts = [value.get(key) for key in ("x1", "y1", "x2", "y2")]
     else:
         parts = [item for _, item in value.items]
+
     numbers = [_number(part) for part in parts]
     if len(numbers) != 4:
         return None
@@ -244,6 +254,7 @@ def _window(container: Container, remarks: Counter[str]) -> tuple[float, float] 
         times = [_seconds(value) for _, value in span.items]
     else:
         times = [_seconds(start), _seconds(end)]
+
     if len(times) == 2 and times[0] is not None and times[1] is not None:
         return times[0], times[1]
     remarks[NO_WINDOW] += 1
@@ -254,6 +265,7 @@ def _fractions(
     entries: list[tuple[float, _Entry]], remarks: Counter[str]
 ) -> list[tuple[float, tuple[float, float, float, float]]]:
     """Boxes of the grid as fractions of the frame; those that stay, in their order."""
+    # One coordinate far outside the grid, or none above 1: all are in another unit.
     coordinates = [number for _, entry in entries for number in entry.numbers]
     if coordinates and (
         min(coordinates) < -GRID_SLACK
@@ -262,8 +274,10 @@ def _fractions(
     ):
         remarks[OTHER_UNIT] += len(entries)
         return []
+
     kept = []
     for time, entry in entries:
+        # In order, and inside the frame.
         x1, y1, x2, y2 = entry.numbers
         left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
         ordered = (left, top, right, bottom)
@@ -271,6 +285,7 @@ def _fractions(
         if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
             remarks[NO_AREA] += 1
             continue
+
         remarks[SWAPPED] += ordered != entry.numbers
         remarks[CLIPPED] += clipped != ordered
         kept.append((time, (clipped[0] / GRID, clipped[1] / GRID, clipped[2] / GRID, clipped[3] / GRID)))
@@ -292,6 +307,7 @@ def _seconds(value: Value | None) -> float | None:
     if plain is not None:
         seconds = float(plain[1])
         return seconds if math.isfinite(seconds) else None
+
     clock = _CLOCK.fullmatch(value.strip())
     if clock is None:
         return None

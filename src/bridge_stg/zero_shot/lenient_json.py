@@ -66,11 +66,14 @@ def read_values(text: str) -> tuple[list[Container], str]:
 
     while place < len(text):
         character = text[place]
+        # Words around the JSON.
         if not open_ and character not in "[{":
             opening = _OPENING.search(text, place)
             end = opening.start() if opening else len(text)
             words.append(text[place:end])
             place = end
+
+        # Something opens.
         elif character in "[{":
             inner = Container(is_object=character == "{")
             if open_:
@@ -80,6 +83,8 @@ def read_values(text: str) -> tuple[list[Container], str]:
             open_.append(inner)
             key = None
             place += 1
+
+        # Something closes, and with it what was left open inside.
         elif character in "]}":
             wanted = character == "}"
             if any(container.is_object == wanted for container in open_):
@@ -87,6 +92,8 @@ def read_values(text: str) -> tuple[list[Container], str]:
                     pass
             key = None
             place += 1
+
+        # A key of an object.
         elif open_[-1].is_object and key is None:
             named = _KEY.match(text, place)
             if named is not None:
@@ -96,10 +103,13 @@ def read_values(text: str) -> tuple[list[Container], str]:
                 # No key, so no value: a comma, a space, or words that do not belong here.
                 quoted = _QUOTED.match(text, place)
                 place = quoted.end() if quoted else _end(_SKIPPED, text, place)
+
         elif character == "," or character.isspace():
             if character == ",":
                 key = None
             place += 1
+
+        # A value.
         else:
             scalar = _QUOTED.match(text, place)
             if scalar is not None:
@@ -110,6 +120,7 @@ def read_values(text: str) -> tuple[list[Container], str]:
             if complete or place < len(text):
                 open_[-1].items.append((key or "", value.strip()))
             key = None
+
     for container in open_:
         container.cut = True
     return found, " ".join(words)

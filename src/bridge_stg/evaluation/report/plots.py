@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from numpy.typing import NDArray
 
 from bridge_stg.metrics.calibration import ReliabilityBin
@@ -75,15 +76,15 @@ def histogram(series: Sequence[Series], label: str, edges: NDArray[np.float64]) 
         )
         if number == 0:
             axes.stairs(heights, edges, color=one.color, alpha=0.25, fill=True, zorder=2)
+
     axes.set_xlabel(label)
     axes.set_ylabel("% of queries")
     axes.set_xlim(float(edges[0]), float(edges[-1]))
     # Room above for the legend, so that it never lies on a bar.
     axes.set_ylim(0, max(top, 1.0) * (1.08 + 0.13 * len(series)))
     axes.grid(axis="y", color=GRID)
-    legend = axes.legend(frameon=False, loc="upper right", fontsize=9)
-    for text in legend.get_texts():
-        text.set_color(INK)
+
+    _grey_words(axes.legend(frameon=False, loc="upper right", fontsize=9))
     return _png(figure)
 
 
@@ -97,6 +98,7 @@ def intervals(rows: Sequence[Interval], label: str) -> bytes:
             f"{row.mean:.1f}", (row.mean, place), (0, 6), textcoords="offset points", ha="center", fontsize=9,
             color=INK,
         )  # fmt: skip
+
     axes.set_yticks(range(len(rows)), [_label(row.name) for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.8)
     axes.set_xlim(left=0, right=max(max(row.high for row in rows) * 1.12, 1.0))
@@ -118,14 +120,14 @@ def reliability_plot(runs: Sequence[tuple[str, str, Sequence[ReliabilityBin]]]) 
         axes.scatter(
             at, right, s=[12 + 400 * one.n / total for one in filled], color=color, alpha=0.6, zorder=3
         )
+
     axes.set_xlabel("confidence")
     axes.set_ylabel("share of right answers")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.grid(color=GRID)
-    legend = axes.legend(frameon=False, loc="upper left", fontsize=9)
-    for text in legend.get_texts():
-        text.set_color(INK)
+
+    _grey_words(axes.legend(frameon=False, loc="upper left", fontsize=9))
     return _png(figure)
 
 
@@ -140,13 +142,15 @@ def shares(rows: Sequence[str], kinds: Mapping[str, str], values: NDArray[np.flo
                 middle = float(left[place]) + value / 2
                 axes.text(middle, place, f"{value:.0f}", ha="center", va="center", fontsize=10, color="#101010")
         left += values[:, number]
+
     axes.set_yticks(range(len(rows)), [_label(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of queries")
-    legend = axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=4, fontsize=10)
-    for text in legend.get_texts():
-        text.set_color(INK)
+
+    _grey_words(
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=4, fontsize=10)
+    )
     return _png(figure)
 
 
@@ -168,6 +172,7 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     figure.patch.set_alpha(0.0)
+
     axes = figure.add_subplot()
     axes.patch.set_alpha(0.0)
     axes.tick_params(colors=INK, labelsize=10)
@@ -177,6 +182,11 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
     for spine in axes.spines.values():
         spine.set_color(GRID)
     return figure, axes
+
+
+def _grey_words(legend: Legend) -> None:
+    for text in legend.get_texts():
+        text.set_color(INK)
 
 
 def _label(name: str) -> str:

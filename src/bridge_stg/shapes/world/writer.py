@@ -66,10 +66,12 @@ def write_shapes(
     Raises:
         InputError: an argument out of range, or ``out`` holds files or cannot be written.
     """
+    # Arguments that mean nothing.
     if split not in get_args(Split):
         raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
     if not 1 <= videos <= MAX_VIDEOS:
         raise InputError(f"videos must be within 1..{MAX_VIDEOS}, got {videos}")
+
     if seed < 0:
         raise InputError(f"seed must not be negative, got {seed}")
     if width % 2 or height % 2:
@@ -80,6 +82,7 @@ def write_shapes(
         raise InputError(f"workers must be at least 1, got {workers}")
     if absent < 0:
         raise InputError(f"absent must not be negative, got {absent}")
+
     settings = SceneSettings(
         split=split,  # type: ignore[arg-type]
         width=width,
@@ -88,6 +91,7 @@ def write_shapes(
         min_duration=min_duration,
         max_duration=max_duration,
     )
+
     out = Path(out)
     with new_folder(out) as folder:
         (folder / "videos").mkdir()
