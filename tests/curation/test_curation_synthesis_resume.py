@@ -177,7 +177,7 @@ def test_another_limit_goes_on_and_anything_else_is_refused(folder: Path, tmp_pa
 
 def test_two_runs_do_not_make_the_same_folder(folder: Path, tmp_path: Path) -> None:
     def second(done: int, total: int) -> None:
-        with pytest.raises(InputError, match="another run is making it"):
+        with pytest.raises(InputError, match="another run is writing it"):
             run(folder, tmp_path / "out")
 
     assert run(folder, tmp_path / "out", limit=1, progress=second).kept == 1

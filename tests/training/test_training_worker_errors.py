@@ -73,7 +73,7 @@ def test_two_runs_do_not_share_a_folder(small_checkpoint: Path, shapes_data: Pat
     with only_run(tmp_path / "run"):
         done = start(tmp_path, values)
         assert done.returncode == 2
-        assert "run: another run is writing here; wait for it, or give another --out" in done.stderr
+        assert "run: another run is writing it; wait for it, or give another --out" in done.stderr
         assert not (tmp_path / "run").exists()
     with only_run(tmp_path / "run"), only_run(tmp_path / "other"):
         pass

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from bridge_stg.batch.answer_store import AnswerStore
 from bridge_stg.batch.questions import BatchQuestion, by_video
 from bridge_stg.batch.summary import write_summary
@@ -15,6 +13,7 @@ from bridge_stg.batch.workers import BatchModel, run
 from bridge_stg.errors import InputError
 from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import to_line
+from bridge_stg.files.one_writer import only_writer
 from bridge_stg.files.output_files import whole_file
 
 RUN = "run.json"
@@ -54,12 +53,7 @@ def run_batch(
         BridgeSTGError: the workers cannot be started.
     """
     store = AnswerStore(out)
-    lock = FileLock(out / "batch.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"{out}: another batch writes here; wait for it, or give another --out") from None
-    try:
+    with only_writer(out, out / "batch.lock"):
         _check_model(out / RUN, model)
         waiting = [question for question in questions if question.id not in store.answered]
         done = answered = 0
@@ -81,8 +75,6 @@ def run_batch(
                 file.writelines(map(to_line, store.results()))
         summary = write_summary(out, store.results(), store.failed, model.checkpoint)
         return BatchReport(len(questions) - len(waiting), answered, store.failed, summary)
-    finally:
-        lock.release()
 
 
 def _check_model(path: Path, model: BatchModel) -> None:

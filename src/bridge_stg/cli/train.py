@@ -122,28 +122,16 @@ def only_run(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another run is writing it.
     """
-    from filelock import FileLock, Timeout
-
-    from bridge_stg.errors import InputError
+    from bridge_stg.files.one_writer import only_writer
 
     if os.environ.get("RANK", "0") != "0":
         yield
         return
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"bridge-stg-train-{name}.lock")
-
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"{folder}: another run is writing here; wait for it, or give another --out") from None
-    except (OSError, NotImplementedError):  # no locks here, or another user's
+    place = Path(tempfile.gettempdir()) / f"bridge-stg-train-{name}.lock"
+    # The lock of another user is none of ours.
+    with only_writer(folder, place, must_lock=False):
         yield
-        return
-
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class Judge:

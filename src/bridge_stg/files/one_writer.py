@@ -1,4 +1,4 @@
-"""One run at a time: two that add to one predictions file would answer everything twice."""
+"""One run at a time: two that write one place would mix their files, or do everything twice."""
 
 from __future__ import annotations
 
@@ -12,29 +12,39 @@ from bridge_stg.errors import InputError
 
 
 @contextmanager
-def only_writer(out: Path) -> Iterator[None]:
+def only_writer(out: Path, place: Path | None = None, *, must_lock: bool = True) -> Iterator[None]:
     """No other run may write ``out`` meanwhile, be it a file or a folder.
 
-    The lock is a file beside ``out``; the system opens it when a process dies, whatever it died of.
+    The system opens the lock when a process dies, whatever it died of. Where a file system knows no locks, two
+    runs are not told apart.
+
+    Args:
+        place: the file that is locked, in a folder that exists; by default one beside ``out``, which is removed
+            at the end.
+        must_lock: it is an error if ``place`` cannot be written.
 
     Raises:
-        InputError: another run writes it, or its place is not writable.
+        InputError: another run writes it, or ``place`` is not writable.
     """
-    place = out.with_name(out.name + ".lock")
-    lock = FileLock(place)
+    beside = out.with_name(out.name + ".lock")
+    lock = FileLock(place or beside)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"{out}: another run is writing it; wait for it, or give another --out") from None
-    except NotImplementedError:  # a file system without locks
+    except NotImplementedError:
         yield
         return
     except OSError as problem:
-        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+        if must_lock:
+            raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+        yield
+        return
 
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows keeps what is open
-            place.unlink()
+        if place is None:
+            with suppress(OSError):  # Windows keeps what is open
+                beside.unlink()
         lock.release()

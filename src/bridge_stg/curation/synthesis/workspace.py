@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TextIO
 
 import av
-from filelock import FileLock, Timeout
 
 import bridge_stg
 from bridge_stg.errors import InputError
 from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import begin_lines, parse_object, read_whole_lines, to_line
+from bridge_stg.files.one_writer import only_writer
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.records.store import to_row
 
@@ -98,22 +98,18 @@ def begin(out: Path, records: Iterable[TruthRecord], seed: int) -> Iterator[Work
         raise InputError(f"{out}: exists already; give a new folder with --out")
 
     work = Workspace(out.with_name(f".{out.name}.partial"))
-    lock = FileLock(work.folder / "lock")
     try:
         (work.data / "videos").mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"{out}: another run is making it; wait for it, or give another --out") from None
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
 
-    try:
-        _check_plan(work.folder, records, seed)
-        work.resume()
-        yield work
-    finally:
-        work.close()
-        lock.release()
+    with only_writer(out, work.folder / "lock"):
+        try:
+            _check_plan(work.folder, records, seed)
+            work.resume()
+            yield work
+        finally:
+            work.close()
 
 
 def _check_plan(folder: Path, records: Iterable[TruthRecord], seed: int) -> None:
