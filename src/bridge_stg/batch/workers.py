@@ -146,7 +146,7 @@ def run(
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its core warns on stderr of what a restarted worker would lack; a lost worker is told in our own words.
+    # Its core warns on stderr of what a restarted worker would lack; this package reports a lost worker itself.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Ray's workers step aside for every other process; here they are what the command was given for.
     os.environ.setdefault("RAY_worker_niceness", "0")

@@ -49,7 +49,7 @@ def serve(
     max_upload: Annotated[int, typer.Option(min=1, help="Megabytes of one upload.")] = 512,
     max_seconds: Annotated[float, typer.Option(min=1, help="Seconds that a video may last.")] = 3600.0,
     queue: Annotated[
-        int, typer.Option(min=1, help="Jobs that may wait; the next client is told to come back.")
+        int, typer.Option(min=1, help="Jobs that may wait; the next client gets 429 and may come back.")
     ] = 64,
     job_timeout: Annotated[float, typer.Option(min=1, help="Seconds that a job may run.")] = 600.0,
     label_studio: Annotated[

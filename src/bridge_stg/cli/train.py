@@ -116,8 +116,8 @@ def _run(config: TrainConfig, folder: Path, threads: int | None) -> None:
 def only_run(folder: Path) -> Iterator[None]:
     """No second run on this machine may write ``folder`` meanwhile; processes of one run are not counted.
 
-    The lock lies with the temporary files, so that nothing is written where a run is refused; the system opens
-    it when a process dies, whatever it died of.
+    The lock lies with the temporary files, so that nothing is written where a run is refused; the system
+    releases it when a process dies, whatever the cause.
 
     Raises:
         InputError: another run is writing it.

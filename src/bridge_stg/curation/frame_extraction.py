@@ -256,7 +256,7 @@ def _write_index(out: Path, shards: int) -> tuple[int, int]:
     for shard in range(shards):
         path = _shard_path(out, shard)
         if not path.is_file():
-            continue  # its process died, and its clips are told as failed
+            continue  # its process died; its clips are listed as failed
 
         columns = [*_KEY_NAMES, "problem", "source_frames"]
         rows = pq.read_table(path, columns=columns, use_threads=False).to_pylist()

@@ -174,7 +174,7 @@ def _answer(
     on_clip: Callable[[int, int], None] | None,
 ) -> None:
     """Append the answers to some clips to the file of this process."""
-    # A file without a kept line was begun anew, and so is what it took.
+    # A file without a kept line starts again from nothing, and so does its cost.
     earlier = read_cost(cost_path(out)) if plan.kept.files.get(out) else []
     try:
         handle = out.open("a", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Going on with predictions: what lies there already, and whether this run may add to it.
+"""Resuming predictions: which answers exist already, and whether this run may add to them.
 
 One process writes one file. Several write a folder, one file a rank, and nothing is joined afterwards: whoever
 reads predictions reads a file or a folder. Beside it lies ``<out>.run.json``, which says how the answers were
@@ -167,7 +167,7 @@ def _numbered(path: Path) -> Iterator[tuple[int, bytes, bool]]:
 
 
 def check_replaceable(out: Path) -> None:
-    """See that what lies at ``out`` are predictions, whole or damaged, before they are begun anew.
+    """Check that ``out`` holds predictions, whole or damaged, before a run replaces them.
 
     Raises:
         InputError: it is something else, such as the truth or a video.

@@ -15,8 +15,8 @@ from bridge_stg.errors import InputError
 def only_writer(out: Path, place: Path | None = None, *, must_lock: bool = True) -> Iterator[None]:
     """No other run may write ``out`` meanwhile, be it a file or a folder.
 
-    The system opens the lock when a process dies, whatever it died of. Where a file system knows no locks, two
-    runs are not told apart.
+    The system releases the lock when a process dies, whatever the cause. On a file system without
+    locks two runs are not told apart.
 
     Args:
         place: the file that is locked, in a folder that exists; by default one beside ``out``, which is removed

@@ -91,7 +91,7 @@ def from_row(row: dict[str, Any]) -> TruthRecord:
     for position, frame in enumerate(row["box_frames"]):
         left, top, right, bottom = corners[4 * position : 4 * position + 4]
         boxes[frame] = (left, top, right, bottom)
-    # Stores of before have no such columns.
+    # Older stores do not have these columns.
     frame_times = None
     if row.get("time_unit") is not None:
         runs = zip(row["time_runs"][::2], row["time_runs"][1::2], strict=True)

@@ -33,7 +33,7 @@ from bridge_stg.video.memory import FramesInMemory
 from bridge_stg.video.packets import PacketTable, frame_rate, header_length, scan_packets
 from bridge_stg.video.refusals import check_path, nothing_decoded
 
-# Cut-off files are told by a missing end; a container may round its own length by up to one frame.
+# A missing end shows that a file is cut off; a container may round its own length by up to one frame.
 LENGTH_SLACK_FRAMES = 1.5
 
 

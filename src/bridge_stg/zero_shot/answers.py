@@ -196,7 +196,7 @@ def _collect(values: list[Container], remarks: Counter[str]) -> tuple[list[_Entr
 
 
 def _every(values: list[Container]) -> Iterator[Container]:
-    """Containers with all that is inside, in the order of the text; boxes and spans are not gone into."""
+    """Containers with all that is inside, in the order of the text; not those inside boxes and spans."""
     waiting = values[::-1]
     while waiting:
         container = waiting.pop()

@@ -53,7 +53,7 @@ def read(name: str, request: Request) -> Iterator[Outcome]:
     where = folder.relative(path)
     splits = UMD_SPLITS if name == "refcocog" else UNC_SPLITS
     for number, ref in enumerate(refs):
-        # A reference of no split that exists is told in every split rather than in none.
+        # A reference whose split does not exist is reported in every split rather than in none.
         split = ref.get("split") if isinstance(ref, dict) else None
         if split in splits and split != request.split:
             continue

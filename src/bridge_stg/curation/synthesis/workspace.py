@@ -89,7 +89,7 @@ def video_name(number: int) -> str:
 
 @contextmanager
 def begin(out: Path, records: Iterable[TruthRecord], seed: int) -> Iterator[Workspace]:
-    """The folder beside ``out`` where its videos are made, begun or gone on with.
+    """The folder beside ``out`` where its videos are made, new or resumed.
 
     Raises:
         InputError: ``out`` exists or cannot be written, another run makes it, or other data was begun there.

@@ -167,7 +167,7 @@ def _common_task(
     known = {record.id for record in truth}
     tasks: dict[Task, str] = {}
     for run in runs:
-        # Unknown ids are told by the scoring, which names the line.
+        # Scoring reports unknown ids, with the line.
         mine = {name: answer for name, answer in answers[run.name].items() if name in known}
         tasks.setdefault(task_to_score(truth, mine, run.predictions), run.name)
     if len(tasks) > 1:

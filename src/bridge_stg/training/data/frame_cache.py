@@ -194,7 +194,7 @@ def _sampled(source: str, row: dict[str, Any], fps: float) -> SampledVideo:
         row["duration"],
         row["frame_count"],
         row["start_time"],
-        # Caches of before have no such column.
+        # Older caches do not have this column.
         FrameTimes.from_json(json.loads(row["frame_times"])) if row.get("frame_times") else None,
     )
     frames = np.empty((len(row["images"]), row["kept_height"], row["kept_width"], 3), dtype=np.uint8)
