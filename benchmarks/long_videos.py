@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bridge_stg.metrics.overlap import interval_iou
+from bridge_stg.records.part import true_windows
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 from bridge_stg.shapes.world.long_scene import make_long_scene
 from bridge_stg.shapes.world.writer import truth_record, write_video
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=8000, help="video i shows the long scene of seed + i")
+    parser.add_argument("--rivals", action="store_true", help="other objects do the same, at other times")
     parser.add_argument("--checkpoint", default="shapes")
     parser.add_argument("--answer", choices=("direct", "scan"))
     parser.add_argument("--chunk", type=float, help="seconds; default: the checkpoint's longest clip")
@@ -63,7 +65,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write what was found there")
     arguments = parser.parse_args()
 
-    truth = draw(arguments.out, arguments.videos, arguments.minutes, arguments.seed)
+    truth = draw(arguments.out, arguments.videos, arguments.minutes, arguments.seed, arguments.rivals)
     from bridge_stg.inference.grounder import VideoGrounder
 
     grounder = VideoGrounder.from_pretrained(arguments.checkpoint, threads=arguments.threads)
@@ -86,12 +88,12 @@ def main() -> None:
         arguments.json.write_text(json.dumps([asdict(one) for one in found], indent=2), encoding="utf-8")
 
 
-def draw(out: Path, videos: int, minutes: float, seed: int) -> list[TruthRecord]:
+def draw(out: Path, videos: int, minutes: float, seed: int, rivals: bool) -> list[TruthRecord]:
     """The videos and ``truth.jsonl`` of ``out``, made where they are missing."""
     (out / "videos").mkdir(parents=True, exist_ok=True)
     records = []
     for number in range(videos):
-        made = make_long_scene(seed + number, 60 * minutes, width=WIDTH, height=HEIGHT)
+        made = make_long_scene(seed + number, 60 * minutes, width=WIDTH, height=HEIGHT, rivals=rivals)
         name = f"videos/{number:03d}.mp4"
         if not (out / name).is_file():
             write_video(out / "part.mp4", made.scene)
@@ -115,8 +117,8 @@ def ask(
         progress=lambda stage: memory.append(resident_mib()),
     )
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    begin, end = record.windows[0]
-    true = (begin / record.fps, end / record.fps)
+    (span,) = true_windows(record)
+    true = (span.start, span.end)
     window = None if result.window is None else (result.window.start, result.window.end)
     tenth = len(memory) // 10
     return Found(

@@ -75,7 +75,8 @@ def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
     assert config.calibration_of("scan") == [1.0, 2.0]
     assert config.calibration_of("scan", absent=True) is None
     assert config.calibration_of("vqa") is None
-    assert BridgeSTGConfig(calibration=[1.0, 2.0]).calibration_of("scan", absent=True) == [1.0, 2.0]
+    assert BridgeSTGConfig(calibration=[1.0, 2.0]).calibration_of("scan") == [1.0, 2.0]
+    assert BridgeSTGConfig(calibration=[1.0, 2.0]).calibration_of("scan", absent=True) is None
     with pytest.raises(InputError):
         write_fits(tmp_path / "nowhere", [fit])
 

@@ -15,6 +15,7 @@ from bridge_stg.inference.confidence import (
     calibrate,
     drop_unsure,
     expected_overlaps,
+    scan_probability,
     window_probabilities,
 )
 from bridge_stg.inference.outcome import read_outcome
@@ -40,6 +41,13 @@ def test_each_of_several_windows_has_its_own_digits() -> None:
         log_probs[place] = math.log(value)
     found = window_probabilities(pieces, log_probs, "", [(1.0, 2.0), (3.0, 14.0)])
     assert found == pytest.approx([0.5, 0.125])
+
+
+def test_a_scan_is_as_probable_as_its_words() -> None:
+    log_probs = [
+        math.log(value) for value in (0.9, 0.8, 0.5, 0.1, 1, 0.5, 0.1, 0.1, 0.1, 1, 0.25, 0.1, 0.1, 0.1)
+    ]
+    assert scan_probability(PIECES, log_probs) == pytest.approx(0.9 * 0.8 * 0.5)
 
 
 def likely(**texts: float) -> list[tuple[str, float]]:
@@ -146,6 +154,8 @@ def test_tubes_and_results_compare_and_hash() -> None:
         ("It starts at 1.0 seconds and ends at 2.0 seconds. It starts at 9.0 s and ends at 9.5 s.", "ok", 1),
         ("The red star spins: 0 before 1 before. This does not happen.", "absent", 0),
         ("This does not happen.", "absent", 0),
+        ("It spins: 0 before 1 after. It starts at 1.0 seconds and ends at 2.0 seconds.", "absent", 0),
+        ("It spins: 0 before 1 spins. It starts at 1.0 seconds and ends at 2.0 seconds.", "ok", 1),
         ("It starts at 1.0 seconds.", "no_window", 0),
         ("It starts at 9.0 seconds and ends at 9.5 seconds.", "empty_window", 0),
     ],

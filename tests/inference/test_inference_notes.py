@@ -51,6 +51,15 @@ def test_the_longest_scan_grows_with_the_limit(grounder: VideoGrounder) -> None:
     assert longest_scan(grounder.processor, 1) == 0
 
 
+def test_a_scan_that_cannot_be_finished_says_so(taught_checkpoint: Path, clip: Path) -> None:
+    other = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    other.processor.config.answer_styles = ["scan"]
+    assert longest_scan(other.processor, 40) < 4.0 < longest_scan(other.processor, 256)
+    short = other.ground(clip, QUERY, max_answer_tokens=40)
+    assert sum("max_answer_tokens" in note for note in short.notes) == 1
+    assert not any("max_answer_tokens" in note for note in other.ground(clip, QUERY).notes)
+
+
 def test_an_answer_that_does_not_ask_where_has_no_boxes(
     grounder: VideoGrounder, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

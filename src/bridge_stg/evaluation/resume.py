@@ -241,4 +241,6 @@ def _hash_of_weights(checkpoint: str) -> str:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(f"{checkpoint}: holds no model.safetensors; give a checkpoint's folder")
-    return file_hash(*files)
+    # How sure it may be, and when it refuses, stand beside the weights.
+    configuration = folder / "config.json"
+    return file_hash(*files, *([configuration] if configuration.is_file() else []))

@@ -54,6 +54,14 @@ def answer_probability(log_probs: Sequence[float]) -> float:
     return math.exp(sum(log_probs))
 
 
+def scan_probability(pieces: Sequence[str], log_probs: Sequence[float]) -> float:
+    """Of the words of a scan together, which is the first sentence of an answer."""
+    end = "".join(pieces).find(".") + 1
+    return math.exp(
+        sum(value for (_, stop), value in zip(_spans(pieces), log_probs, strict=True) if stop <= end)
+    )
+
+
 def window_probabilities(
     pieces: Sequence[str], log_probs: Sequence[float], reasoning: str, windows: Sequence[Window]
 ) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bridge_stg.prompting.parsing import parse_windows, says_absent, split_reasoning
+from bridge_stg.prompting.parsing import parse_windows, says_absent, sees_nothing, split_reasoning
 from bridge_stg.types import Status, TimeSpan
 
 
@@ -28,10 +28,12 @@ def read_outcome(text: str, extent: TimeSpan) -> Outcome:
         text: its seconds count from the beginning of the clip.
         extent: the clip, on the clock of the file.
     """
+    reasoning, point = split_reasoning(text)
     spoken = parse_windows(text)
-    if spoken:
-        return cut_outcome(spoken, extent)
-    return Outcome("absent" if says_absent(split_reasoning(text)[1]) else "no_window")
+    # A window after a scan that saw nothing is one that the answer itself does not believe.
+    if says_absent(point) or (spoken and sees_nothing(reasoning)):
+        return Outcome("absent")
+    return cut_outcome(spoken, extent) if spoken else Outcome("no_window")
 
 
 def cut_outcome(spoken: Sequence[tuple[float, float]], extent: TimeSpan) -> Outcome:

@@ -9,6 +9,7 @@ from bridge_stg.inference.confidence import (
     answer_probability,
     calibrate,
     expected_overlaps,
+    scan_probability,
     window_probabilities,
 )
 from bridge_stg.inference.notes import cut_note, domain_note, length_note, scan_note, words_note
@@ -16,7 +17,7 @@ from bridge_stg.inference.outcome import Outcome
 from bridge_stg.inference.said import Question, Said
 from bridge_stg.inference.tubes import part_of
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.prompting.parsing import split_reasoning
+from bridge_stg.prompting.parsing import says_absent, split_reasoning
 from bridge_stg.prompting.templates import scan_text, seen_text, windows_text
 from bridge_stg.types import (
     LOCATED_TASKS,
@@ -48,10 +49,7 @@ class ResultBuilder:
 
         confidence = windows[0].score if windows else None
         if outcome.status == "absent":
-            # A refusal that comes at once is decided by its first word.
-            at_once = said.refusal if not reasoning else None
-            probability = answer_probability(said.log_probs) if at_once is None else at_once
-            confidence = self._calibrated(probability, absent=True)
+            confidence = self._calibrated(_refusal_probability(said, reasoning), absent=True)
         elif self.question.task == "vqa":
             confidence = self._calibrated(answer_probability(said.log_probs))
 
@@ -114,9 +112,18 @@ class ResultBuilder:
         if question.style == "scan":
             notes += scan_note(seconds, longest_scan(self.processor, question.limit), question.limit)
         notes += cut_note(said.is_cut, question.limit)
+        if outcome.status == "absent" and not says_absent(split_reasoning(said.text)[1]):
+            notes.append("the scan saw it in no second, so the window that the answer names does not count")
         if outcome.windows and tube is None and question.task in LOCATED_TASKS:
             notes.append("the model ended its answer without asking where, so there are no boxes")
         return tuple(notes)
+
+
+def _refusal_probability(said: Said, reasoning: str) -> float:
+    """Of a scan that of its words; a refusal that comes at once is decided by its first one."""
+    if reasoning:
+        return scan_probability(said.pieces, said.log_probs)
+    return answer_probability(said.log_probs) if said.refusal is None else said.refusal
 
 
 def longest_scan(processor: BridgeSTGProcessor, limit: int) -> float:

@@ -207,8 +207,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         longest_clip: seconds of its longest training clip.
         calibration: what turns the log odds of an answer into a confidence in [0, 1]: (slope, offset) by answer
             style ("scan"), by task where there are no styles ("vqa"), and for refusals of a style
-            ("scan absent"); or one pair for all answers. None, or no entry, where nobody measured how often
-            such answers are right; ``bridge-stg calibrate`` does.
+            ("scan absent"); or one pair for all but refusals. None, or no entry, where nobody measured how
+            often such answers are right; ``bridge-stg calibrate`` does.
         refusal_threshold: by answer style how probable the first word of a refusal must be for the answer to
             be one; None, or no entry, where no other word may be likelier.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
@@ -313,7 +313,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
         """Slope and offset for answers of a style or task, or for its refusals; None where nobody measured."""
         if isinstance(self.calibration, dict):
             return self.calibration.get(f"{kind} absent" if absent else kind)
-        return self.calibration
+        return None if absent else self.calibration
 
     @property
     def query_slots(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bridge_stg.prompting.templates import AFTER, BEFORE
+
 # An answer that was cut off can leave the bracket open; its frame indices are still no seconds.
 _FRAME_LIST = re.compile(r"\[[^\]]*(?:\]|$)")
 _SECONDS = r"(?:seconds?|secs?|s)\b"
@@ -29,6 +31,8 @@ _BARE = re.compile(
 )
 
 
+# A second of a scan and what it says of it.
+_SCAN_WORD = re.compile(r"\b\d+ ([a-z]+)\b")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # "This does not happen.", "The event never happens.", "It doesn't happen": nothing before it but who is meant.
 _REFUSAL = re.compile(
@@ -47,6 +51,21 @@ def says_absent(answer: str) -> bool:
     False
     """
     return _REFUSAL.match(answer) is not None and not parse_windows(answer)
+
+
+def sees_nothing(reasoning: str) -> bool:
+    """Whether a scan says of every second that it is before or after what was asked for.
+
+    >>> sees_nothing("The red circle spins: 0 before 1 before 2 before. It happens from 1 to 1.")
+    True
+    >>> sees_nothing("The red circle spins: 0 before 1 spins 2 after. It happens from 1 to 1.")
+    False
+    >>> sees_nothing("It spins.")
+    False
+    """
+    _, _, scan = reasoning.partition(":")
+    words = _SCAN_WORD.findall(scan.partition(".")[0])
+    return bool(words) and set(words) <= {BEFORE, AFTER}
 
 
 def parse_windows(answer: str) -> list[tuple[float, float]]:

@@ -299,7 +299,7 @@ def origin(runs: Sequence[RunScores], truth_hash: str) -> list[Block]:
             rows.append(row("nothing is written beside its predictions", ""))
             continue
         same = "this one" if run.made_by.truth == truth_hash else f"another file: {run.made_by.truth[:12]}"
-        rows.append(row("weights (SHA-256 or hub id)", _short_hash(run.made_by.checkpoint)))
+        rows.append(row("checkpoint (SHA-256 or hub id)", _short_hash(run.made_by.checkpoint)))
         rows.append(row("made for the truth", same))
         rows += [row(name, value) for name, value in run.made_by.settings]
     return [

@@ -54,11 +54,12 @@ def make_long_scene(
     split: Split = "test",
     width: int = 320,
     height: int = 240,
+    rivals: bool = False,
 ) -> LongScene:
     """The long scene of ``seed``: 2 to 6 objects, each of which does something every few seconds.
 
-    What the question asks for can begin at any second. Other objects may do the same, and its object does
-    other things.
+    What the question asks for can begin at any second, and its object does other things too. With ``rivals``
+    the other objects do the same again and again; without, nobody else does.
 
     Raises:
         InputError: the scene is too short.
@@ -74,7 +75,8 @@ def make_long_scene(
         for index, (colour, shape) in enumerate(looks):
             home = _free_place(rng, objects, width / height)
             draft = SceneObject(colour, shape, float(rng.uniform(MIN_SIZE, MAX_SIZE)), *home, 0.0, index, ())
-            actions = _acts(rng, draft, seconds, width / height, once if index == 0 else None)
+            barred = once if index == 0 or not rivals else None
+            actions = _acts(rng, draft, seconds, width / height, barred, does=index == 0)
             objects.append(SceneObject(colour, shape, draft.size, *home, 0.0, index, actions))
         scene = Scene(
             seed=seed,
@@ -106,9 +108,14 @@ def _free_place(rng: np.random.Generator, placed: list[SceneObject], aspect: flo
 
 
 def _acts(
-    rng: np.random.Generator, item: SceneObject, seconds: float, aspect: float, once: str | None
+    rng: np.random.Generator,
+    item: SceneObject,
+    seconds: float,
+    aspect: float,
+    once: str | None,
+    does: bool,
 ) -> tuple[Action, ...]:
-    """What an object does all the time; ``once`` it does after a random second, and not again."""
+    """What an object does all the time; ``once`` it ``does`` after a random second and not again, or never."""
     moment = float(rng.uniform(0.0, seconds - SHORTEST / 2))
     actions: list[Action] = []
     undone = True
@@ -122,7 +129,7 @@ def _acts(
             action = _undo(last, time)
         else:
             kinds = [kind for kind in ACTIONS if once is None or once not in (kind, UNDONE_BY.get(kind))]
-            if once is not None and not done and time >= moment:
+            if once is not None and does and not done and time >= moment:
                 kinds = [once]
             drawn = _draw(rng, item, str(rng.choice(kinds)), time, aspect)
             if drawn is None:
