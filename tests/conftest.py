@@ -8,11 +8,17 @@ import pytest
 from hypothesis import settings
 from support.taught import TAUGHT, ZERO_SHOT_ANSWERS
 
-pytest_plugins = ["support.model_fixtures", "support.trainer_fixtures"]
-
 # A busy machine is no reason to fail: what an example needs in seconds is not what is tested.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the fixtures that need torch, but not in the process that hands tests to others and runs none."""
+    hands_out = bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+    if not hands_out:
+        for name in ("support.model_fixtures", "support.trainer_fixtures"):
+            config.pluginmanager.import_plugin(name)
 
 
 @pytest.fixture(scope="session")
@@ -191,16 +197,25 @@ def taught_qwen3_vl(tiny_qwen3_vl: Path, clip: Path) -> Path:
     return folder
 
 
+# Names of a file that starts processes, and the fixture that is one.
+PROCESSES = {"subprocess", "multiprocessing", "running_service", "run_command", "start_command", "run_ranks"}
 # Fixtures that teach a model, and helpers that run a training.
 TEACHES = {"taught_checkpoint", "taught_qwen3_vl"}
 TRAINS = {"bridge", "pretrain", "train", "run_training"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-fast` leaves out: files that start processes, and tests that teach a model."""
+    """Mark what `make test-fast` leaves out: files that start processes, and tests that teach a model.
+
+    Files with long tests come first, so that no process has one of them left when the others are done.
+    """
     for item in items:
         names = vars(getattr(item, "module", item))
-        if "subprocess" in names or "multiprocessing" in names:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if PROCESSES & names.keys() or "service" in fixtures:
             item.add_marker("process")
-        if TEACHES & set(getattr(item, "fixturenames", ())) or TRAINS & names.keys():
+        if TEACHES & fixtures or TRAINS & names.keys():
             item.add_marker("learning")
+
+    slower = {item.path for item in items if any(map(item.get_closest_marker, ("process", "learning")))}
+    items.sort(key=lambda item: item.path not in slower)

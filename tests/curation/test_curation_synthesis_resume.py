@@ -21,12 +21,12 @@ from bridge_stg.errors import InputError
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 from bridge_stg.video.write import VideoWriter
 
-WIDTH, HEIGHT, FRAMES, RATE, VIDEOS = 160, 120, 40, 10, 8
+WIDTH, HEIGHT, FRAMES, RATE, VIDEOS = 160, 120, 40, 10, 6
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight noisy videos, which take a while to encode, and records of which two cannot be used."""
+    """Six noisy videos, which take a while to encode, and records of which two cannot be used."""
     place = tmp_path_factory.mktemp("synthesis")
     noise = np.random.default_rng(0)
     records = []
@@ -72,7 +72,7 @@ def test_two_processes_make_what_one_makes(folder: Path, tmp_path: Path, alone: 
     assert content(tmp_path / "out") == alone
 
 
-@pytest.mark.parametrize("limit", [1, 7])
+@pytest.mark.parametrize("limit", [1, 5])
 def test_a_limit_is_the_same_for_any_number_of_processes(folder: Path, tmp_path: Path, limit: int) -> None:
     one, two = (run(folder, tmp_path / str(n), limit=limit, workers=n) for n in (1, 2))
     assert content(tmp_path / "1") == content(tmp_path / "2")
@@ -166,9 +166,9 @@ def begun(folder: Path, out: Path, after: int = 3) -> None:
 def test_another_limit_goes_on_and_anything_else_is_refused(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     begun(folder, out, after=5)
-    with pytest.raises(InputError, match="unfinished run with another seed, other records"):
+    with pytest.raises(InputError, match="another seed, other records"):
         run(folder, out, seed=1)
-    with pytest.raises(InputError, match="remove the folder"):
+    with pytest.raises(InputError, match="remove"):
         synthesize(read_truth(folder / "truth.jsonl")[:-1], lambda one: folder / one.video, out)
     assert run(folder, out, limit=1).kept == 1
     run(folder, tmp_path / "fresh", limit=1)
@@ -177,7 +177,7 @@ def test_another_limit_goes_on_and_anything_else_is_refused(folder: Path, tmp_pa
 
 def test_two_runs_do_not_make_the_same_folder(folder: Path, tmp_path: Path) -> None:
     def second(done: int, total: int) -> None:
-        with pytest.raises(InputError, match="another run is writing it"):
+        with pytest.raises(InputError, match="another run"):
             run(folder, tmp_path / "out")
 
     assert run(folder, tmp_path / "out", limit=1, progress=second).kept == 1

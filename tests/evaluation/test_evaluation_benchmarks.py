@@ -146,7 +146,7 @@ def test_prompt_and_number_of_queries(name: str, prompt: str | None, n: int | No
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"mean hcstvg-v2\?\); there is: shapes, vidstg, .*video-mme-subs$"):
+    with pytest.raises(InputError, match=r" hcstvg-v2\?.* shapes, vidstg, .*video-mme-subs$"):
         benchmark_by_name("HCSTVG_v2")
 
 
@@ -154,9 +154,9 @@ def test_the_task_of_a_benchmark() -> None:
     assert benchmark_by_name("shapes").task_for(None) is None
     assert benchmark_by_name("shapes").task_for("vot") == "vot"
     assert benchmark_by_name("got10k").task_for(None) == "vot"
-    with pytest.raises(InputError, match="is about vot, not rec"):
+    with pytest.raises(InputError, match="vot, not rec"):
         benchmark_by_name("got10k").task_for("rec")
-    with pytest.raises(InputError, match="no task 'tracking'"):
+    with pytest.raises(InputError, match="'tracking'"):
         benchmark_by_name("shapes").task_for("tracking")
 
 

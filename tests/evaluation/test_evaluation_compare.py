@@ -140,22 +140,22 @@ def test_the_order_of_the_queries_does_not_matter(place: Path) -> None:
         (
             {"m": [1, 2, 3]},
             {"queries": {"video": ["v0", "v1", "x"]}},
-            "'q2' is about v2 with weight 1 in",
+            "'q2' .* v2 ",
         ),
-        ({"m": [1, 2, 3]}, {"queries": {"weight": [1, 5, 1]}}, "query 'q1' is about v1 with weight 1 in"),
-        ({"m": [1, 2, 3]}, {"schema": "bridge-stg/tube/1"}, r"b\.json: is not a scores\.json"),
-        ({"m": [1, 2, 3]}, {"n": 4}, r"b\.json: the columns of its queries differ in length or from n = 4"),
-        ({"m": [1, 2, 3]}, {"queries": {"id": ["q0", "q1", "q1"]}}, r"b\.json: query 'q1' is there twice"),
-        ({"m": [1, float("nan"), 3]}, {}, r"b\.json: a value of its queries is not a number"),
-        ({"m": [1, 2, 3]}, {"queries": {"weight": [1, 0, 1]}}, "a weight is not positive"),
-        ({"m": [1, 2, 3]}, {"queries": {"m": "abc"}}, r"b\.json: missing or malformed field"),
-        ({"m": [1, 2, 3]}, {"queries": {"weight": [1, float("inf"), 1]}}, "a weight is not positive, or not"),
-        ({"m": [1, 2, 3]}, {"queries": {"id": ["q0", ["q1"], "q2"]}}, "must be lists of texts"),
-        ({"m": [1, 2, 3]}, {"queries": {"m": ["1", "2", "3"]}}, "must be lists of numbers"),
-        ({"m": [1, 2, 3]}, {"n": float("inf")}, r"b\.json: missing or malformed field"),
-        ({"m": [1, 2, 3]}, {"metrics": {"m": 2.5}}, r"m is 2\.5, but its column has mean 2\.0000"),
-        ({"m": [1, 2, 3]}, {"metrics": {"m": float("nan")}}, r"m is nan, but its column has mean 2\.0000"),
-        ({"m": [1, 2, 3]}, {"metrics": {"other": 1}}, r"b\.json: missing or malformed field: 'other'"),
+        ({"m": [1, 2, 3]}, {"queries": {"weight": [1, 5, 1]}}, "'q1' .* v1 .* 1 "),
+        ({"m": [1, 2, 3]}, {"schema": "bridge-stg/tube/1"}, r"b\.json: .*scores\.json"),
+        ({"m": [1, 2, 3]}, {"n": 4}, r"b\.json: .* n = 4"),
+        ({"m": [1, 2, 3]}, {"queries": {"id": ["q0", "q1", "q1"]}}, r"b\.json: .*'q1'"),
+        ({"m": [1, float("nan"), 3]}, {}, r"b\.json: .*not a number"),
+        ({"m": [1, 2, 3]}, {"queries": {"weight": [1, 0, 1]}}, "weight"),
+        ({"m": [1, 2, 3]}, {"queries": {"m": "abc"}}, r"b\.json: .*field"),
+        ({"m": [1, 2, 3]}, {"queries": {"weight": [1, float("inf"), 1]}}, "weight"),
+        ({"m": [1, 2, 3]}, {"queries": {"id": ["q0", ["q1"], "q2"]}}, "texts"),
+        ({"m": [1, 2, 3]}, {"queries": {"m": ["1", "2", "3"]}}, "numbers"),
+        ({"m": [1, 2, 3]}, {"n": float("inf")}, r"b\.json: .*field"),
+        ({"m": [1, 2, 3]}, {"metrics": {"m": 2.5}}, r"m .*2\.5.* 2\.0000"),
+        ({"m": [1, 2, 3]}, {"metrics": {"m": float("nan")}}, r"m .*nan.* 2\.0000"),
+        ({"m": [1, 2, 3]}, {"metrics": {"other": 1}}, r"b\.json: .*'other'"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(
@@ -173,12 +173,12 @@ def test_a_file_of_before_queries_says_what_to_do(place: Path) -> None:
     content = json.loads(a.read_text())
     del content["queries"]
     a.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"a\.json: holds no values of single queries; write it again"):
+    with pytest.raises(DataError, match=r"a\.json: .* queries"):
         compare_files(a, a)
     a.write_text("{")
-    with pytest.raises(DataError, match=r"a\.json: not a JSON file \(truncated\?\)"):
+    with pytest.raises(DataError, match=r"a\.json: .*JSON"):
         compare_files(a, a)
-    with pytest.raises(DataError, match=r"missing\.json: cannot be read"):
+    with pytest.raises(DataError, match=r"missing\.json: "):
         compare_files(place / "missing.json", a)
 
 
@@ -198,7 +198,7 @@ def test_comparison_json_has_the_documented_fields(place: Path) -> None:
         "b": {"path": str(b), "missing": 0, "failed": 2},
         "metrics": {"m": {"a": 15.0, "b": 25.0, "difference": 10.0, "ci95": [10.0, 10.0], "real": True}},
     }
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="written"):
         write_comparison(place / "none" / "c.json", compare_files(a, b))
 
 
@@ -213,6 +213,6 @@ def test_the_terminal_says_which_run_is_better(place: Path) -> None:
     assert ["m", "15.0", "25.0", "+10.0", "+10.0 to +10.0", "yes: B is better"] in cells
     assert ["k", "15.0", "15.0", "+0.0", "-10.0 to +10.0", "no"] in cells
     assert "2 queries about 2 videos" in done.output
-    assert "a.json (1 missing, 0 failed, both score 0)" in done.output
+    assert "a.json (1 missing, 0 failed" in done.output
     printed = CliRunner().invoke(app, ["compare", str(a), str(b), "--json"])
     assert json.loads(printed.output) == json.loads(out.read_text())

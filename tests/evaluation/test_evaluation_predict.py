@@ -27,6 +27,7 @@ from bridge_stg.evaluation.resume import record_path
 from bridge_stg.evaluation.score import score_files
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions
+from bridge_stg.model.processing import MAX_QUERY_TOKENS
 from bridge_stg.records.part import ClipQuestions, choose_task, group_questions
 from bridge_stg.records.prediction import read_predictions
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
@@ -95,9 +96,9 @@ def test_the_task_that_is_asked() -> None:
     assert choose_task([vtg, stvg], None, path) == "stvg"
     assert choose_task([vtg, stvg], "vtg", path) == "vtg"
     assert choose_task([vqa, vqa], None, path) == "vqa"
-    with pytest.raises(InputError, match=r"t\.jsonl: holds 1 vqa, 1 vtg; say which with --task"):
+    with pytest.raises(InputError, match=r"t\.jsonl.*1 vqa, 1 vtg.*--task"):
         choose_task([vtg, vqa], None, path)
-    with pytest.raises(InputError, match="holds no rec question, but 1 stvg, 1 vtg"):
+    with pytest.raises(InputError, match=r"no rec .*1 stvg, 1 vtg"):
         choose_task([vtg, stvg], "rec", path)
 
 
@@ -139,7 +140,7 @@ def test_the_frame_of_a_rec_question() -> None:
         ("videos/000000.mp4", (7, 8)),
         ("videos/000000.mp4", (30, 31)),
     ]
-    with pytest.raises(DataError, match="record 'many': a rec question is about one frame, but 2 frames"):
+    with pytest.raises(DataError, match=r"'many'.* rec .* 2 "):
         group_questions([record("many", "rec", boxes={1: BOX, 2: BOX})], "rec")
 
 
@@ -318,7 +319,7 @@ def test_constants_by_hand(tmp_path: Path) -> None:
     train.touch()
     write_truth(train, [record("t", "stvg", boxes=dict.fromkeys(range(25, 75), (9.6, 7.2, 48.0, 36.0)))])
     best = ("--data", tmp_path, "--out", out, "--method", "best-constant", "--train-truth", train)
-    assert "made with another method, train_truth" in run(*best).stderr
+    assert "method, train_truth" in run(*best).stderr
     assert run(*best, "--restart").exit_code == 0
     found = lines_of(out)
     assert found["a"]["windows"] == [{"start": 1.0, "end": 3.0, "score": 1.0}]
@@ -406,7 +407,7 @@ def test_subtitles_come_before_the_question_however_long_they_are(
             return super().ground_with(video, queries, options, **rest)
 
     (tmp_path / "videos").symlink_to(data / "videos")
-    long = " ".join(["word"] * 2000)
+    long = " ".join(["word"] * (MAX_QUERY_TOKENS + 100))
     (tmp_path / "said.srt").write_text(
         f"1\n00:00:00,000 --> 00:00:01,200\n{long}\n\n2\n01:00:00,000 --> 01:00:05,000\nlater\n"
     )
@@ -419,7 +420,7 @@ def test_subtitles_come_before_the_question_however_long_they_are(
     (queries, options), *_ = asked
     question = "what spins? (A) a star (B) a square"
     assert queries == (f"Subtitles of the video: {long} Question: {question}", question)
-    assert options.max_query_tokens > 2000
+    assert options.max_query_tokens > MAX_QUERY_TOKENS + 100
 
     # Without the option the same words are too long for a question.
     (plain,) = group_questions([replace(records[0], query=queries[0])], "vqa")
@@ -518,7 +519,7 @@ def test_the_plan_of_all_is_the_plan_of_one(data: Path, taught_checkpoint: Path,
     )
     assert written is not None
     assert list(written) == plan.ids == [f"stvg-{number}" for number in range(4)]
-    assert seen == [(1, 1)]
+    assert seen == [(0, 1), (1, 1)]
     assert plan_run(settings, data / "truth.jsonl", out).pending() == []
 
 

@@ -39,7 +39,7 @@ def test_a_second_run_is_refused_until_the_first_is_dead(shapes_data: Path, tmp_
     try:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="another run is writing it"):
+        with pytest.raises(InputError, match="another run"):
             answer(plan(shapes_data, out), shapes_data)
         assert not out.exists()
     finally:
@@ -54,7 +54,7 @@ def test_a_file_that_changed_after_the_plan_is_not_added_to(shapes_data: Path, t
     late = plan(shapes_data, out)
     answer(plan(shapes_data, out), shapes_data)
     whole = out.read_bytes()
-    with pytest.raises(InputError, match="another run wrote to it meanwhile"):
+    with pytest.raises(InputError, match="meanwhile"):
         answer(late, shapes_data)
     assert out.read_bytes() == whole
     answer(plan(shapes_data, out), shapes_data)
@@ -77,10 +77,10 @@ def test_only_a_predictions_file_is_begun_anew(shapes_data: Path, tmp_path: Path
     copy.write_bytes((shapes_data / "truth.jsonl").read_bytes())
     for place in (video, copy):
         before = place.read_bytes()
-        with pytest.raises(InputError, match="is not a predictions file"):
+        with pytest.raises(InputError, match="predictions file"):
             plan(shapes_data, place, restart=True)
         assert place.read_bytes() == before
-    with pytest.raises(InputError, match="is read by this command"):
+    with pytest.raises(InputError, match="is read"):
         plan(shapes_data, shapes_data / "truth.jsonl", restart=True)
     # A damaged one of ours is: what made it lies beside it.
     out = tmp_path / "p.jsonl"
@@ -94,5 +94,5 @@ def test_only_a_predictions_file_is_begun_anew(shapes_data: Path, tmp_path: Path
 def test_a_train_truth_that_cannot_be_read(shapes_data: Path, tmp_path: Path) -> None:
     truth = shapes_data / "truth.jsonl"
     for bad in (tmp_path / "missing", tmp_path):
-        with pytest.raises(InputError, match=f"{bad}: cannot be read"):
+        with pytest.raises(InputError, match=f"{bad}: "):
             plan_run(Settings("best-constant", train_truth=bad), truth, tmp_path / "p")

@@ -87,7 +87,7 @@ def test_without_the_part_the_answers_differ(
 def test_a_part_outside_the_video(grounder: VideoGrounder, clip: Path) -> None:
     with pytest.raises(InputError, match="outside the video"):
         grounder.ground(clip, QUERIES[0], clip=TimeSpan(90.0, 95.0))
-    with pytest.raises(InputError, match=r"outside the clip \[1.00, 2.00\) s"):
+    with pytest.raises(InputError, match=r"\[1\.00, 2\.00\)"):
         grounder.ground(clip, QUERIES[0], clip=TimeSpan(1.0, 2.0), window=TimeSpan(3.0, 4.0))
 
 
@@ -153,7 +153,7 @@ def test_a_window_for_each_sentence(grounder: VideoGrounder, clip: Path) -> None
         assert alone.tube is not None
         assert result.tube.frames.tolist() == alone.tube.frames.tolist()
         np.testing.assert_allclose(result.tube.boxes, alone.tube.boxes, atol=1e-3)
-    with pytest.raises(InputError, match="2 queries need one window, or 2, got 1"):
+    with pytest.raises(InputError, match=r"2 queries .*1"):
         grounder.ground(clip, QUERIES[:2], window=windows[:1])
 
 

@@ -114,5 +114,5 @@ def test_failed_and_missing_are_wrong_and_counted() -> None:
 
 @pytest.mark.parametrize("record", [truth(None), truth(None, ()), truth("A", ("yes",))])
 def test_a_record_without_a_right_choice_cannot_be_scored(record: TruthRecord) -> None:
-    with pytest.raises(DataError, match="record 'q': a vqa record needs at least 2 choices"):
+    with pytest.raises(DataError, match=r"'q': .* 2 choices"):
         predicted_letter(record, None)

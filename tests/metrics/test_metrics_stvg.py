@@ -159,13 +159,13 @@ def test_protocols_differ_in_exactly_half_and_nothing_else() -> None:
 
 
 def test_an_unknown_protocol_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="'tube'; choose one of tubedetr, stcat, hcstvg, paper"):
+    with pytest.raises(InputError, match=r"'tube'.* tubedetr, stcat, hcstvg, paper"):
         parse_protocol("tube")
 
 
 def test_a_true_record_without_boxes_cannot_be_scored() -> None:
     for given_answer in (prediction((2.0, 4.0), [(2.0, A)]), None):
-        with pytest.raises(DataError, match="record 'q': has no box inside its window"):
+        with pytest.raises(DataError, match=r"'q': .*box"):
             query_overlap(truth(20, 40, {}), given_answer)
 
 

@@ -94,7 +94,7 @@ def test_failed_and_missing_count_with_all_their_frames() -> None:
 
 @pytest.mark.parametrize("boxes", [{}, {3: A}])
 def test_nothing_is_left_after_the_first_frame(boxes: dict[int, Any]) -> None:
-    with pytest.raises(DataError, match="record 'q': needs a box on two frames of its clip"):
+    with pytest.raises(DataError, match=r"'q': .*two frames"):
         counted_frames(truth(boxes))
 
 

@@ -123,6 +123,6 @@ def test_folders_that_are_no_checkpoints(folder: Path, tmp_path_factory: pytest.
 
 def test_a_folder_of_another_model_is_refused(model: BridgeSTGForVideoGrounding, tmp_path: Path) -> None:
     model.config.mllm.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="holds a qwen3_vl model"):
+    with pytest.raises(CheckpointError, match="qwen3_vl"):
         BridgeSTGProcessor.from_pretrained(tmp_path)
     refuse(tmp_path, "qwen3_vl|cannot be loaded")

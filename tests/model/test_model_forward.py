@@ -171,12 +171,12 @@ def test_bfloat16_runs_end_to_end(make_model: MakeModel, processor: BridgeSTGPro
 
 def test_wrong_inputs_are_refused(model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor) -> None:
     inputs = dict(processor(make_video(2), ["red"], answers=["left"]))
-    with pytest.raises(ValueError, match=r"position_ids must be \(4, B, L\)"):
+    with pytest.raises(ValueError, match="position_ids"):
         model(**inputs | {"position_ids": inputs["position_ids"][1:]})
     patches, grid = inputs["pixel_values_videos"].repeat(2, 1), inputs["video_grid_thw"].repeat(2, 1)
-    with pytest.raises(ValueError, match=r"6 places .* 12 encoded"):
+    with pytest.raises(ValueError, match=r"6 .*12 "):
         model(**inputs | {"pixel_values_videos": patches, "video_grid_thw": grid})
     slots = inputs["slot_mask"].clone()
     slots[0, -1] = False
-    with pytest.raises(ValueError, match="not a multiple of the 4 bridging queries"):
+    with pytest.raises(ValueError, match="4 bridging"):
         model(**inputs | {"slot_mask": slots})

@@ -111,7 +111,7 @@ def test_patches_equal_the_stock_video_processor() -> None:
 
 
 def test_a_size_that_is_no_multiple_is_refused() -> None:
-    with pytest.raises(ValueError, match="20x16 must have sides that are multiples of 8"):
+    with pytest.raises(ValueError, match=r"20x16 .* 8"):
         patchify(np.zeros((2, 16, 20, 3), dtype=np.uint8), 4, 2)
 
 

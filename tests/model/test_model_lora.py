@@ -157,7 +157,7 @@ def test_only_language_attention_and_one_row_are_trainable(make_model: MakeModel
     matrices = sum(model.get_parameter(name).numel() for name in layers)
     assert matrices == parameter_counts(model.config, rank=2)["LoRA"]
     assert all(p.requires_grad for n, p in model.named_parameters() if n.startswith("bridge."))
-    with pytest.raises(ValueError, match="already has adapters"):
+    with pytest.raises(ValueError, match="adapters"):
         add_lora(model)
 
 
@@ -184,7 +184,7 @@ def test_merged_adapters_keep_the_outputs_and_save_plainly(
         before = run(model, inputs)
         # The adapters matter, so keeping their effect means something.
         assert float((plain.logits - before.logits).abs().max()) > 1e-2
-        with pytest.raises(CheckpointError, match=r"not merged .*merge_lora"):
+        with pytest.raises(CheckpointError, match="merge_lora"):
             model.save_pretrained(tmp_path)
         assert not list(tmp_path.iterdir())
         merge_lora(model)

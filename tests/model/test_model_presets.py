@@ -80,7 +80,7 @@ def test_every_parameter_is_counted_once_and_none_is_made() -> None:
 
 
 def test_the_8b_spatial_default_is_the_papers() -> None:
-    with pytest.raises(ValueError, match="size must be one of"):
+    with pytest.raises(ValueError, match="size"):
         qwen3_vl_config("7b")
     config = qwen3_vl_config("8b")
     assert config.text_config.rope_parameters["mrope_section"] == [24, 20, 20]

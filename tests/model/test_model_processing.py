@@ -92,18 +92,18 @@ def test_special_tokens_in_an_answer_are_letters(any_processor: BridgeSTGProcess
 
 @pytest.mark.parametrize("query", ["", "   ", "\n\t"])
 def test_an_empty_query_is_refused(processor: BridgeSTGProcessor, query: str) -> None:
-    with pytest.raises(InputError, match="the query is empty"):
+    with pytest.raises(InputError, match="empty"):
         processor(make_video(2), [query])
 
 
 def test_a_very_long_query_is_refused(processor: BridgeSTGProcessor) -> None:
-    with pytest.raises(InputError, match=rf"the query is \d+ tokens long, the limit is {MAX_QUERY_TOKENS}"):
+    with pytest.raises(InputError, match=rf"\d+ tokens .* {MAX_QUERY_TOKENS}"):
         processor(make_video(2), ["red " * 10_000])
 
 
 def test_frames_of_another_size_are_refused(processor: BridgeSTGProcessor) -> None:
     video = make_video(2, 24, 16)
-    with pytest.raises(InputError, match="frames are 24x16, the model reads this video at 16x24"):
+    with pytest.raises(InputError, match=r"24x16.* 16x24"):
         processor(replace(video, info=replace(video.info, width=16, height=24)), ["red"])
 
 
@@ -169,7 +169,7 @@ def test_a_tokenizer_of_another_checkpoint_is_refused(
     make_config: Callable[..., BridgeSTGConfig], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     other = build_small_tokenizer(["quite", "other"])
-    with pytest.raises(CheckpointError, match="not of the same checkpoint"):
+    with pytest.raises(CheckpointError, match="same checkpoint"):
         BridgeSTGProcessor(other, make_config())
     config = make_config()
     config.mllm.video_token_id += 1

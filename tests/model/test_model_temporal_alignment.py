@@ -83,7 +83,7 @@ def test_an_image_is_one_pair_without_time(mode: str) -> None:
 
 
 def test_as_many_timestamps_as_pairs() -> None:
-    with pytest.raises(ValueError, match="2 frame pairs need as many timestamps, got 1"):
+    with pytest.raises(ValueError, match=r"2 frame pairs.* 1"):
         layout_clip((2, 1, 1), [[7]], "virtual", 0, TOKENS)
 
 

@@ -62,8 +62,8 @@ def test_two_clips_of_a_batch_that_changed_places(
 
 def test_a_clip_too_few(model: BridgeSTGForVideoGrounding, processor: BridgeSTGProcessor) -> None:
     batch, clips = batch_of(model, processor, [make_video(2), make_video(2)])
-    with pytest.raises(ValueError, match=r"12 places .* 6 encoded"):
+    with pytest.raises(ValueError, match=r"12 .* 6 "):
         model.read(batch.input_ids, batch.position_ids, clips[0])
     # Tokens without a grid count as none.
-    with pytest.raises(ValueError, match=r"12 places .* 0 encoded"):
+    with pytest.raises(ValueError, match=r"12 .* 0 "):
         model.read(batch.input_ids, batch.position_ids, replace(joined(clips), grids=()))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from support.processes import run_command
 from support.service import running_service
 
 from bridge_stg.client import Client
@@ -53,9 +52,8 @@ def test_a_killed_service_comes_back_with_its_answers_and_its_queue(
             assert (again.status, again.results) == ("done", done.results)
             assert [client.wait(job).status for job in queued] == ["done"] * len(queued)
         # A second one must not write into the same database.
-        command = [sys.executable, "-m", "bridge_stg.cli.main", "serve", "--port", "0", "--folder"]
-        refused = subprocess.run([*command, str(tmp_path / "state")], capture_output=True, text=True)
-        assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+        refused = run_command("serve", "--port", 0, "--folder", tmp_path / "state")
+        assert (refused.poll(), len(refused.stderr.splitlines())) == (2, 1)
         assert second.stop(signal.SIGTERM) == 0
         assert second.process.stderr is not None
         assert second.process.stderr.read() == ""
@@ -90,7 +88,6 @@ def test_a_video_nobody_uses_is_deleted_and_its_answers_stay(
     [["--checkpoint", "no/such/folder"], ["--method", "magic"], ["--host", "203.0.113.1"], ["--token", " "]],
 )
 def test_a_service_that_cannot_start_says_so_in_one_line(tmp_path: Path, options: list[str]) -> None:
-    command = [sys.executable, "-m", "bridge_stg.cli.main", "serve", "--port", "0", "--folder", str(tmp_path)]
-    done = subprocess.run([*command, *options], capture_output=True, text=True)
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    done = run_command("serve", "--port", 0, "--folder", tmp_path, *options)
+    assert (done.poll(), done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert done.stderr.startswith("error: ")

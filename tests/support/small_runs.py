@@ -17,8 +17,10 @@ from bridge_stg.training.data.batch import Batch, Inputs
 from bridge_stg.training.settings import override
 from bridge_stg.training.stage import StepSource
 
-# A step of a second or less, logged and saved every time.
+# A step of a second or less, logged and saved every time: clips of a few frames, with few objects.
 TINY = [
+    "data.min_duration=3",
+    'data.curriculum=[{"until": 1.0, "min_objects": 1, "max_objects": 3, "max_duration": 5}]',
     "data.workers=0",
     "data.clips_per_step=1",
     "data.images_per_step=1",

@@ -307,7 +307,7 @@ def test_a_base_whose_decoder_reads_other_frames_is_refused(
 
 
 def test_a_vision_tower_of_another_size_is_refused(qwen: Path) -> None:
-    with pytest.raises(CheckpointError, match="no vision tower of this model"):
+    with pytest.raises(CheckpointError, match="vision tower"):
         build_model(override(pretrain(2), [f"base={qwen}"]))
 
 
@@ -326,12 +326,12 @@ def test_the_vision_tower_of_a_base_is_taught_further(tmp_path: Path) -> None:
 
 
 def test_choices_that_contradict_each_other() -> None:
-    with pytest.raises(InputError, match="give detector or spatial"):
+    with pytest.raises(InputError, match="detector or spatial"):
         override(recipe("shapes"), ["detector=a/b"])
-    with pytest.raises(InputError, match="trains none; the stage 'vision' has no choice of spatial, max_"):
+    with pytest.raises(InputError, match=r"'vision' .*spatial, max_"):
         override(recipe("shapes"), ["stage=vision", "validation.every_steps=5"])
     for setting in ("detector=a/b", "spatial=small", "max_tokens_per_frame=9"):
-        with pytest.raises(InputError, match="'pretrain' has no choice of "):
+        with pytest.raises(InputError, match="'pretrain'"):
             override(recipe("shapes-pretrain"), [setting])
 
 
@@ -357,7 +357,7 @@ def test_a_run_goes_on_only_with_what_it_started_from(
         norm = next(key for key in values if key.endswith(part))
         values[norm] = values[norm] + 0.5
         save_file(values, other / "model.safetensors", metadata={"format": "pt"})
-        with pytest.raises(InputError, match="started from other weights") as refused:
+        with pytest.raises(InputError, match="other weights") as refused:
             train(override(small_paper, [f"{name}={other}"]), out, quiet)
         assert "\n" not in str(refused.value)
 
@@ -374,7 +374,7 @@ def test_a_run_goes_on_only_with_what_it_started_from(
 def test_what_cannot_change_is_refused_before_anything_is_loaded(
     run_folder: tuple[Path, str], small_paper: TrainConfig, settings: list[str], words: str
 ) -> None:
-    with pytest.raises(InputError, match="cannot go on with another") as refused:
+    with pytest.raises(InputError, match="another") as refused:
         train(override(small_paper, [*settings, "base=/nowhere/at/all"]), run_folder[0], quiet)
     assert words in str(refused.value)
 

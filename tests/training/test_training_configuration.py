@@ -56,7 +56,7 @@ def test_recipes_are_valid_and_survive_json(name: str) -> None:
 
 
 def test_an_unknown_recipe_names_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"no recipe 'shape'; did you mean shapes\?.* paper-8xh100"):
+    with pytest.raises(InputError, match=r"'shape'.* shapes\?.* paper-8xh100"):
         recipe("shape")
 
 
@@ -112,7 +112,7 @@ def test_a_bad_value_is_an_input_error(setting: str, word: str) -> None:
 
 
 def test_a_run_that_would_learn_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="num_positive and num_negative are both 0"):
+    with pytest.raises(InputError, match="num_positive and num_negative"):
         override(recipe("shapes"), ["data.num_positive=0", "data.num_negative=0"])
     assert override(recipe("shapes"), ["data.num_positive=0"]).data.num_negative == 1
     # Stages that locate nothing do not mind.
@@ -123,7 +123,7 @@ def test_a_run_that_would_learn_nothing_is_refused() -> None:
     ):
         shares = [f"data.{mix}.{name}=0" for name in fields]
         for name in ("shapes", "shapes-pretrain"):
-            with pytest.raises(InputError, match=rf"data\.{mix} asks nothing"):
+            with pytest.raises(InputError, match=rf"data\.{mix}"):
                 override(recipe(name), shares)
             override(recipe(name), [*shares, never])
 
@@ -161,7 +161,7 @@ def test_some_of_the_sources_can_be_chosen_by_name() -> None:
     assert fewer is not None
     assert [source.name for source in fewer.chosen] == ["vidstg", "got10k"]
     assert RecordsConfig.model_validate(json.loads(fewer.model_dump_json())) == fewer
-    with pytest.raises(InputError, match=r"only names \['coco'\], there are vidstg, "):
+    with pytest.raises(InputError, match=r"'coco'.* vidstg, "):
         override(config, ["data.records.only=vidstg,coco"])
 
 
@@ -178,5 +178,5 @@ def test_what_is_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_stages_that_teach_to_see_have_no_annotated_videos(stage: str) -> None:
     values = recipe(f"shapes-{stage}").model_dump()
     values["data"]["records"] = {"sources": [{"name": "a", "path": "a"}]}
-    with pytest.raises(InputError, match=f"the stage '{stage}' learns from generated clips alone"):
+    with pytest.raises(InputError, match=f"'{stage}'"):
         resolve(values, [], "run.json", ShapesTrainConfig)

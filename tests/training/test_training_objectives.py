@@ -114,7 +114,7 @@ def test_a_baseline_is_trained_and_answers_like_the_rest(
     assert result.tube is not None
     assert result.tube.times.tolist() == [1.0, 1.48, 2.0, 2.48]
     assert result.tube.boxes.shape == (4, 4)
-    with pytest.raises(InputError, match="no spatial decoder"):
+    with pytest.raises(InputError, match="spatial decoder"):
         grounder.ground(clip, "the red circle", window=(1.0, 2.5), box_fps=5.0, max_answer_tokens=20)
     # Its weights go back into the paper's model, and what that has more is new.
     back = build_model(bridge(folder, 1)).model

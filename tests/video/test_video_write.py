@@ -104,9 +104,9 @@ def test_nothing_is_left_after_a_failure(tmp_path):
 
 def test_bad_places_are_input_errors(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="give a folder you can write to"):
+    with pytest.raises(InputError, match="can write"):
         VideoWriter(tmp_path / "file" / "o.mp4", 64, 48, Fraction(30))
-    with pytest.raises(InputError, match="give a folder you can write to"):
+    with pytest.raises(InputError, match="can write"):
         VideoWriter("/proc/nowhere/o.mp4", 64, 48, Fraction(30))
     with pytest.raises(InputError, match=r"ends in \.mp4"):
         VideoWriter(tmp_path / "o.avi", 64, 48, Fraction(30))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.command import refused, run
 from support.tiny_folders import save_open_vocabulary_detector
 from typer.testing import CliRunner
 
@@ -127,13 +126,14 @@ def test_a_detector_that_is_none_is_refused(tiny_qwen3_vl: Path) -> None:
 
 
 def test_the_command_writes_the_same_schema(tiny_qwen3_vl: Path, detector: Path, clip: Path) -> None:
-    command = [sys.executable, "-m", "bridge_stg.cli.main", "ground", str(clip), "the red circle", "--json"]
-    options = ["--method", "compose", "--checkpoint", str(tiny_qwen3_vl), "--device", "cpu", "--threads", "1"]
-    done = subprocess.run([*command, *options, "--detector", str(detector)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    words = ("ground", clip, "the red circle", "--json", "--detector", detector)
+    options = ("--method", "compose", "--checkpoint", tiny_qwen3_vl, "--device", "cpu", "--threads", 1)
+    done = run(*words, *options)
+    assert done.exit_code == 0, done.stderr
     (result,) = json.loads(done.stdout)
     assert result["schema"] == "bridge-stg/tube/1"
     assert result["checkpoint"] == f"{tiny_qwen3_vl} + {detector}"
+    refused(run(*words), "compose")
 
 
 def test_a_benchmark_is_asked_and_the_detector_remembered(
@@ -154,6 +154,7 @@ def test_a_benchmark_is_asked_and_the_detector_remembered(
     assert "detector" in other.stderr
 
 
+@pytest.mark.process
 def test_the_service_loads_the_detector(tiny_qwen3_vl: Path, detector: Path) -> None:
     choice = ModelChoice(str(tiny_qwen3_vl), "compose", "cpu", 1, str(detector))
     process = ModelProcess(choice)

@@ -314,7 +314,7 @@ def test_bad_questions_and_videos(random_model: ZeroShotGrounder, clip: Path, tm
     for query, part in (("", "query is empty"), (" \t", "query is empty"), ("word " * 10_000, "tokens long")):
         with pytest.raises(InputError, match=part):
             random_model.ground(clip, ["fine", query])
-    with pytest.raises(InputError, match="no query given"):
+    with pytest.raises(InputError, match="no query"):
         random_model.ground(clip, [])
     for rate in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="box_fps"):
@@ -347,7 +347,7 @@ def test_other_checkpoints(small_checkpoint: Path, tiny_qwen3_vl: Path, tmp_path
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"video_token_id": 3}))
     refused(str(other), "the configuration's video_token_id is 3")
-    with pytest.raises(InputError, match="device 'abacus'"):
+    with pytest.raises(InputError, match="'abacus'"):
         ZeroShotGrounder.from_pretrained(str(tiny_qwen3_vl), device="abacus")
 
 

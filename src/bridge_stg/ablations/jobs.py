@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from bridge_stg.ablations.tables import DEFAULT_LAYERS, Row, Table
@@ -70,6 +71,15 @@ class Job:
     @property
     def done(self) -> bool:
         return self.result.is_file()
+
+    @property
+    def trainings(self) -> list[tuple[str, list[str]]]:
+        """The recipe of every training among the commands, and its settings."""
+        return [
+            (command[1], [word for flag, word in pairwise(command) if flag == "--set"])
+            for command in self.commands
+            if command[0] == "train"
+        ]
 
 
 def run_name(row: Row, seed: int) -> str:

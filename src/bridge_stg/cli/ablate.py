@@ -61,11 +61,18 @@ def ablate(
     from bridge_stg.ablations.results import collect, judge, write_json
     from bridge_stg.ablations.work import work_on
     from bridge_stg.cli.prepare import check_writable
+    from bridge_stg.cli.runs import named_or_read
     from bridge_stg.files.output_files import write_whole
 
     check_writable(out)
     plan = Plan(out, seeds, steps, prepare_steps, base, start, videos, tuple(settings or ()))
-    work_on(jobs_for(chosen, plan), out, lambda line: print(line, flush=True))
+    jobs = jobs_for(chosen, plan)
+    # A setting that means nothing is refused now, and not by the first run that has it.
+    for job in jobs:
+        for recipe, changes in job.trainings:
+            named_or_read(recipe, changes)
+
+    work_on(jobs, out, lambda line: print(line, flush=True))
 
     write_json(out / "ablations.json", collect(chosen, plan))
     markdown = as_markdown(chosen, collect(chosen, plan), judge(chosen, plan), plan)

@@ -52,8 +52,11 @@ def synthesize(
 
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None)
+        unused: Counter[str] = Counter()
         given, locate = (
-            _of_revos(revos, split or "train", fps) if revos is not None else _of_records(records or Path())
+            _of_revos(revos, split or "train", fps, unused)
+            if revos is not None
+            else _of_records(records or Path())
         )
         bar.update(task, description="writing videos")
         try:
@@ -70,6 +73,8 @@ def synthesize(
             print("stopped; the same command goes on with what is finished", file=sys.stderr)
             raise
 
+    for reason, count in unused.most_common():
+        print(f"not used {count:,}: {reason}")
     if report.resumed:
         print(f"{report.resumed:,} videos were there from an earlier run")
     for reason, count in report.dropped.most_common():
@@ -79,8 +84,8 @@ def synthesize(
     print(f"{report.kept:,} of {report.read:,} records became samples in {out}")
 
 
-def _of_revos(root: Path, split: str, fps: float | None) -> Located:
-    """The usable sentences; how many others there are is printed, for they are no records."""
+def _of_revos(root: Path, split: str, fps: float | None, unused: Counter[str]) -> Located:
+    """The usable sentences; the others, which are no records, are counted in ``unused`` by their reasons."""
     from bridge_stg.curation.datasets import revos
     from bridge_stg.curation.reading.folder import DataFolder
     from bridge_stg.curation.reading.request import Request
@@ -89,14 +94,11 @@ def _of_revos(root: Path, split: str, fps: float | None) -> Located:
     if split not in revos.SPLITS:
         raise InputError(f"revos has no split {split!r}; there are: {', '.join(revos.SPLITS)}")
     found: list[TruthRecord] = []
-    reasons: Counter[str] = Counter()
     for outcome in revos.read(Request(DataFolder(root), split, frame_rate=fps)):
         if outcome.record is not None:
             found.append(outcome.record)
         elif outcome.unusable is not None:
-            reasons[outcome.unusable.reason] += 1
-    for reason, count in reasons.most_common():
-        print(f"not used {count:,}: {reason}")
+            unused[outcome.unusable.reason] += 1
     return found, lambda record: root / record.video
 
 

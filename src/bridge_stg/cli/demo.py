@@ -39,8 +39,8 @@ def demo(
         shutil.copyfile(truth.parent / records[0].video, fresh)
         os.replace(fresh, clip)
 
-    print(f"drew {clip}")
     ground(clip, [query], out=out / "out")
+    print(f"drew {clip}")
     for record in records:
         if record.query == query and record.window is not None:
             start, end = (frame / record.fps for frame in record.window)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
@@ -100,6 +101,7 @@ def predict(
     from bridge_stg.evaluation.predict import plan_run
     from bridge_stg.evaluation.predict import predict as run
     from bridge_stg.evaluation.sharding import launched
+    from bridge_stg.evaluation.submission import check_submission
 
     settings = Settings(
         method=method,  # type: ignore[arg-type]
@@ -114,25 +116,33 @@ def predict(
     plan = plan_run(settings, truth, out, task=chosen.task_for(task), restart=restart)
     if submission is not None and plan.task != "vot":
         raise InputError(f"--submission is for GOT-10k's task vot, not for {plan.task}; leave it out")
+    if submission is not None:
+        check_submission(record for clip in plan.clips for record in clip.records)
 
     shard = launched(device)
     quiet_libraries(settings.checkpoint if shard.is_main else None)
     answerer, cost = _load(plan, shard.device(device), threads)
 
-    # What will be asked, said only when nothing of the command is wrong.
-    if shard.is_main and plan.other_tasks:
-        left = ", ".join(f"{count} {name}" for name, count in sorted(plan.other_tasks.items()))
-        print(f"asking {plan.task}; not asked: {left} (--task asks them)")
-    if shard.is_main and plan.done:
-        print(f"going on with {out}: {len(plan.done)} question(s) have an answer there and are kept")
     if shard.is_main:
         _say_notes(answerer, chosen)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _Progress(shard.is_main) as progress:
+    with _Progress(shard.is_main, _headings(plan)) as progress:
         written = run(answerer, plan, data, limit, shard, cost, on_clip=progress.update)
     shard.leave()
     if written is not None:
         _finish(plan, written, submission)
+
+
+def _headings(plan: Plan) -> list[str]:
+    """What will be asked and what will not."""
+    lines = []
+    if plan.other_tasks:
+        left = ", ".join(f"{count} {name}" for name, count in sorted(plan.other_tasks.items()))
+        lines.append(f"asking {plan.task}; not asked: {left} (--task asks them)")
+    if plan.done:
+        kept = f"{len(plan.done)} question(s) have an answer there and are kept"
+        lines.append(f"going on with {plan.out}: {kept}")
+    return lines
 
 
 def _truth_of(data: Path, benchmark: Benchmark) -> Path:
@@ -179,7 +189,7 @@ def _finish(plan: Plan, written: dict[str, PredictionRecord], submission: Path |
 
     records = [record for clip in plan.clips for record in clip.records if record.id in written]
     counts = count_failures((record, written[record.id]) for record in records)
-    print(f"wrote {plan.out}: {len(written)} question(s), {counts.words}")
+    lines = [f"wrote {plan.out}: {len(written)} question(s), {counts.words}"]
     noted = [answer for answer in written.values() if answer.notes]
     if noted:
         print(
@@ -193,7 +203,8 @@ def _finish(plan: Plan, written: dict[str, PredictionRecord], submission: Path |
         mean_ms = summarize_cost(runs)["mean_per_query"]["total_ms"] if runs else None
         made = write_submission(submission, records, written, None if mean_ms is None else mean_ms / 1000)
         left = f"{len(made.left_out)} without an answer left out"
-        print(f"wrote {submission}: {made.written} sequence(s), {left}")
+        lines.append(f"wrote {submission}: {made.written} sequence(s), {left}")
+    print("\n".join(lines))
 
     unasked = sum(answer.status == "failed" for answer in written.values())
     if unasked:
@@ -226,11 +237,14 @@ def _say_notes(method: Method, benchmark: Benchmark) -> None:
 
 
 class _Progress:
-    """Clips done and the time that is left, on stderr: a bar for a person, a line a minute for a log."""
+    """Clips done and the time that is left, on stderr: a bar for a person, a line a minute for a log.
 
-    def __init__(self, shown: bool) -> None:
+    ``headings`` go to stdout when the first clip is begun: nothing refuses the command any more.
+    """
+
+    def __init__(self, shown: bool, headings: Sequence[str] = ()) -> None:
         self.bar = progress_bar()
-        self.shown = shown
+        self.shown, self.headings = shown, headings
         self.started = self.told = time.monotonic()
 
     def __enter__(self) -> _Progress:
@@ -246,12 +260,15 @@ class _Progress:
             self.bar.stop()
 
     def update(self, done: int, total: int) -> None:
-        """Called after each clip of this process."""
+        """Called when this process begins and after each of its clips."""
         if not self.shown:
             return
+        if not done:
+            for line in self.headings:
+                print(line)
         self.bar.update(self.task, completed=done, total=total)
         now = time.monotonic()
-        if self.bar.disable and now - self.told >= SECONDS_BETWEEN_LINES:
+        if done and self.bar.disable and now - self.told >= SECONDS_BETWEEN_LINES:
             left = (now - self.started) / done * (total - done)
             print(f"{done} of {total} clips, about {left / 60:.0f} min left", file=sys.stderr)
             self.told = now

@@ -63,8 +63,7 @@ def train(
             )
         folder = out or Path("runs") / recipe
         for one in SERIES[recipe](folder):
-            print(f"{one.name}: {one.optim.steps} steps", flush=True)
-            _run(one, folder / one.name, threads)
+            _run(one, folder / one.name, threads, f"{one.name}: {one.optim.steps} steps")
         return
     config = named_or_read(recipe, settings or [])
 
@@ -79,8 +78,11 @@ def train(
     _run(config, out or Path("runs") / config.name, threads)
 
 
-def _run(config: TrainConfig, folder: Path, threads: int | None) -> None:
-    """Train in this process, with a progress bar; what to do after Ctrl-C is said."""
+def _run(config: TrainConfig, folder: Path, threads: int | None, heading: str | None = None) -> None:
+    """Train in this process, with a progress bar; what to do after Ctrl-C is said.
+
+    ``heading`` comes before the first line of the log.
+    """
     from bridge_stg.cli.prepare import check_writable, quiet_libraries, quiet_threads
 
     check_writable(folder)
@@ -88,9 +90,14 @@ def _run(config: TrainConfig, folder: Path, threads: int | None) -> None:
     quiet_libraries()
 
     if config.from_hub and os.environ.get("LOCAL_RANK", "0") == "0":
-        # Gigabytes are seen to come, once for all processes of a machine.
+        # Gigabytes are seen to come, once for all processes of a machine, and not for data that are not there.
         from transformers.utils.logging import enable_progress_bar
 
+        from bridge_stg.training.data.record_source import refuse_missing
+
+        refuse_missing(config)
+        names = " and ".join(config.from_hub)
+        print(f"downloading {names} from the hub, unless the cache has them", file=sys.stderr)
         enable_progress_bar()
 
     import torch
@@ -100,7 +107,7 @@ def _run(config: TrainConfig, folder: Path, threads: int | None) -> None:
     from bridge_stg.training.loop import train as run
 
     torch.set_num_threads(threads or choose_threads())
-    with only_run(folder), _Progress(config) as progress:
+    with only_run(folder), _Progress(config, heading) as progress:
         try:
             run(open_stage(config), folder, progress.say, judge=Judge, on_step=progress.update)
         except KeyboardInterrupt:
@@ -183,7 +190,7 @@ class _Progress:
     log's lines on stdout.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, heading: str | None = None) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -213,7 +220,7 @@ class _Progress:
             redirect_stdout=sys.stdout.isatty(),
             speed_estimate_period=300,
         )
-        self.steps = config.optim.steps
+        self.steps, self.heading = config.optim.steps, heading
 
     def __enter__(self) -> _Progress:
         self.bar.start()
@@ -226,6 +233,9 @@ class _Progress:
         self.bar.stop()
 
     def say(self, line: str) -> None:
+        if self.heading is not None:
+            print(self.heading, flush=True)
+            self.heading = None
         print(line, flush=True)
 
     def update(self, done: int, said: dict[str, float]) -> None:

@@ -126,7 +126,7 @@ def predict(
         limit: at most this many videos.
         shard: which of the processes this is.
         cost: is added to, and written beside the file of this process after each clip.
-        on_clip: called with the clips done by this process and all that it has to do.
+        on_clip: called with the clips done by this process and all that it has to do, first with none done.
 
     Returns:
         All predictions that lie at ``out`` now; None in processes other than the main one.
@@ -181,6 +181,8 @@ def _answer(
     except OSError as problem:
         raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
     with handle:
+        if on_clip is not None:
+            on_clip(0, len(clips))
         for number, clip in enumerate(clips, start=1):
             # Sentences are answered side by side, and rounding knows its neighbours: a clip that was stopped
             # in the middle is asked in whole again, so that its answers come out the same.

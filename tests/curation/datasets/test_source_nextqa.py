@@ -75,11 +75,11 @@ def test_a_bad_row_is_left_out_with_its_reason(row: str, reason: str, root: Path
 
 
 def test_a_table_of_another_kind_or_none(root: Path) -> None:
-    with pytest.raises(DataError, match="has no column a0, a1, a2, a3, a4; is it the multiple choice table"):
+    with pytest.raises(DataError, match="a0, a1, a2, a3, a4"):
         built("nextqa", table(root, "1,2", header="video,frame_count,question,answer,qid,type"), split="val")
-    with pytest.raises(DataError, match=r"val.csv:.*: not a table"):
+    with pytest.raises(DataError, match=r"val\.csv:.*table"):
         built("nextqa", table(root, WHY, '1,20,64,48,"never closed'), split="val", out=root / "out")
-    with pytest.raises(DataError, match=r"NExT-QA's questions not found; expected dataset/nextqa/test.csv"):
+    with pytest.raises(DataError, match=r"dataset/nextqa/test\.csv"):
         built("nextqa", root, split="test")
-    with pytest.raises(InputError, match="nextqa does not say how fast its videos are"):
+    with pytest.raises(InputError, match=r"nextqa .*how fast"):
         built("nextqa", root, split="val", annotations_only=True)

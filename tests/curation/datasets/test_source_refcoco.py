@@ -163,9 +163,7 @@ def test_a_pickle_that_is_a_program_is_not_run(
     value: Any, root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        DataError, match=r"not a pickle of plain lists and dicts \(it asks for .*\); it was not run"
-    ):
+    with pytest.raises(DataError, match=r"pickle .*\(it asks for .*\)"):
         built("refcoco", folder(root, value), split="train")
     assert not (tmp_path / "pwned").exists()
 
@@ -183,20 +181,20 @@ def test_text_that_python_2_wrote_as_bytes(tmp_path: Path) -> None:
 def test_half_a_pickle(cut: int, root: Path) -> None:
     path = folder(root) / "refcoco/refs(unc).p"
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match=r"refs\(unc\).p: (cut off or )?not a pickle.*download it again"):
+    with pytest.raises(DataError, match=r"refs\(unc\)\.p: .*pickle"):
         built("refcoco", root, split="train")
 
 
 def test_files_that_are_missing(root: Path) -> None:
     folder(root)
-    with pytest.raises(DataError, match=r"refcoco\+'s sentences not found; expected refcoco\+/refs\(unc\).p"):
+    with pytest.raises(DataError, match=r"refcoco\+/refs\(unc\)\.p"):
         built("refcoco+", root, split="val")
     (root / "refcoco/instances.json").unlink()
-    with pytest.raises(DataError, match=r"instances.json: cannot be read"):
+    with pytest.raises(DataError, match=r"instances\.json: "):
         built("refcoco", root, split="train")
     (root / "images").rename(root / "elsewhere")
     write(root / "refcoco/instances.json", COCO)
-    with pytest.raises(DataError, match="no pictures in it"):
+    with pytest.raises(DataError, match="pictures"):
         built("refcoco", root, split="train")
     assert built("refcoco", root, split="train", annotations_only=True).records
 
@@ -238,7 +236,7 @@ def test_a_mirror_calls_its_splits_otherwise(split: str, file: str, root: Path) 
 
 def test_a_mirror_whose_box_is_not_corners_is_noticed(root: Path) -> None:
     mirror(root, "train-0.parquet", bbox=[2.5, 10.0, 20.0, 30.25])
-    with pytest.raises(DataError, match=r"2 of 2 items .* the two boxes of the row disagree"):
+    with pytest.raises(DataError, match=r"2 of 2 .*two boxes"):
         built("refcoco", root, split="train")
     (line, _) = (root.with_name("data-built") / "skipped.jsonl").read_text().splitlines()
     assert json.loads(line)["detail"] == "[2.5, 10.0, 20.0, 30.25] and [2.5, 10.0, 22.5, 40.25]"
@@ -246,12 +244,12 @@ def test_a_mirror_whose_box_is_not_corners_is_noticed(root: Path) -> None:
 
 def test_a_mirror_for_evaluation_is_refused_because_its_val_mixes_two_splits(root: Path) -> None:
     mirror(root, "validation-0.parquet", raw_anns=None, sentences=None)
-    with pytest.raises(DataError, match=r"has no column raw_anns, sentences; .* use the original files"):
+    with pytest.raises(DataError, match="raw_anns, sentences"):
         built("refcoco", root, split="val")
 
 
 def test_half_a_parquet_file(root: Path) -> None:
     path = mirror(root, "train-0.parquet") / "data/train-0.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DataError, match="not a complete Parquet file"):
+    with pytest.raises(DataError, match="Parquet"):
         built("refcoco", root, split="train")

@@ -131,19 +131,19 @@ def test_a_name_that_climbs_out_and_files_that_are_missing(root: Path) -> None:
     data = built("revos", folder(root, {"../../etc": asked([7]), VIDEO: META}), split="train")
     assert data.skipped["revos/train/../../etc/0"][0] == "the path leads out of the data set's folder"
     (root / "JPEGImages").rename(root / "elsewhere")
-    with pytest.raises(DataError, match="no pictures in it; expected the folder JPEGImages"):
+    with pytest.raises(DataError, match="JPEGImages"):
         built("revos", root, root / "out", split="train")
     (root / "mask_dict.json").write_text('{"7": [')
-    with pytest.raises(DataError, match=r"mask_dict.json: not complete JSON"):
+    with pytest.raises(DataError, match=r"mask_dict\.json: .*JSON"):
         built("revos", root, root / "out", split="train", annotations_only=True)
 
 
 def test_a_rate_is_refused_where_the_data_has_one(root: Path) -> None:
-    with pytest.raises(InputError, match="clevrer has a frame rate of its own; leave --fps out"):
+    with pytest.raises(InputError, match=r"clevrer .*--fps"):
         built("clevrer", root, frame_rate=3.0)
-    with pytest.raises(InputError, match="--fps must be a positive number"):
+    with pytest.raises(InputError, match=r"--fps .*positive"):
         built("revos", root, frame_rate=float("nan"))
-    with pytest.raises(InputError, match="pixels of revos count from 0"):
+    with pytest.raises(InputError, match=r"revos .* 0"):
         built("revos", root, one_based_boxes=True)
 
 
@@ -184,5 +184,5 @@ def test_the_box_of_a_mask_is_the_box_of_its_pixels(mask: Any) -> None:
 
 def test_a_large_mask_of_one_run_and_an_empty_text() -> None:
     assert mask_box(compressed(np.ones((480, 640))), 480, 640) == (0, 0, 640, 480)
-    with pytest.raises(Unusable, match="does not fill"):
+    with pytest.raises(Unusable, match="fill"):
         mask_box("", 4, 4)

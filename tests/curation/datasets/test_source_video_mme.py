@@ -93,11 +93,11 @@ def test_a_bad_row_is_left_out_with_its_reason(changes: dict[str, Any], reason: 
 
 def test_an_early_revision_and_half_a_file(root: Path) -> None:
     table(root, {key: value for key, value in ROW.items() if key not in ("options", "videoID")})
-    with pytest.raises(DataError, match=r"has no column options, videoID; this is an early revision"):
+    with pytest.raises(DataError, match="options, videoID"):
         built("video-mme", root)
     path = table(root, ROW) / "videomme/test-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match="not a complete Parquet file"):
+    with pytest.raises(DataError, match="Parquet"):
         built("video-mme", root)
 
 
@@ -111,5 +111,5 @@ def test_subtitles_without_their_tags_at_the_wanted_times(tmp_path: Path) -> Non
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\xff\xfe\x00"])
 def test_a_file_without_subtitles_says_so(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_bytes(content)
-    with pytest.raises(DataError, match=r"a.srt: (holds no subtitle|not a text file)"):
+    with pytest.raises(DataError, match=r"a\.srt: "):
         read_subtitles(tmp_path / "a.srt")

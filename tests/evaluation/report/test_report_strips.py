@@ -90,7 +90,7 @@ def test_frames_of_a_video(clip: Path) -> None:
     found = read_frames(clip, [0, 7, 100_000], true("a"))
     assert sorted(found) == [0, 7]
     assert found[7].shape == (72, 96, 3)
-    with pytest.raises(VideoError, match="holds none of the frames"):
+    with pytest.raises(VideoError, match="frames"):
         read_frames(clip, [100_000], true("a"))
 
 

@@ -1,16 +1,8 @@
-"""Started by a launcher in several processes: a run in which one clip is broken.
-
-torchrun process_script.py CONFIG.json OUT STEP CLIP
-"""
+"""What the processes of a launcher do: a run in which one clip is broken."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bridge_stg.cli.runs import read_configuration
 from bridge_stg.shapes.source import GeneratedSamples
@@ -31,8 +23,6 @@ def break_clip(step: int, clip: str) -> None:
     GeneratedSamples.batch = batch  # type: ignore[method-assign]
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    config, out, step, clip = sys.argv[1:]
-    break_clip(int(step), clip)
-    train(read_configuration(Path(config)), Path(out), lambda line: print(line, flush=True))
+def broken_run(config: Path, out: Path, step: int, clip: str) -> None:
+    break_clip(step, clip)
+    train(read_configuration(config), out, lambda line: print(line, flush=True))
