@@ -160,7 +160,7 @@ def test_negatives_are_distinct_unselected_and_uniform() -> None:
     generator = torch.Generator().manual_seed(0)
     counts = torch.zeros(tokens)
     for _ in range(draws):
-        found = selector._similarity(cosine, index, selectable, tokens - 30, None, generator)
+        found = selector.sampled_similarity(cosine, index, selectable, tokens - 30, None, generator)
         assert found.negatives.shape == (2, 1, MAX_NEGATIVES)
         position = ((found.negatives + 1) / 2 * (tokens - 1)).round().long()
         assert len(position[0, 0].unique()) == MAX_NEGATIVES

@@ -75,7 +75,12 @@ class BridgeSTGProcessor:
         self.turn_start = self._id("<|im_start|>")
         self.turn_end = self._id("<|im_end|>")
         self._opening = (self.turn_start, *self.plain_ids("user\n"))
-        self._reply = (self.turn_end, *self.plain_ids("\n"), self.turn_start, *self.plain_ids("assistant\n"))
+        self.reply_start = (
+            self.turn_end,
+            *self.plain_ids("\n"),
+            self.turn_start,
+            *self.plain_ids("assistant\n"),
+        )
 
     @classmethod
     def from_pretrained(cls, name: str | Path, **kwargs: Any) -> BridgeSTGProcessor:
@@ -134,7 +139,7 @@ class BridgeSTGProcessor:
             raise InputError(
                 f"the query is {len(text)} tokens long, the limit is {max_tokens}; describe one event briefly"
             )
-        return (*text, *self._reply)
+        return (*text, *self.reply_start)
 
     def branch(
         self,

@@ -104,7 +104,7 @@ def test_cvat_interpolates_to_what_was_written(first: list[int], last: list[int]
         boxes = list(ElementTree.parse(path).getroot().iter("box"))
     keys = [box for box in boxes if box.get("keyframe") == "1"]
     assert [int(str(key.get("frame"))) for key in keys] == [5, 5 + steps, 6 + steps]
-    drawn = fill([cvat._key(key) for key in keys], 30)
+    drawn = fill([cvat.read_key(key) for key in keys], 30)
     assert set(drawn) == set(tube.boxes)
     for frame, corners in tube.boxes.items():
         assert drawn[frame] == pytest.approx(corners, abs=0.011)

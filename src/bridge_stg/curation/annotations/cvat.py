@@ -70,7 +70,7 @@ def _drawing(task: Element, size: Element | None, track: Element) -> Drawing:
         shapes = sorted({child.tag for child in track})
         raise Unusable("a track without boxes", f"it holds {', '.join(shapes) or 'nothing'}")
 
-    keys = tuple(_key(box) for box in boxes)
+    keys = tuple(read_key(box) for box in boxes)
     start = whole(task.findtext("start_frame") or 0, "start_frame")
     if keys[0].frame < start:
         # Frames are those of the video in all versions of the tool; others cannot be told from a mistake.
@@ -96,7 +96,7 @@ def _end(task: Element) -> int | None:
     return whole(task.findtext("size"), "size") if task.findtext("size") else None
 
 
-def _key(box: Element) -> Key:
+def read_key(box: Element) -> Key:
     frame = whole(box.get("frame"), "frame of a box")
     if box.get("outside") == "1":
         return Key(frame, None)

@@ -94,10 +94,12 @@ class QuerySelector(nn.Module):
             anchors=_gather_anchors(grid.anchors, frame_index, index_nRK),
             index=index_nRK,
             valid=valid_RQ,
-            similarity=self._similarity(cosine_nRN, index_nRK, selectable_RN, spare, valid_RQ, generator),
+            similarity=self.sampled_similarity(
+                cosine_nRN, index_nRK, selectable_RN, spare, valid_RQ, generator
+            ),
         )
 
-    def _similarity(
+    def sampled_similarity(
         self,
         cosine_nRN: Tensor,
         index_nRK: Tensor,
