@@ -19,7 +19,6 @@ from bridge_stg.training.stage import StepSource
 
 # A step of a second or less, logged and saved every time: clips of a few frames, with few objects.
 TINY = [
-    "data.min_duration=3",
     'data.curriculum=[{"until": 1.0, "min_objects": 1, "max_objects": 3, "max_duration": 5}]',
     "data.workers=0",
     "data.clips_per_step=1",
