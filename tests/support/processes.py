@@ -46,7 +46,7 @@ class Running:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def wait(self, timeout: float = 300) -> int:
+    def wait(self, timeout: float = 600) -> int:
         """The exit code, or the negative number of the signal that ended it."""
         self.process.join(timeout)
         if self.process.exitcode is None:
@@ -86,8 +86,14 @@ def run_ranks(count: int, target: Callable[..., None], *given: Any) -> list[Runn
         Running(target, *given, env=same | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(count)
     ]
-    for running in ranks:
-        running.wait()
+    try:
+        for running in ranks:
+            running.wait()
+    finally:
+        # One that failed leaves the others waiting for it.
+        for running in ranks:
+            if running.poll() is None:
+                running.kill()
     return ranks
 
 
