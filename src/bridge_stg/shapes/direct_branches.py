@@ -136,7 +136,7 @@ def choice_branches(clip: ClipQuestions, count: int) -> list[Branch]:
         said = [place for place in letters if place >= first]
         if listed and said:
             # The words of the right choice know their letter, which stands before them; it does not know them.
-            evidence += _letters(words[:first], said[-1] - 1, question.choice_letter)
+            evidence += _letters(words, first, said[-1] - 1, question.choice_letter)
 
         kind = _kind_asked(question)
         if kind is not None and question.object_index is not None:
@@ -149,11 +149,16 @@ def choice_branches(clip: ClipQuestions, count: int) -> list[Branch]:
     return found
 
 
-def _letters(words: Sequence[str], said: int, right: str | None) -> list[Evidence]:
-    """What the words of the choices look at, and the token ``said`` after which the right letter follows."""
-    opened = [place for place, word in enumerate(words) if word == "(" and words[place + 1] in LETTERS]
-    found: list[Evidence] = []
-    for begin, end in zip(opened, [*opened[1:], words.index(TURN_END, opened[-1])], strict=True):
+def _letters(words: Sequence[str], first: int, said: int, right: str | None) -> list[Evidence]:
+    """What the words of the choices look at, and the token ``said`` before the right letter of the answer.
+
+    The answer begins at ``first``; ``said`` looks at its words, and then knows which choice to look for.
+    """
+    asked = words[:first]
+    opened = [place for place, word in enumerate(asked) if word == "(" and asked[place + 1] in LETTERS]
+    answered = tuple(place for place in range(first, said) if words[place] != SPACE)
+    found = [Evidence(said, answered, "letter", own=True)]
+    for begin, end in zip(opened, [*opened[1:], asked.index(TURN_END, opened[-1])], strict=True):
         # Between the bracket that closes a letter and the space before the next one.
         inside = tuple(place for place in range(begin + 3, end) if words[place] != SPACE)
         found += [Evidence(place, (begin + 1,), "letter", own=True) for place in inside]
