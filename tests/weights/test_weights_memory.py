@@ -1,4 +1,4 @@
-"""Loading and merging never hold a model twice: the peak of a process against the size of the weights."""
+"""Loading and merging never need a model twice: memory of a process against the size of the weights."""
 
 from __future__ import annotations
 
@@ -17,16 +17,21 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.weights.adapter_files import save_adapters
 
-# What the libraries load on first use is not the model's: a small one is handled first. Linux alone says what
-# the highest mark was and lets it be put back.
+# Private memory, looked at all the time: pages of the file that weights are mapped from can be dropped. What
+# the libraries load on first use is not the model's: a small one is handled first.
 SCRIPT = """
-import json, sys
+import json, sys, threading, time
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.weights.adapter_files import merge_folder
 
-def mib(field):
+def private_mib():
     lines = open("/proc/self/status").read().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
+def watch():
+    while True:
+        peak[0] = max(peak[0], private_mib())
+        time.sleep(0.001)
 
 def load(folder, out):
     VideoGrounder.from_pretrained(f"{folder}/base", device="cpu", dtype="bfloat16", threads=1)
@@ -35,13 +40,13 @@ def merge(folder, out):
     merge_folder(f"{folder}/run", out)
 
 small, large, out = sys.argv[1:]
-found = {}
-for work in (load, merge):
+peak, found = [0.0], {}
+threading.Thread(target=watch, daemon=True).start()
+for work in (merge, load):
     work(small, f"{out}/small")
-    open("/proc/self/clear_refs", "w").write("5")
-    before = mib("VmRSS")
+    before = peak[0] = private_mib()
     work(large, f"{out}/large")
-    found[work.__name__] = mib("VmHWM") - before
+    found[work.__name__] = peak[0] - before
 print(json.dumps(found))
 """
 
@@ -76,5 +81,5 @@ def test_no_model_is_there_twice(
     folders = [str(tmp_path / name) for name in ("small", "large", "out")]
     done = subprocess.run([sys.executable, "-c", SCRIPT, *folders], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    # The weights once, and what is being read or written; twice would be 2.
-    assert {name: peak / size < 1.6 for name, peak in found.items()} == {"load": True, "merge": True}
+    # At most the weights once, and what is being read or written; twice would be 2.
+    assert max(found.values()) < 1.3 * size, (found, size)

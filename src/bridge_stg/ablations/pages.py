@@ -23,8 +23,9 @@ def as_markdown(tables: Sequence[Table], entries: Sequence[Entry], claims: Seque
         "# Ablations",
         "",
         f"Tuning of {plan.steps} steps per row and up to {plan.seeds} seeds at laptop scale, on the same "
-        f"held-out videos; all rows with `{' '.join(COMMON)}`. Percent; the mean over seeds, in brackets the "
-        "paper's number on VidSTG (declarative), which is another world: what compares are differences.",
+        f"held-out videos; all rows with `{' '.join(COMMON)}`. Scores in percent; what answers took in frames, "
+        "tokens, milliseconds a question and MiB. The mean over seeds, in brackets the paper's number on "
+        "VidSTG (declarative), which is another world: what compares are differences.",
         "",
     ]
     for table in tables:
