@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +29,7 @@ from bridge_stg.inference.memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.notes import domain_note, is_far_longer, length_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.outcome import Outcome, read_outcome
+from bridge_stg.inference.read_ahead import reading_ahead
 from bridge_stg.inference.results import ResultBuilder
 from bridge_stg.inference.said import Question, Said, read_answers, refusal_rule
 from bridge_stg.inference.tubes import join_tubes
@@ -151,15 +152,21 @@ class VideoGrounder(Grounder):
         pieces = [extent]
         if seconds is not None and question.task in WINDOW_TASKS and question.windows is None:
             pieces = pieces_of(extent, seconds)
-        if len(pieces) == 1:
-            found = self._ground_clip(source, question, extent, options, StageClock(progress), on_cost)
-            return [drop_unsure(result, options.min_confidence) for result in found]
 
-        def in_piece(piece: TimeSpan, tell: Progress | None, count: OnCost) -> list[GroundingResult]:
-            return self._ground_clip(source, question, piece, options, StageClock(tell), count)
+        def read(piece: TimeSpan, known: SampledVideo | None) -> SampledVideo:
+            return self.sample(source, span=span_to_sample(question.task, piece), known=known)
 
-        notes = length_note(extent.length, self.processor.config)
-        found = ground_in_pieces(pieces, in_piece, notes, progress, on_cost)
+        # The next piece is read while the model works on this one.
+        with reading_ahead(read, pieces) as following:
+
+            def in_piece(piece: TimeSpan, tell: Progress | None, count: OnCost | None) -> list[GroundingResult]:
+                return self._ground_clip(source, question, piece, following, options, StageClock(tell), count)
+
+            if len(pieces) == 1:
+                found = in_piece(extent, progress, on_cost)
+            else:
+                notes = length_note(extent.length, self.processor.config)
+                found = ground_in_pieces(pieces, in_piece, notes, progress, on_cost)
         return [drop_unsure(result, options.min_confidence) for result in found]
 
     def _ground_clip(
@@ -167,16 +174,18 @@ class VideoGrounder(Grounder):
         source: VideoSource,
         question: Question,
         extent: TimeSpan,
+        frames: Callable[[], SampledVideo],
         options: GroundOptions,
         clock: StageClock,
         on_cost: OnCost | None,
     ) -> list[GroundingResult]:
-        """All sentences in one part of the video."""
+        """All sentences in one part of the video; ``frames`` waits for what the model reads of it."""
         # Read: one decoding, one pass of the vision tower, one prefill for all sentences.
         given = question.windows
         if given is not None:
             given = [given_window(window, extent) for window in given]
-        clip = self._read(source, question.task, extent, clock)
+        timed = not (source.still or question.task == "rec")
+        clip = self._read(frames, timed, extent, clock)
 
         # Answer: in words, then with the bridging queries where boxes are wanted.
         said, bridge = self._answer(clip, question, clock)
@@ -214,10 +223,16 @@ class VideoGrounder(Grounder):
         fps: float | None = None,
         span: TimeSpan | None = None,
         times: Sequence[float] | None = None,
+        known: SampledVideo | None = None,
     ) -> SampledVideo:
-        """Frames of a video at the size and, by default, the rate that the model reads."""
+        """Frames of a video at the size and, by default, the rate that the model reads.
+
+        The arguments are those of :func:`bridge_stg.video.sampling.sample_video`.
+        """
         rate = self.processor.config.sample_fps if fps is None else fps
-        return sample_video(video, fps=rate, frame_size=self.processor.frame_size, span=span, times=times)
+        return sample_video(
+            video, fps=rate, frame_size=self.processor.frame_size, span=span, times=times, known=known
+        )
 
     def locate(
         self,
@@ -290,17 +305,19 @@ class VideoGrounder(Grounder):
             refusal=None if style is None or opening else refusal_rule(self.processor, style),
         )
 
-    def _read(self, source: VideoSource, task: Task, extent: TimeSpan, clock: StageClock) -> _Clip:
-        """Decode, one pass of the vision tower and one prefill."""
+    def _read(
+        self, frames: Callable[[], SampledVideo], timed: bool, extent: TimeSpan, clock: StageClock
+    ) -> _Clip:
+        """Decode, one pass of the vision tower and one prefill; an image is not ``timed``."""
         with clock.stage("decode"):
-            sampled = self.sample(source, span=span_to_sample(task, extent))
+            sampled = frames()
 
         with clock.stage("preprocess"):
             # A byte a number travels to the device, and becomes a float there.
-            frames = torch.from_numpy(sampled.frames).to(self.model.device)
-            patches, grid = self.processor.patches(frames)
+            images = torch.from_numpy(sampled.frames).to(self.model.device)
+            patches, grid = self.processor.patches(images)
             # The model's clock begins with the clip; an image has none.
-            seconds = None if source.still or task == "rec" else np.maximum(sampled.times - extent.start, 0.0)
+            seconds = np.maximum(sampled.times - extent.start, 0.0) if timed else None
             layout = self.processor.clip(grid, seconds)
 
         device = self.model.device

@@ -47,7 +47,7 @@ def ground_in_pieces(
     progress: Progress | None,
     on_cost: OnCost | None,
 ) -> list[GroundingResult]:
-    """One answer per sentence from all pieces; one piece at a time is in memory.
+    """One answer per sentence from all pieces, one after the other.
 
     Args:
         ground: answers all sentences about one piece, and tells its stages and its cost.

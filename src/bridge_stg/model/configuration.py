@@ -103,8 +103,8 @@ class SpatialConfig(_Checked, PreTrainedConfig):
         num_decoder_layers: 6 in the paper.
         topk: K of Eq. 4, clamped when a frame has fewer tokens.
         select_layers: "all" n layers (Eq. 4), or only the "last" one (Table 12).
-        query_budget: of the n * K selected queries, how many the decoder refines when it only answers: the most
-            similar ones. None refines all, as in training.
+        query_budget: of the n * K selected queries, how many the decoder refines when it only answers: those
+            with the highest objectness. None refines all, as in training.
         anchor_base: width and height of the anchors of the first level, as a fraction of the frame.
         num_denoising: noised ground-truth groups per frame in training; each has a positive and a negative box.
         box_noise: scale of the noise on denoising boxes.

@@ -92,6 +92,7 @@ def sample_video(
     frame_size: Callable[[int, int], tuple[int, int]] | None = None,
     span: TimeSpan | None = None,
     times: Sequence[float] | None = None,
+    known: SampledVideo | None = None,
 ) -> SampledVideo:
     """Frames of a video file (mp4, mkv, webm, mov, gif), a folder of images, a single image, or of memory.
 
@@ -101,6 +102,7 @@ def sample_video(
         frame_size: maps (width, height) of the source as shown to the (width, height) kept; None keeps it.
         span: only this window, in seconds since the first frame; None samples everything.
         times: one second per image, for a folder without ``times.txt``.
+        known: another span of the same video, at the same size: frames that it holds are not decoded again.
 
     Returns:
         The chosen frames with their real times since the first frame. What could not be read is in ``notes``.
@@ -125,9 +127,19 @@ def sample_video(
     # One block for all frames: stacking a list at the end would need the memory twice.
     frames = np.empty((len(chosen), height, width, 3), dtype=np.uint8)
     kept: list[int] = []
-    coming = WatchedFrames(video, chosen.tolist())
-    for number, pixels in coming:
-        frames[len(kept)] = resize_frame(pixels, width, height)
+    there = {} if known is None else {frame: row for row, frame in enumerate(known.source_frames.tolist())}
+    wanted = [number for number in chosen.tolist() if number not in there]
+    coming = WatchedFrames(video, wanted, some_needed=len(wanted) == len(chosen))
+    decoded = iter(coming)
+    fresh = next(decoded, None)
+    for number in chosen.tolist():
+        if known is not None and number in there:
+            frames[len(kept)] = known.frames[there[number]]
+        elif fresh is not None and fresh[0] == number:
+            frames[len(kept)] = resize_frame(fresh[1], width, height)
+            fresh = next(decoded, None)
+        else:
+            continue  # damaged
         kept.append(number)
 
     notes = (*video.notes, *coming.notes("sampled frames"))

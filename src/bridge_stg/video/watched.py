@@ -19,13 +19,14 @@ class WatchedFrames:
     """Iterates over (index, (H, W, 3) uint8 RGB) of the ``wanted`` frames that come; ``read`` counts them.
 
     Raises:
-        VideoError: while iterating, where none of them comes or one has another size than the first.
+        VideoError: while iterating, where none of them comes though ``some_needed``, or one has another size than the first.
     """
 
     video: Source
     wanted: Sequence[int]
     read: int = 0
     damaged: list[float] = field(default_factory=list)
+    some_needed: bool = True
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         if isinstance(self.video, VideoFile):
@@ -36,7 +37,7 @@ class WatchedFrames:
         for number, pixels in coming:
             self.read += 1
             yield number, pixels
-        if not self.read:
+        if not self.read and self.some_needed:
             raise nothing_decoded(Path(self.video.info.path))
 
     def notes(self, what: str) -> tuple[str, ...]:

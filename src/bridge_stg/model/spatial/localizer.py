@@ -19,7 +19,7 @@ from bridge_stg.model.spatial.deformable import FrameDeformableAttention
 from bridge_stg.model.spatial.denoising import denoising_queries
 from bridge_stg.model.spatial.encoder import ImageEncoder, SpatialFeatures
 from bridge_stg.model.spatial.heads import MLP, SimilarityHead
-from bridge_stg.model.spatial.topk_selection import QuerySelector, SelectedQueries
+from bridge_stg.model.spatial.topk_selection import QuerySelector
 
 # Objectness of a query that stands for no token: never the best, and without loss.
 ABSENT = -30.0
@@ -122,10 +122,10 @@ class SpatialLocalizer(nn.Module):
         start_RT4 = candidate_nRK4.detach().clamp(-LOGIT_LIMIT, LOGIT_LIMIT).transpose(0, 1).flatten(1, 2)
         valid_RQ = chosen.valid
 
-        # Where a budget says so, only the most similar ones of all layers are refined; never in training.
+        # Where a budget says so, only the best candidates of all layers are refined; never in training.
         budget = self.config.query_budget
         if budget is not None and budget < content_RTC.shape[1] and not self.training and targets is None:
-            kept_RB = most_similar(chosen, budget)
+            kept_RB = best_candidates(logits_nRK, chosen.valid, budget)
             content_RTC, start_RT4 = _take(content_RTC, kept_RB), _take(start_RT4, kept_RB)
             valid_RQ = None if valid_RQ is None else valid_RQ.gather(1, kept_RB)
 
@@ -189,13 +189,19 @@ class SpatialLocalizer(nn.Module):
         return self.locate(features, frame_index, bridge, targets, has_target)
 
 
-def most_similar(chosen: SelectedQueries, budget: int) -> Tensor:
-    """Which of the n * K selected queries are the ``budget`` most similar to the sentence: (R, budget)."""
-    similarity = chosen.similarity.positives.transpose(0, 1).flatten(1)
-    if chosen.valid is not None:
-        similarity = similarity.masked_fill(~chosen.valid, float("-inf"))
+def best_candidates(logits_nRK: Tensor, valid_RT: Tensor | None, budget: int) -> Tensor:
+    """Which of the n * K selected queries the heads hold for the best: (R, budget).
+
+    By objectness and not by the cosine that selected them, which costs far more of the boxes (docs/log.md).
+
+    Args:
+        logits_nRK: objectness of the candidates. valid_RT: False for a query without a token, T = n * K.
+    """
+    score_RT = logits_nRK.transpose(0, 1).flatten(1)
+    if valid_RT is not None:
+        score_RT = score_RT.masked_fill(~valid_RT, float("-inf"))
     # In the order in which they were, so that a tie ends as it does without a budget.
-    return similarity.topk(budget, dim=1).indices.sort(dim=1).values
+    return score_RT.topk(budget, dim=1).indices.sort(dim=1).values
 
 
 def _take(queries: Tensor, kept: Tensor) -> Tensor:
