@@ -19,7 +19,8 @@ class WatchedFrames:
     """Iterates over (index, (H, W, 3) uint8 RGB) of the ``wanted`` frames that come; ``read`` counts them.
 
     Raises:
-        VideoError: while iterating, where none of them comes though ``some_needed``, or one has another size than the first.
+        VideoError: while iterating, where none of them comes though ``some_needed``, or one has another size
+            than the first.
     """
 
     video: Source
