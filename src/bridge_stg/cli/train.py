@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
@@ -45,9 +45,11 @@ def train(
 
     Several processes: accelerate launch --num_processes 8 -m bridge_stg.cli.main train RECIPE
     """
-    from bridge_stg.cli.runs import SERIES, as_yaml, describe_recipes, named_or_read
-    from bridge_stg.errors import InputError
-    from bridge_stg.training.settings import override
+    with _loading():
+        # Configurations name classes of the model, so that torch comes with them.
+        from bridge_stg.cli.runs import SERIES, as_yaml, describe_recipes, named_or_read
+        from bridge_stg.errors import InputError
+        from bridge_stg.training.settings import override
 
     if list_recipes:
         for name, line in describe_recipes():
@@ -76,6 +78,15 @@ def train(
         print(as_yaml(config), end="")
         return
     _run(config, out or Path("runs") / config.name, threads)
+
+
+def _loading() -> AbstractContextManager[object]:
+    """What a person at a terminal sees in the seconds before the progress bar, of one process alone."""
+    from rich.console import Console
+
+    if os.environ.get("RANK", "0") != "0":
+        return nullcontext()
+    return Console(stderr=True).status("loading")
 
 
 def _run(config: TrainConfig, folder: Path, threads: int | None, heading: str | None = None) -> None:

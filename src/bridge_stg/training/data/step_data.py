@@ -16,7 +16,7 @@ from bridge_stg.errors import BridgeSTGError
 from bridge_stg.training.data.batch import Batch
 from bridge_stg.training.stage import StepSource
 
-# Steps that a loader process has ready beside the one it works on; each holds all frames of a step.
+# Steps that a loader process works on or has ready; each holds all frames of a step. One more is with the loop.
 STEPS_AHEAD = 1
 
 
