@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import rankdata
 
 BINS = 15
 # A probability this near to 0 or 1 has log odds that still are numbers.
@@ -82,6 +80,9 @@ def fit_line(probability: NDArray[np.float64], right: NDArray[np.bool_]) -> tupl
     Raises:
         ValueError: there is no answer.
     """
+    # Here only: a score, which needs the bins alone, would wait for it.
+    from scipy.optimize import minimize
+
     if not len(probability):
         raise ValueError("no answer to fit a line to")
     odds, target = log_odds(probability), right.astype(np.float64)
@@ -119,6 +120,8 @@ def area_under_roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> f
     Returns:
         In [0, 1]; None where all are positive or none is.
     """
+    from scipy.stats import rankdata
+
     count = int(positive.sum())
     pairs = count * (len(positive) - count)
     if not pairs:
