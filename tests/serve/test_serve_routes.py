@@ -188,7 +188,8 @@ def test_every_refusal_has_one_form(
 
 def test_a_body_that_is_no_json_is_called_so(http: httpx.Client) -> None:
     body = b'{"queries": [a]}'
-    error = http.post("/v1/videos/no/ground", content=body).json()["error"]
+    sent = {"content": body, "headers": {"Content-Type": "application/json"}}
+    error = http.post("/v1/videos/no/ground", **sent).json()["error"]
     assert error["code"] == "invalid_request"
     assert error["message"].startswith("the body is not JSON")
     assert "13" in error["message"].split()
