@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,8 @@ def run(
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
-        ray.init(address=address, include_dashboard=False if address == "local" else None, **quiet)
+        with _silent_stderr():
+            ray.init(address=address, include_dashboard=False if address == "local" else None, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as problem:
         raise InputError(f"--address {address}: no Ray there ({one_line(problem, 200)})") from problem
     except Exception as problem:  # of no class of its own: it gives its processes half a minute to start
@@ -190,6 +192,19 @@ def run(
         raise BridgeSTGError(f"a worker failed: {_cause(problem)}") from problem
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Nothing comes on stderr, not from compiled code either: Ray's core tells its level there."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _cause(problem: Exception) -> str:

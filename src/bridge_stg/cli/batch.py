@@ -77,13 +77,18 @@ def batch(
         None if detector is None else _from_root(detector),
     )
     started = told = time.monotonic()
+    # Rates are counted from the first answer on: before it, Ray starts and the models are loaded.
+    first: tuple[float, int] | None = None
     with progress_bar() as bar:
         task = bar.add_task("questions", total=None)
 
         def show(done: int, total: int) -> None:
-            nonlocal told
+            nonlocal told, first
             now = time.monotonic()
-            rate = done / max(now - started, 1e-9)
+            first = first or (now, done)
+            if now - first[0] < 1:
+                return
+            rate = max(done - first[1], 1) / (now - first[0])
             left = (total - done) / rate
             bar.update(
                 task,
