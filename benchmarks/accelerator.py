@@ -28,7 +28,7 @@ import training
 
 # Seconds of the clip, drawn size, warm calls, lengths of answers, training steps.
 TABLE_9 = Namespace(seconds=23.0, width=640, height=480, repeats=3, passes=(14, 43), steps=5)
-TINY = Namespace(seconds=3.0, width=160, height=120, repeats=1, passes=(4,), steps=1)
+TINY = Namespace(seconds=5.0, width=160, height=120, repeats=1, passes=(4,), steps=1)
 
 # Of the 8B on one H100: at most, at most, at least, at least.
 TARGETS = {
