@@ -151,6 +151,19 @@ def test_the_command_writes_into_the_folder_and_only_there(
     assert CliRunner().invoke(main.app, [*words[:-1], "shapes", "--write"]).exit_code == 2
 
 
+def test_a_folder_called_as_a_shipped_checkpoint_is_not_written_for_it(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth(tmp_path, clip)
+    own = tmp_path / "shapes" / "config.json"
+    own.parent.mkdir()
+    own.write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    words = ["calibrate", "--data", ".", "--checkpoint", "shapes", "--write"]
+    assert CliRunner().invoke(main.app, words).exit_code == 2
+    assert own.read_text() == "{}"
+
+
 def test_asking_leaves_the_grounder_as_it_was(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     truth(tmp_path, clip)
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")

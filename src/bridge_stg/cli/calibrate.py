@@ -39,12 +39,18 @@ def calibrate(
 ) -> None:
     """Fit the confidence of answers, and when to refuse, to questions whose answers are known."""
     from bridge_stg.errors import InputError
+    from bridge_stg.files.shipped import SHIPPED
     from bridge_stg.records.part import group_questions
     from bridge_stg.records.record import read_truth
     from bridge_stg.types import parse_answer_style
 
     # What can be wrong, before a model is loaded.
-    folder = Path(checkpoint)
+    folder = Path(checkpoint).expanduser()
+    if write and checkpoint in SHIPPED:
+        # A folder that is called so is another checkpoint than the one that would be asked.
+        raise InputError(
+            f"--write does not change {checkpoint}, which is shipped; give a folder: ./{checkpoint}"
+        )
     if write and not (folder / "config.json").is_file():
         raise InputError(f"--write changes the folder of a checkpoint, and {checkpoint} is none")
     styles = [parse_answer_style(name) for name in answer or []]
