@@ -74,6 +74,16 @@ def ablate(at: Place) -> Words:
     return ["ablate", "10", "--out", at.folder / "tables", "--set", "optim.speed=1"]
 
 
+def ablate_base(at: Place) -> Words:
+    base = at.file("base/config.json", '{"model_type": "bert"}').parent
+    return ["ablate", "10", "--out", at.folder / "tables", "--base", base]
+
+
+def ablate_from(at: Place) -> Words:
+    start = at.file("start/config.json", "{}").parent
+    return ["ablate", "10", "--out", at.folder / "tables", "--from", start]
+
+
 def synthesize(at: Place) -> Words:
     return ["data", "synthesize", "--records", at.shapes, "--out", at.full, "--workers", 1]
 
@@ -107,6 +117,8 @@ REFUSALS: dict[str, tuple[Callable[[Place], Words], str]] = {
     "train": (train_elsewhere, "stvg"),
     "train (series)": (series, "series"),
     "ablate": (ablate, "'optim.speed'"),
+    "ablate (--base)": (ablate_base, "bert"),
+    "ablate (--from)": (ablate_from, "config.json"),
     "merge": (lambda at: ["merge", at.shapes, "--out", at.folder / "merged"], "LoRA"),
     "export": (lambda at: ["export", at.file("tube.json", "[]"), "--format", "mot"], "tube.json"),
     "predict": (predict, "predictions.jsonl"),

@@ -55,6 +55,8 @@ def ablate(
     for given in (base, start):
         if given is not None and not (given / "config.json").is_file():
             raise InputError(f"{given}: holds no config.json; give the folder of a checkpoint")
+    if (folder := base or start) is not None:
+        _check_kind(folder)
 
     from bridge_stg.ablations.jobs import Plan, jobs_for
     from bridge_stg.ablations.pages import as_markdown, as_page
@@ -79,6 +81,17 @@ def ablate(
     write_whole(out / "ablations.md", markdown)
     write_whole(out / "ablations.html", as_page(markdown))
     print(f"wrote {out / 'ablations.json'}, ablations.md and ablations.html")
+
+
+def _check_kind(folder: Path) -> None:
+    """Raise InputError for what the first training could not begin with, before its videos are drawn."""
+    from bridge_stg.errors import InputError
+    from bridge_stg.model.configuration import BridgeSTGConfig
+    from bridge_stg.weights.qwen3_vl import MODEL_TYPE, model_type
+
+    kind = model_type(str(folder))
+    if kind not in (BridgeSTGConfig.model_type, MODEL_TYPE):
+        raise InputError(f"{folder}: holds a {kind} model; give the folder of a Bridge-STG or a Qwen3-VL")
 
 
 def _chosen(keys: list[str]) -> list[Table]:
