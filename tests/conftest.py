@@ -193,7 +193,7 @@ def taught_qwen3_vl(tiny_qwen3_vl: Path, clip: Path) -> Path:
     assert margin > 1, f"the answers were not learned: margin {margin}"
     folder = tiny_qwen3_vl.with_name("taught")
     model.save_pretrained(folder)
-    grounder.tokenizer.save_pretrained(folder)
+    grounder.stock.tokenizer.save_pretrained(folder)
     return folder
 
 
