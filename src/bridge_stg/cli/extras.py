@@ -10,6 +10,7 @@ EXTRA_OF = {
     "pandas": "data",
     "pebble": "data",
     "pyarrow": "data",
+    "scipy": "data",
     "supervision": "data",
     "accelerate": "train",
     "peft": "train",
