@@ -233,7 +233,7 @@ def test_a_sentence_that_is_too_long_for_the_model_fails_alone(http: httpx.Clien
         (b"\0\0\0\x20ftypisom" + bytes(1000), (422, "unreadable_video")),
         (bytes(4 * 1024 * 1024), (413, "too_large")),
         # 400 million pixels in half a megabyte.
-        (blank_png(20_000), (413, "too_large")),
+        (blank_png(20_000), (422, "unreadable_video")),
     ],
 )
 def test_hostile_files_are_refused_and_leave_nothing(
