@@ -131,7 +131,7 @@ def test_settings_bound_the_scene() -> None:
         {"min_objects": 3, "max_objects": 2},
         {"min_objects": 0},
         {"max_objects": 9},
-        {"min_duration": 2.0},
+        {"min_duration": 3.9},
         {"min_duration": 9.0, "max_duration": 8.0},
         {"split": "dev"},
         {"width": 100, "height": 1000},

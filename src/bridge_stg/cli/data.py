@@ -50,7 +50,7 @@ def shapes(
     repeats: Annotated[
         float, typer.Option(min=0, max=1, help="The chance that an object does something twice.")
     ] = 0.0,
-    min_duration: Annotated[float, typer.Option(min=3, help="Seconds of the shortest video.")] = 4.0,
+    min_duration: Annotated[float, typer.Option(min=4, help="Seconds of the shortest video.")] = 4.0,
     max_duration: Annotated[float, typer.Option(max=60, help="Seconds of the longest video.")] = 16.0,
 ) -> None:
     """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""

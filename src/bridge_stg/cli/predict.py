@@ -91,7 +91,6 @@ def predict(
     chosen = benchmark_by_name(benchmark)
     truth = _truth_of(data, chosen)
     check_box_fps(box_fps)
-    check_detector(method, detector)
     check_writable(out.parent)
     if submission is not None:
         check_writable(submission)
@@ -113,6 +112,7 @@ def predict(
         subtitles=subtitles or chosen.name == "video-mme-subs",
         detector=detector,
     )
+    check_detector(method, detector)
     plan = plan_run(settings, truth, out, task=chosen.task_for(task), restart=restart)
     if submission is not None and plan.task != "vot":
         raise InputError(f"--submission is for GOT-10k's task vot, not for {plan.task}; leave it out")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from bridge_stg.shapes.world.objects import SHORTEST_SCENE
 from bridge_stg.training.configuration import DataConfig, Strict, TrainConfig
 
 Share = Annotated[int, Field(ge=0)]
@@ -105,7 +106,7 @@ class ShapesData(DataConfig):
     clips_per_step: int = Field(default=16, ge=1)
     images_per_step: int = Field(default=48, ge=1)
     image_share: float = Field(default=0.25, ge=0, le=1)
-    min_duration: float = Field(default=4.0, ge=3)
+    min_duration: float = Field(default=4.0, ge=SHORTEST_SCENE)
     curriculum: tuple[Lesson, ...] = (Lesson(until=1.0, min_objects=1, max_objects=6),)
     mix: ClipMix = ClipMix()
     image_mix: ImageMix = ImageMix()

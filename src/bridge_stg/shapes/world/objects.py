@@ -87,7 +87,9 @@ HELD_OUT: frozenset[tuple[str, str]] = frozenset(
     }
 )
 
-LONGEST = 60.0  # seconds of a scene
+# Seconds of a scene. In less than four there is often no room for an action that has a rival.
+SHORTEST_SCENE = 4.0
+LONGEST = 60.0
 
 RATES: tuple[Fraction, ...] = (Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001))
 
@@ -192,9 +194,9 @@ class SceneSettings:
             raise InputError(
                 f"objects must be within 1..8 and ordered, got {self.min_objects}..{self.max_objects}"
             )
-        if not 3.0 <= self.min_duration <= self.max_duration:
+        if not SHORTEST_SCENE <= self.min_duration <= self.max_duration:
             raise InputError(
-                "durations must be at least 3 seconds and ordered, "
+                f"durations must be at least {SHORTEST_SCENE:g} seconds and ordered, "
                 f"got {self.min_duration}..{self.max_duration}"
             )
         if self.max_duration > LONGEST:
