@@ -80,6 +80,11 @@ def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         write_fits(tmp_path / "nowhere", [fit])
 
+    # However small a threshold is, the folder loads with it.
+    write_fits(tmp_path, [replace(fit, threshold=1.23456e-6)])
+    small = json.loads((tmp_path / "config.json").read_text())["refusal_threshold"]
+    assert BridgeSTGConfig(refusal_threshold=small).refusal_threshold == {"direct": 1.235e-6}
+
 
 @pytest.mark.parametrize(
     "wrong",

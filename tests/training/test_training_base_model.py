@@ -21,6 +21,7 @@ from bridge_stg.cli import main
 from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.model import MAX_TOKENS_PER_FRAME, small_spatial_config, small_tokenizer
@@ -380,7 +381,12 @@ def test_what_cannot_change_is_refused_before_anything_is_loaded(
 
 
 def test_the_shipped_checkpoint_is_a_base_by_its_name() -> None:
-    model, _, origin = build_model(override(recipe("shapes"), ["base=shapes"]))
+    model, processor, origin = build_model(override(recipe("shapes"), ["base=shapes"]))
+    # How sure the base may be says nothing about what is learned from it.
+    assert BridgeSTGConfig.from_pretrained(checkpoint_folder("shapes")).calibration is not None
+    assert model.config.calibration is None
+    assert processor.config is model.config
+
     shipped = BridgeSTGForVideoGrounding.from_pretrained(checkpoint_folder("shapes"))
     state = model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in shipped.state_dict().items())

@@ -20,6 +20,7 @@ from bridge_stg.cli.prepare import (
     quiet_threads,
 )
 from bridge_stg.errors import BridgeSTGError
+from bridge_stg.files.shipped import SHIPPED
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -69,7 +70,7 @@ def batch(
     from bridge_stg.batch.workers import BatchModel
 
     model = BatchModel(
-        name if name == "shapes" else _from_root(name),
+        name if name in SHIPPED else _from_root(name),
         chosen,
         device,
         box_fps,

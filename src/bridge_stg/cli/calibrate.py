@@ -91,7 +91,7 @@ def calibrate(
 def _print_fit(fit: StyleFit) -> None:
     print(f"{fit.style}: refuses {_words(fit.greedy)} by the likelier word")
     if fit.threshold is not None:
-        print(f"  refusal_threshold {fit.threshold:.4f}: {_words(fit.chosen)}")
+        print(f"  refusal_threshold {fit.threshold:.4g}: {_words(fit.chosen)}")
     for name, line in ((fit.style, fit.windows), (f"{fit.style} absent", fit.refusals)):
         if line is not None:
             print(f"  calibration {name!r}: {_line_words(line)}")

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -133,7 +133,9 @@ def _load(
     from rich.console import Console
 
     quiet_threads()
-    with Console(stderr=True).status("loading the model") as status, without_optional_imports():
+    # A stock model may be quantised, and its quantiser may need what this leaves out.
+    lean = without_optional_imports() if method == "bridge-stg" else nullcontext()
+    with Console(stderr=True).status("loading the model") as status, lean:
         if quiet_libraries(checkpoint):
             status.stop()  # the bars of the download take its place
         from bridge_stg.zero_shot.open_grounder import open_grounder

@@ -219,7 +219,8 @@ def write_fits(folder: Path, fits: Sequence[StyleFit]) -> None:
                 calibration[kind] = [round(value, 3) for value in line.line]
         thresholds.pop(fit.style, None)
         if fit.threshold is not None:
-            thresholds[fit.style] = round(fit.threshold, 4)
+            # Four digits that count: zero would be no threshold.
+            thresholds[fit.style] = float(f"{fit.threshold:.4g}")
     config["calibration"], config["refusal_threshold"] = calibration or None, thresholds or None
     write_whole(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
 

@@ -55,7 +55,10 @@ def read_base(config: TrainConfig) -> BaseModel:
         for part in (model.bridge, model.localizer):
             if part is not None:
                 part.float()
-        processor = BridgeSTGProcessor.from_pretrained(base)
+
+        # How sure it may be was fitted to weights that are now going to change.
+        model.config.calibration = model.config.refusal_threshold = None
+        processor = BridgeSTGProcessor(BridgeSTGProcessor.from_pretrained(base).tokenizer, model.config)
         _refuse_what_it_has(config, model.config)
         wanted = _changed(model.config, config)
         if wanted is not None:
