@@ -82,14 +82,19 @@ def main() -> None:
         print(f"{name:42} {value:,.4g}")
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, float]:
-    """Both steps in turns."""
+def _new_model() -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
+    """The laptop-scale model with the same random weights each time; its vision tower does not learn."""
     torch.manual_seed(0)
     tokenizer = small_tokenizer()
     config = small_config(tokenizer)
     model = BridgeSTGForVideoGrounding(config).train()
     model.mllm.model.visual.requires_grad_(False)
-    processor = BridgeSTGProcessor(tokenizer, config)
+    return model, BridgeSTGProcessor(tokenizer, config)
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, float]:
+    """Both steps in turns."""
+    model, processor = _new_model()
     clips = draw_clips(arguments, processor)
     apart = [sentence for clip in clips for sentence in split(clip)]
     shared_batch, plain_batch = (
@@ -152,12 +157,7 @@ def measure_attention(arguments: argparse.Namespace) -> dict[str, float]:
     """Steps of the recipe with attention in parts and oneDNN's products, and without both, in turns."""
     if min(arguments.steps) < 0 or max(arguments.steps) >= RECIPE_STEPS:
         raise BridgeSTGError(f"--steps must be 0 to {RECIPE_STEPS - 1}, got {arguments.steps}")
-    torch.manual_seed(0)
-    tokenizer = small_tokenizer()
-    config = small_config(tokenizer)
-    model = BridgeSTGForVideoGrounding(config).train()
-    model.mllm.model.visual.requires_grad_(False)
-    processor = BridgeSTGProcessor(tokenizer, config)
+    model, processor = _new_model()
     data = recipe("shapes").data
     fewest_rows = cpu_linear.MIN_ROWS
 
