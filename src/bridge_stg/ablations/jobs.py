@@ -117,45 +117,28 @@ def _data(plan: Plan) -> Job:
 
 
 def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
-    """The stages before the tuning, as the paper's base has them: native timestamps, a trained detector."""
-    if plan.start is not None:
-        return _prepared_from(plan.start, layers, plan)
+    """The stages before the tuning, as the paper's base has them: native timestamps, a trained detector.
 
-    vision = _training("vision", "shapes-vision", (), plan)
-    seen = f"base={finished_checkpoint(vision.folder)}"
-    pretrain = _training("pretrain", "shapes-pretrain", (seen, "model.eta_mode=native"), plan, vision)
+    From nothing, or from the checkpoint ``plan.start``, whose language tower and detector learn on.
+    """
+    same: tuple[str, ...] = ()
+    native = "model.eta_mode=native"
+    if plan.start is None:
+        vision = _training("vision", "shapes-vision", (), plan)
+        seen = f"base={finished_checkpoint(vision.folder)}"
+        pretrain = _training("pretrain", "shapes-pretrain", (seen, native), plan, vision)
+        stages = [vision, pretrain]
+    else:
+        same = ("spatial=null", "max_tokens_per_frame=null")
+        words = ("data.mix.located=0", "data.mix.tracked=0", native, *WORLD)
+        pretrain = _training("pretrain", "shapes", (f"base={plan.start}", *same, *words), plan)
+        stages = [pretrain]
+
     read = f"base={finished_checkpoint(pretrain.folder)}"
-    return [
-        vision,
-        pretrain,
-        *(
-            _training(
-                f"detector-n{n}", "shapes-detector", (read, f"model.num_encoder_layers={n}"), plan, pretrain
-            )
-            for n in layers
-        ),
-    ]
-
-
-def _prepared_from(start: Path, layers: Sequence[int], plan: Plan) -> list[Job]:
-    """The same from a checkpoint: its language tower learns native timestamps, each detector its layers."""
-    same = ("spatial=null", "max_tokens_per_frame=null")
-    words = ("data.mix.located=0", "data.mix.tracked=0", "model.eta_mode=native", *WORLD)
-    pretrain = _training("pretrain", "shapes", (f"base={start}", *same, *words), plan)
-    read = f"base={pretrain.folder / 'checkpoint'}"
-    return [
-        pretrain,
-        *(
-            _training(
-                f"detector-n{n}",
-                "shapes-detector",
-                (read, *same, f"model.num_encoder_layers={n}"),
-                plan,
-                pretrain,
-            )
-            for n in layers
-        ),
-    ]
+    for n in layers:
+        settings = (read, *same, f"model.num_encoder_layers={n}")
+        stages.append(_training(f"detector-n{n}", "shapes-detector", settings, plan, pretrain))
+    return stages
 
 
 def _training(name: str, recipe: str, settings: Sequence[str], plan: Plan, after: Job | None = None) -> Job:
