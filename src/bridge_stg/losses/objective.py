@@ -14,7 +14,7 @@ from bridge_stg.losses.alignment import alignment_sum
 from bridge_stg.losses.denoising import denoising_sums
 from bridge_stg.losses.detection import detection_sums
 from bridge_stg.losses.outputs import SpatialOutput
-from bridge_stg.losses.weights import LossWeights as LossWeights
+from bridge_stg.losses.weights import LossWeights
 
 
 @dataclass(frozen=True)

@@ -59,14 +59,19 @@ def led_window(clip: ClipQuestions, question: Question, branch: Branch) -> Branc
     seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
     digits = _numbers(branch, clip.processor)
     evidence = window_evidence(digits, seen, question.object_index, clip.map)
-    return _led(found_branch(clip, question, branch), evidence)
+    return _led(_found(clip, question.object_index, seen, branch), evidence)
 
 
 def found_branch(clip: ClipQuestions, question: Question, branch: Branch) -> LedBranch:
     """An answer that is given because the event is found; its bridging queries ask for the object."""
     assert question.object_index is not None
     assert question.kind is not None
-    keys = event_cells(clip.scene, question.object_index, question.kind, clip.slots, clip.map)
+    seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
+    return _found(clip, question.object_index, seen, branch)
+
+
+def _found(clip: ClipQuestions, index: int, seen: Sequence[str], branch: Branch) -> LedBranch:
+    keys = event_cells(seen, index, clip.map)
     found = [Evidence(_answer_start(branch) - 1, keys, "found")] if keys else []
     return _led(branch, found + _asks_where(branch, clip, keys))
 
@@ -140,7 +145,8 @@ def choice_branches(clip: ClipQuestions, count: int) -> list[Branch]:
 
         kind = _kind_asked(question)
         if kind is not None and question.object_index is not None:
-            event = event_cells(clip.scene, question.object_index, kind, clip.slots, clip.map)
+            seen = seen_in_pairs(clip.scene, question.object_index, kind, clip.slots)
+            event = event_cells(seen, question.object_index, clip.map)
             if event:
                 evidence.append(Evidence(first - 1, event, "found"))
         elif question.answer == "no":

@@ -122,11 +122,8 @@ def _covered(start: int, sides: list[NDArray[np.float64]], rows: int, columns: i
     return tuple(start + int(place) for place in np.flatnonzero(covered.ravel()))
 
 
-def event_cells(
-    scene: Scene, index: int, kind: str, slots: NDArray[np.float64], clip: ClipMap
-) -> tuple[int, ...]:
-    """The tokens of an object in all pairs in which it does ``kind``; ``slots`` (P, 2) in seconds."""
-    seen = seen_in_pairs(scene, index, kind, slots)
+def event_cells(seen: Sequence[str], index: int, clip: ClipMap) -> tuple[int, ...]:
+    """The tokens of an object in all pairs in which something is seen of its event (``seen_in_pairs``)."""
     return tuple(key for pair, here in enumerate(seen) if here for key in clip.cells[index][pair])
 
 
@@ -150,7 +147,7 @@ def window_evidence(digits: Sequence[int], seen: Sequence[str], index: int, clip
     if not shown:
         return []
     cells = clip.cells[index]
-    event = tuple(key for pair in shown for key in cells[pair])
+    event = event_cells(seen, index, clip)
     # A timestamp stands before what comes after it: only the next pair knows that something is over.
     after = min(shown[-1] + 1, len(seen) - 1)
     found = []
