@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_stg.metrics.calibration import (
-    apply_line,
-    area_under_roc,
-    expected_calibration_error,
-    fit_line,
-    log_odds,
-    reliability,
-)
+from bridge_stg.evaluation.confidence_line import apply_line, area_under_roc, fit_line, log_odds
+from bridge_stg.metrics.calibration import expected_calibration_error, reliability
 
 
 def test_two_bins_by_hand() -> None:

@@ -16,17 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
+from bridge_stg.evaluation.confidence_line import apply_line, area_under_roc, fit_line
 from bridge_stg.evaluation.methods import to_prediction
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions
-from bridge_stg.metrics.calibration import (
-    apply_line,
-    area_under_roc,
-    expected_calibration_error,
-    fit_line,
-    reliability,
-)
+from bridge_stg.metrics.calibration import expected_calibration_error, reliability
 from bridge_stg.metrics.moment_retrieval import window_overlaps
 from bridge_stg.records.part import ClipQuestions
 from bridge_stg.types import AnswerStyle
