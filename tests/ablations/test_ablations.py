@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from support.processes import start_command
 from support.small_runs import TINY
 from typer.testing import CliRunner
 
@@ -104,6 +106,31 @@ def test_a_failed_run_is_said_and_others_can_be_listed(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(main.app, ["ablate", "8-part"])
     assert wrong.exit_code == 2
     assert " 8-parts?" in wrong.stderr
+
+
+def ended(process: int) -> bool:
+    """Whether a process is gone, or a zombie that nobody has asked about."""
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for the children of a process")
+def test_a_killed_ablate_takes_its_command_along(tmp_path: Path) -> None:
+    worker = start_command("ablate", "13", "--out", tmp_path, "--seeds", 1, "--videos", 400)
+    children = Path(f"/proc/{worker.process.pid}/task/{worker.process.pid}/children")
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "logs" / "data.log").is_file():
+        assert worker.poll() is None, worker.stderr
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    # The command, and what Python starts beside it.
+    begun = [int(number) for number in children.read_text().split()]
+    assert begun
+    worker.kill()
+    while not all(map(ended, begun)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not (tmp_path / "data" / "truth.jsonl").exists()
 
 
 @pytest.mark.slow

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import runpy
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from filelock import FileLock, Timeout
 from bridge_stg.ablations.jobs import Job
 from bridge_stg.errors import BridgeSTGError
 from bridge_stg.files.output_files import write_whole
+from bridge_stg.files.worker_pool import end_with_parent
 
 # How long to wait before looking whether another process has finished what is needed.
 PATIENCE_SECONDS = 5.0
@@ -64,15 +67,32 @@ def _do(job: Job, out: Path) -> None:
     write_whole(logs / f"{job.name}.commands", "\n".join(lines) + "\n")
     log = logs / f"{job.name}.log"
 
-    with log.open("ab") as file:
-        for command in job.commands:
-            words = [sys.executable, "-m", "bridge_stg.cli.main", *command]
-            done = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, check=False)
-            if done.returncode:
-                raise BridgeSTGError(f"{job.name}: {_last_line(log)}; the whole log is {log}")
+    for command in job.commands:
+        if _run(command, log):
+            raise BridgeSTGError(f"{job.name}: {_last_line(log)}; the whole log is {log}")
 
     if not job.done:
         raise BridgeSTGError(f"{job.name}: its commands ended without {job.result}; the log is {log}")
+
+
+def _run(command: Sequence[str], log: Path) -> int | None:
+    """Run a command of ``bridge-stg`` in a process that ends with this one; its exit code."""
+    process = multiprocessing.get_context("spawn").Process(target=_command, args=(command, log))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _command(command: Sequence[str], log: Path) -> None:
+    end_with_parent()
+
+    # Into the log goes all that is written to stdout (1) and stderr (2), by libraries in C too.
+    with log.open("ab") as file:
+        for output in (1, 2):
+            os.dup2(file.fileno(), output)
+
+    sys.argv = ["bridge-stg", *command]
+    runpy.run_module("bridge_stg.cli.main", run_name="__main__")
 
 
 def _last_line(log: Path) -> str:

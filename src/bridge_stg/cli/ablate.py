@@ -20,15 +20,17 @@ def ablate(
     ),
     seeds: Annotated[int, typer.Option(min=1, help="Runs per row.")] = 2,
     base: Annotated[
-        Path | None,
-        typer.Option(help="What every row is tuned from; default: prepared here, which takes hours."),
+        str | None,
+        typer.Option(
+            help="A checkpoint that every row is tuned from; default: prepared here, which takes hours."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of every row.")] = 150,
     prepare_steps: Annotated[
         int | None, typer.Option(min=1, help="Of every stage before; default: those of the recipes.")
     ] = None,
     start: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--from", help="A checkpoint that the preparation goes on from, instead of from nothing."),
     ] = None,
     videos: Annotated[int, typer.Option(min=1, help="Held-out videos to answer.")] = 60,
@@ -52,11 +54,7 @@ def ablate(
     chosen = _chosen(tables or [])
     if base is not None and start is not None:
         raise InputError("give --base or --from: what is tuned, or what the preparation goes on from")
-    for given in (base, start):
-        if given is not None and not (given / "config.json").is_file():
-            raise InputError(f"{given}: holds no config.json; give the folder of a checkpoint")
-    if (folder := base or start) is not None:
-        _check_kind(folder)
+    begin, tuned = (None if given is None else _folder(given) for given in (start, base))
 
     from bridge_stg.ablations.jobs import Plan, jobs_for
     from bridge_stg.ablations.pages import as_markdown, as_page
@@ -67,7 +65,7 @@ def ablate(
     from bridge_stg.files.output_files import write_whole
 
     check_writable(out)
-    plan = Plan(out, seeds, steps, prepare_steps, base, start, videos, tuple(settings or ()))
+    plan = Plan(out, seeds, steps, prepare_steps, tuned, begin, videos, tuple(settings or ()))
     jobs = jobs_for(chosen, plan)
     # A setting that means nothing is refused now, and not by the first run that has it.
     for job in jobs:
@@ -83,15 +81,24 @@ def ablate(
     print(f"wrote {out / 'ablations.json'}, ablations.md and ablations.html")
 
 
-def _check_kind(folder: Path) -> None:
-    """Raise InputError for what the first training could not begin with, before its videos are drawn."""
+def _folder(checkpoint: str) -> Path:
+    """The folder of a checkpoint, which may be a shipped name.
+
+    Raises:
+        InputError: what the first training could not begin with, said before its videos are drawn.
+    """
     from bridge_stg.errors import InputError
     from bridge_stg.model.configuration import BridgeSTGConfig
+    from bridge_stg.weights.locate import checkpoint_folder
     from bridge_stg.weights.qwen3_vl import MODEL_TYPE, model_type
 
+    folder = Path(checkpoint_folder(checkpoint))
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: holds no config.json; give the folder of a checkpoint")
     kind = model_type(str(folder))
     if kind not in (BridgeSTGConfig.model_type, MODEL_TYPE):
         raise InputError(f"{folder}: holds a {kind} model; give the folder of a Bridge-STG or a Qwen3-VL")
+    return folder
 
 
 def _chosen(keys: list[str]) -> list[Table]:

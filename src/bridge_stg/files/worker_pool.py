@@ -45,7 +45,7 @@ def run_each(
     # Fresh processes: a copy of one that runs threads can hang.
     context = multiprocessing.get_context("spawn")
     with one_thread_each():
-        pool = ProcessPool(min(workers, len(items)), context=context, initializer=_end_with_parent)
+        pool = ProcessPool(min(workers, len(items)), context=context, initializer=end_with_parent)
         try:
             scheduled: dict[Future[Result], Item] = {pool.schedule(job, args=(item,)): item for item in items}
             for future in as_completed(scheduled):
@@ -58,8 +58,11 @@ def run_each(
             pool.join()
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent is killed would wait for its next item for ever: this ends it."""
+def end_with_parent() -> None:
+    """Let this process of ``multiprocessing`` end when its parent does, however that ends.
+
+    A worker whose parent is killed would wait for its next item for ever, a command would go on unseen.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
 
