@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,6 +92,22 @@ def test_verdicts_follow_from_the_answers(shapes_data: Path, tmp_path: Path) -> 
     markdown = as_markdown([table], entries, judge([table], plan), plan)
     assert "| t | late | m_tIoU | - |" in markdown
     assert as_page(markdown).count("<tr>") == 1 + 3 + 1 + 2
+
+
+def test_seeds_that_disagree_give_no_verdict(shapes_data: Path, tmp_path: Path) -> None:
+    """One seed is much worse and one a little better: the interval is above zero, but not every seed."""
+    (tmp_path / "data").symlink_to(shapes_data)
+    late = Row("late", ("a=1",), claim="m_tIoU")
+    table, plan = Table("t", "T", (Row("default"), late)), Plan(tmp_path, seeds=2)
+    shifts = {(0, "default"): 0.0, (0, "late"): 0.8, (1, "default"): 0.1, (1, "late"): 0.0}
+    for (seed, name), shift in shifts.items():
+        row = late if name == "late" else table.rows[0]
+        write_answers(tmp_path / "runs" / run_name(row, seed), shapes_data, shift)
+    (claim,) = judge([table], plan)
+    assert claim.ci95[0] > 0, claim
+    assert claim.verdict == "cannot tell"
+    (first,) = judge([table], replace(plan, seeds=1))
+    assert first.verdict == "holds here"
 
 
 def test_a_failed_run_is_said_and_others_can_be_listed(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def as_markdown(tables: Sequence[Table], entries: Sequence[Entry], claims: Seque
         "## Verdicts",
         "",
         "A claim is that the default is better by a metric. The interval is of a paired bootstrap over videos; "
-        "seeds are averaged per question.",
+        "seeds are averaged per question. A verdict needs the interval and every seed on one side of zero.",
         "",
         "| table | row | metric | paper | here | 95% interval | seeds | verdict |",
         "|---" * 8 + "|",

@@ -39,6 +39,8 @@ class Claim:
 
     difference: of the claimed metric, default minus row, in points, the mean over seeds.
     ci95: its interval by a paired bootstrap over videos.
+    verdict: something can be told where the interval and every seed are on one side of zero. What is drawn are
+        videos, and they say nothing of how much one training differs from the next.
     """
 
     table: str
@@ -91,12 +93,15 @@ def write_json(path: Path, entries: Sequence[Entry]) -> None:
 
 def _judged(table: Table, default: Row, row: Row, pairs: list[tuple[ScoresFile, ScoresFile]]) -> Claim:
     assert row.claim is not None
-    # Per query the mean over seeds, so that queries are what is drawn.
-    differences = np.mean([_column(mine, row.claim) - _column(theirs, row.claim) for mine, theirs in pairs], 0)
     queries = pairs[0][0].queries
-    ((low, high),) = clustered_interval(differences[:, None], queries.videos, weights=queries.weights)
-    mean = float(queries.weights @ differences / queries.weights.sum())
-    verdict: Verdict = "holds here" if low > 0 else "does not hold here" if high < 0 else "cannot tell"
+    each = np.array([_column(mine, row.claim) - _column(theirs, row.claim) for mine, theirs in pairs])
+    by_seed = each @ queries.weights / queries.weights.sum()
+
+    # Per query the mean over seeds, so that queries are what is drawn.
+    ((low, high),) = clustered_interval(each.mean(0)[:, None], queries.videos, weights=queries.weights)
+    better, worse = low > 0 and (by_seed > 0).all(), high < 0 and (by_seed < 0).all()
+    verdict: Verdict = "holds here" if better else "does not hold here" if worse else "cannot tell"
+    mean = float(by_seed.mean())
     known = row.claim in default.paper and row.claim in row.paper
     paper = round(default.paper[row.claim] - row.paper[row.claim], 2) if known else None
     interval = (round(float(low), 2), round(float(high), 2))
