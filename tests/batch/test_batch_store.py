@@ -11,9 +11,12 @@ import pytest
 
 from bridge_stg.batch import answer_store
 from bridge_stg.batch.answer_store import AnswerStore
+from bridge_stg.batch.questions import BatchQuestion
+from bridge_stg.batch.run import run_batch
 from bridge_stg.batch.summary import write_summary
-from bridge_stg.batch.workers import Attempts, drawing_name
-from bridge_stg.errors import DataError
+from bridge_stg.batch.workers import Attempts, BatchModel, drawing_name
+from bridge_stg.errors import DataError, InputError
+from bridge_stg.files.one_writer import only_writer
 
 
 def result(name: str, **changes: Any) -> dict[str, Any]:
@@ -112,3 +115,15 @@ def test_a_video_that_ends_its_workers_is_given_up() -> None:
     attempts.end("good")
     assert attempts.begin("good")
     assert attempts.begin("good")
+
+
+def test_a_second_run_leaves_the_files_of_the_first_alone(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    question, model = BatchQuestion("b", "clip.mp4", "x"), BatchModel("shapes", "bridge-stg")
+    with only_writer(out, out / "batch.lock"):
+        store = AnswerStore(out)
+        store.fail("a", "clip.mp4", "x", "not a video")
+        files = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+        with pytest.raises(InputError, match="another run"):
+            run_batch([question], model, out)
+        assert {path: path.read_bytes() for path in out.iterdir() if path.is_file()} == files

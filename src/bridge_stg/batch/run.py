@@ -52,9 +52,10 @@ def run_batch(
         InputError: ``out`` is of another model, is in use, or cannot be written.
         BridgeSTGError: the workers cannot be started.
     """
-    store = AnswerStore(out)
     with only_writer(out, out / "batch.lock"):
+        # Only now: to open the store is to tidy its journal, which another run may be writing.
         _check_model(out / RUN, model)
+        store = AnswerStore(out)
         waiting = [question for question in questions if question.id not in store.answered]
         done = answered = 0
         if waiting:
