@@ -61,7 +61,17 @@ def test_every_frame_of_the_window_gets_its_box(tmp_path: Path) -> None:
     # Held before 15 and after 30, one pixel per frame between them.
     lefts = [box[0] for box in tube.boxes.values()]
     assert lefts == [10.0] * 3 + [float(left) for left in range(10, 26)] + [25.0] * 5
-    assert tube.score == 0.75
+    assert tube.score == 0.75  # of the boxes
+
+
+def test_a_track_is_worth_what_its_answer_is(tmp_path: Path) -> None:
+    videos = read_results(tube_file(tmp_path, result(confidence=0.25), result(confidence=0.0), result()))
+    assert [tube.score for tube in videos[0].tubes] == [0.25, 0.0, 0.75]
+    (path,) = export_videos(videos, "labelstudio", tmp_path / "o.json").files
+    (prediction,) = json.loads(path.read_text())[0]["predictions"]
+    tracks = [one["score"] for one in prediction["result"] if one["type"] == "videorectangle"]
+    assert tracks == [0.25, 0.0, 0.75]
+    assert prediction["score"] == round(1 / 3, 6)
 
 
 def test_what_has_no_window_is_named(tmp_path: Path) -> None:

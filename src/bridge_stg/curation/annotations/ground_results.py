@@ -61,6 +61,7 @@ class _Result(_Part):
     window: _Window | None
     boxes: list[_LocatedBox]
     checkpoint: str
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 _RESULTS = TypeAdapter(list[_Result])
@@ -144,7 +145,11 @@ def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
     changed: list[str] = []
     boxes = clean_boxes(pairs, info.width, info.height, changed)
     notes += [f"{result.query!r}: {change}" for change in changed]
-    score = round(sum(box.score for box in result.boxes) / len(result.boxes), 6)
+
+    # What the answer is worth; where nothing says that, how surely the boxes are on some object.
+    score = result.confidence
+    if score is None:
+        score = round(sum(box.score for box in result.boxes) / len(result.boxes), 6)
     return DrawnTube(result.query, boxes, frozenset(int(frame) for frame in located), score)
 
 

@@ -67,6 +67,7 @@ export function setWindow(result, start, end) {
   const from = Math.max(0, Math.min(start, duration - shortest));
   result.window = { start: round(from, 3), end: round(Math.min(duration, Math.max(end, from + shortest)), 3) };
   result.windows = [{ ...result.window, score: 1 }, ...(result.windows ?? []).slice(1)];
+  result.confidence = 1; // that of the best window
   markEdited(result);
 }
 
