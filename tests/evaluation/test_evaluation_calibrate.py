@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.errors import InputError
-from bridge_stg.evaluation.calibrate import Answers, ask_all, fit_style, refusal_threshold, write_fits
+from bridge_stg.evaluation.calibrate import JudgedAnswers, ask_all, fit_style, refusal_threshold, write_fits
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.records.part import group_questions
@@ -24,9 +24,9 @@ from bridge_stg.records.record import TruthRecord, write_truth
 REFUSAL = [0.05, 0.1, 0.2, 0.3, 0.6, 0.15, 0.35, 0.4, 0.45, 0.9]
 
 
-def answers(refusal: list[float] = REFUSAL, hit: str = "1110000000") -> Answers:
+def answers(refusal: list[float] = REFUSAL, hit: str = "1110000000") -> JudgedAnswers:
     count = len(refusal)
-    return Answers(
+    return JudgedAnswers(
         video=np.arange(count),
         absent=np.arange(count) >= count // 2,
         refusal=np.array(refusal),

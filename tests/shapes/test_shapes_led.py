@@ -22,7 +22,7 @@ from bridge_stg.shapes.bridge_stage import ShapesBridgeStage
 from bridge_stg.shapes.clips import build_batch
 from bridge_stg.shapes.configuration import ClipMix, Lesson, ShapesData
 from bridge_stg.shapes.direct_branches import (
-    ClipQuestions,
+    AskedClip,
     absent_branches,
     choice_branches,
     direct_branches,
@@ -62,7 +62,7 @@ def small() -> tuple[BridgeSTGForVideoGrounding, BridgeSTGProcessor]:
     return model.eval(), processor
 
 
-def drawn(processor: BridgeSTGProcessor, seed: int) -> tuple[ClipQuestions, torch.Tensor]:
+def drawn(processor: BridgeSTGProcessor, seed: int) -> tuple[AskedClip, torch.Tensor]:
     """A clip's questions and the ids of its tokens."""
     scene = make_scene(seed, SceneSettings(min_objects=3, max_objects=4, max_duration=7.0))
     times = sample_times(scene, 2.0)
@@ -72,7 +72,7 @@ def drawn(processor: BridgeSTGProcessor, seed: int) -> tuple[ClipQuestions, torc
     layout = processor.clip(grid, times)
     known = ClipMap.of(scene, times, layout, grid, processor)
     slots = times[frame_pairs(len(times))]
-    return ClipQuestions(scene, questions(scene, rng), times, slots, known, processor, rng), layout.input_ids
+    return AskedClip(scene, questions(scene, rng), times, slots, known, processor, rng), layout.input_ids
 
 
 def test_the_map_of_a_clip_finds_its_seconds_and_its_objects(

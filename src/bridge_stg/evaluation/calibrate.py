@@ -32,7 +32,7 @@ NEVER = 2.0  # no probability reaches it
 
 
 @dataclass(frozen=True)
-class Answers:
+class JudgedAnswers:
     """What came out for N questions; all (N,).
 
     ``video``: the number of its video. ``absent``: the event does not happen. ``refusal``: how probable it was
@@ -119,7 +119,7 @@ def ask_all(
     clips: Sequence[ClipQuestions],
     style: AnswerStyle,
     on_clip: Callable[[int], None] | None = None,
-) -> Answers:
+) -> JudgedAnswers:
     """All questions in one style, without calibration and without refusals at the first word."""
     config = grounder.processor.config
     before = config.calibration, config.refusal_threshold
@@ -148,10 +148,10 @@ def ask_all(
     finally:
         config.calibration, config.refusal_threshold = before
     video, absent, refusal, refused, found, probability, hit = map(np.array, zip(*rows, strict=True))
-    return Answers(video, absent, refusal, refused, found, probability, hit)
+    return JudgedAnswers(video, absent, refusal, refused, found, probability, hit)
 
 
-def fit_style(style: AnswerStyle, answers: Answers, most_refused: float = 0.05) -> StyleFit:
+def fit_style(style: AnswerStyle, answers: JudgedAnswers, most_refused: float = 0.05) -> StyleFit:
     """The threshold first, then a line for the windows and one for the refusals that it leaves."""
     threshold = refusal_threshold(answers, most_refused)
     chosen = GREEDY if threshold is None else threshold
@@ -168,7 +168,7 @@ def fit_style(style: AnswerStyle, answers: Answers, most_refused: float = 0.05) 
     )
 
 
-def refusal_threshold(answers: Answers, most_refused: float) -> float | None:
+def refusal_threshold(answers: JudgedAnswers, most_refused: float) -> float | None:
     """The lowest one by which at most a share of the present events is refused.
 
     None where it would be no better than greedy answers, or where nothing absent is asked.

@@ -32,7 +32,7 @@ from bridge_stg.shapes.captions import (
 )
 from bridge_stg.shapes.configuration import ClipMix, ImageMix, ShapesData
 from bridge_stg.shapes.direct_branches import (
-    ClipQuestions,
+    AskedClip,
     absent_branches,
     choice_branches,
     direct_branches,
@@ -147,7 +147,7 @@ def video_clip(
     asked = questions(scene, rng)
     slots = times[frame_pairs(len(times))]
     known = ClipMap.of(scene, times, layout, processor.patch_grid(frames), processor)
-    clip = ClipQuestions(scene, asked, times, slots, known, processor, rng)
+    clip = AskedClip(scene, asked, times, slots, known, processor, rng)
     named = spread(asked, "vtg", mix.scans + mix.names)
     scans = scan_branches(asked, scene, slots, mix.scans, processor, rng)
     names = name_branches(asked, scene, mix.scans, mix.names, processor)

@@ -71,7 +71,7 @@ class ClipMix(Strict):
         return self.direct + self.named + self.located_direct > 0
 
 
-class Lead(Strict):
+class LeadWeights(Strict):
     """Attention that is taught beside the answers (``bridge_stg.shapes.led_model``).
 
     attention: weight of the cross-entropy of the led heads.
@@ -136,7 +136,7 @@ class ShapesTrainConfig(TrainConfig):
     stage: Literal["vision", "pretrain", "detector", "bridge"]  # type: ignore[assignment]
     data: ShapesData
     layers: int | None = Field(default=None, ge=1)
-    lead: Lead | None = None
+    lead: LeadWeights | None = None
 
     def contradictions(self) -> list[str]:
         wrong = self.contradicting_choices()

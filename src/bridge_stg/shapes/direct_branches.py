@@ -24,7 +24,7 @@ from bridge_stg.shapes.evidence import (
 )
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.matching import Appearance, Description
-from bridge_stg.shapes.world.objects import ACTIONS, BASE_FORM, Scene
+from bridge_stg.shapes.world.objects import Scene
 from bridge_stg.shapes.world.questions import LETTERS, Question, sentence
 from bridge_stg.types import Task
 
@@ -33,7 +33,7 @@ SPACE = "Ġ"
 
 
 @dataclass(frozen=True)
-class ClipQuestions:
+class AskedClip:
     """What can be asked about a clip; ``slots`` (P, 2) are the first and last seconds of its pairs."""
 
     scene: Scene
@@ -45,14 +45,14 @@ class ClipQuestions:
     rng: np.random.Generator
 
 
-def direct_branch(clip: ClipQuestions, question: Question, task: Task) -> Branch:
+def direct_branch(clip: AskedClip, question: Question, task: Task) -> Branch:
     """A window named at once."""
     answer = window_answer(clip.scene, question, clip.rng, clip.slots, "direct")
     style = style_asked(clip.processor, "direct")
     return led_window(clip, question, clip.processor.branch(task, question.query, answer, False, style))
 
 
-def led_window(clip: ClipQuestions, question: Question, branch: Branch) -> Branch:
+def led_window(clip: AskedClip, question: Question, branch: Branch) -> Branch:
     """An answer that names its window at once, with its evidence."""
     assert question.object_index is not None
     assert question.kind is not None
@@ -62,7 +62,7 @@ def led_window(clip: ClipQuestions, question: Question, branch: Branch) -> Branc
     return _led(_found(clip, question.object_index, seen, branch), evidence)
 
 
-def found_branch(clip: ClipQuestions, question: Question, branch: Branch) -> LedBranch:
+def found_branch(clip: AskedClip, question: Question, branch: Branch) -> LedBranch:
     """An answer that is given because the event is found; its bridging queries ask for the object."""
     assert question.object_index is not None
     assert question.kind is not None
@@ -70,13 +70,13 @@ def found_branch(clip: ClipQuestions, question: Question, branch: Branch) -> Led
     return _found(clip, question.object_index, seen, branch)
 
 
-def _found(clip: ClipQuestions, index: int, seen: Sequence[str], branch: Branch) -> LedBranch:
+def _found(clip: AskedClip, index: int, seen: Sequence[str], branch: Branch) -> LedBranch:
     keys = event_cells(seen, index, clip.map)
     found = [Evidence(_answer_start(branch) - 1, keys, "found")] if keys else []
     return _led(branch, found + _asks_where(branch, clip, keys))
 
 
-def _asks_where(branch: Branch, clip: ClipQuestions, keys: tuple[int, ...]) -> list[Evidence]:
+def _asks_where(branch: Branch, clip: AskedClip, keys: tuple[int, ...]) -> list[Evidence]:
     # The queries of a parallel model ask for one frame each.
     bridged = branch.reads_bridge and clip.processor.config.objective == "bridge"
     return bridge_evidence(branch, keys) if bridged else []
@@ -89,7 +89,7 @@ def _led(branch: Branch, evidence: Sequence[Evidence]) -> LedBranch:
     return LedBranch(**fields, evidence=(*before, *evidence))
 
 
-def direct_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+def direct_branches(clip: AskedClip, count: int) -> list[Branch]:
     """Windows named at once, asked with and without <det> to come."""
     return [
         direct_branch(clip, question, "vtg" if clip.rng.random() < 0.5 else "stvg")
@@ -97,7 +97,7 @@ def direct_branches(clip: ClipQuestions, count: int) -> list[Branch]:
     ]
 
 
-def named_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+def named_branches(clip: AskedClip, count: int) -> list[Branch]:
     """The same of objects that are named in full: who is meant is then no riddle."""
     events: dict[tuple[int | None, str | None], Question] = {}
     for question in clip.asked:
@@ -115,7 +115,7 @@ def named_branches(clip: ClipQuestions, count: int) -> list[Branch]:
     return found
 
 
-def absent_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+def absent_branches(clip: AskedClip, count: int) -> list[Branch]:
     """What does not happen, refused in either style."""
     found: list[Branch] = []
     for question in absent_questions(clip.scene, clip.rng, count):
@@ -126,7 +126,7 @@ def absent_branches(clip: ClipQuestions, count: int) -> list[Branch]:
     return found
 
 
-def choice_branches(clip: ClipQuestions, count: int) -> list[Branch]:
+def choice_branches(clip: AskedClip, count: int) -> list[Branch]:
     """Multiple choice: the answer in words, and then its letter, which is read off the choices."""
     found: list[Branch] = []
     for question in spread(clip.asked, "vqa", count):
@@ -143,9 +143,8 @@ def choice_branches(clip: ClipQuestions, count: int) -> list[Branch]:
             # The words of the right choice know their letter, which stands before them; it does not know them.
             evidence += _letters(words, first, said[-1] - 1, question.choice_letter)
 
-        kind = _kind_asked(question)
-        if kind is not None and question.object_index is not None:
-            seen = seen_in_pairs(clip.scene, question.object_index, kind, clip.slots)
+        if question.kind is not None and question.object_index is not None:
+            seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
             event = event_cells(seen, question.object_index, clip.map)
             if event:
                 evidence.append(Evidence(first - 1, event, "found"))
@@ -173,7 +172,7 @@ def _letters(words: Sequence[str], first: int, said: int, right: str | None) -> 
     return found
 
 
-def led_spot(clip: ClipQuestions, question: Question, branch: Branch) -> Branch:
+def led_spot(clip: AskedClip, question: Question, branch: Branch) -> Branch:
     """An answer that names the object at a given box, with its evidence."""
     assert question.object_index is not None
     assert question.time is not None
@@ -185,7 +184,7 @@ def led_spot(clip: ClipQuestions, question: Question, branch: Branch) -> Branch:
     return _led(branch, evidence + _asks_where(branch, clip, everywhere))
 
 
-def spot_branches(clip: ClipQuestions, count: int, skip: int = 0) -> list[Branch]:
+def spot_branches(clip: AskedClip, count: int, skip: int = 0) -> list[Branch]:
     """Objects named by a box; ``skip`` questions are asked already."""
     found = []
     for question in spread(clip.asked, "vot", skip + count)[skip:]:
@@ -205,14 +204,3 @@ def _numbers(branch: Branch, processor: BridgeSTGProcessor) -> list[int]:
     words = processor.tokenizer.convert_ids_to_tokens(list(branch.ids))
     first = _answer_start(branch)
     return [place for place in range(first, len(words)) if words[place].isdigit() or words[place][1:].isdigit()]
-
-
-def _kind_asked(question: Question) -> str | None:
-    """The action that an answer rests on; None for those about a whole clip, or about what does not happen."""
-    if question.query.startswith("what does"):
-        return question.answer
-    if question.query.startswith(("what colour", "what shape")):
-        return next((kind for kind in ACTIONS if question.query.endswith(f"that {kind}?")), None)
-    if question.query.startswith("does") and question.answer == "yes":
-        return next((kind for kind in ACTIONS if question.query.endswith(f" {BASE_FORM[kind]}?")), None)
-    return None

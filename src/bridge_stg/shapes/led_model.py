@@ -81,7 +81,7 @@ class LedModel(nn.Module):
         super().__init__()
         self.model = model
         self.lead, self.probe_weight = lead, probe
-        self.words = TokenProbe(model.config.mllm.text_config.hidden_size)
+        self.token_probe = TokenProbe(model.config.mllm.text_config.hidden_size)
         self._seen: dict[int, dict[str, Any]] = {}
         layers = model.mllm.model.language_model.layers
         for place in sorted({layer for layer, _ in PLACES.values()}):
@@ -111,7 +111,7 @@ class LedModel(nn.Module):
             loss, correct = loss + self.lead * led, correct | right
         if len(shown):
             hidden = self._seen[-2]["hidden_states"]
-            found, right = self.words(hidden[shown[:, 0], shown[:, 1]], shown[:, 2:])
+            found, right = self.token_probe(hidden[shown[:, 0], shown[:, 1]], shown[:, 2:])
             loss, correct = loss + self.probe_weight * found, correct | right
         self._seen.clear()
         return LedOutput(**{**output, "loss": loss}, correct=correct)

@@ -7,7 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from bridge_stg.losses.weights import LossWeights
-from bridge_stg.shapes.configuration import ClipMix, ImageMix, Lead, Lesson, ShapesData, ShapesTrainConfig
+from bridge_stg.shapes.configuration import (
+    ClipMix,
+    ImageMix,
+    LeadWeights,
+    Lesson,
+    ShapesData,
+    ShapesTrainConfig,
+)
 from bridge_stg.training.configuration import OptimConfig
 from bridge_stg.weights.locate import finished_checkpoint
 
@@ -121,7 +128,7 @@ def shapes_direct() -> ShapesTrainConfig:
         stage="bridge",
         base="runs/shapes/checkpoint",
         layers=8,
-        lead=Lead(),
+        lead=LeadWeights(),
         data=ShapesData(
             seed=4,
             clips_per_step=4,
@@ -143,7 +150,7 @@ def shapes_both() -> ShapesTrainConfig:
         name="shapes-both",
         stage="bridge",
         base="runs/shapes-direct/checkpoint",
-        lead=Lead(),
+        lead=LeadWeights(),
         data=ShapesData(
             seed=5,
             clips_per_step=4,

@@ -37,8 +37,9 @@ class Question:
     ``window`` is in seconds: the visible part of the action (stvg, vtg), the whole clip (vot), None (rec, vqa).
     ``time`` is the second of the image asked about (rec) or of the given box (vot). ``answer`` is the text of
     the right choice (vqa), ``choice_letter`` its letter among ``choices``. ``kind`` is the action asked about
-    (stvg, vtg). ``windows`` are all windows of an event that happens several times, in order of time;
-    ``window`` is the first of them. ``absent`` says that nothing in the scene fits the query.
+    (stvg, vtg), or the one that the answer rests on (vqa; None where it does not happen, and for a number).
+    ``windows`` are all windows of an event that happens several times, in order of time; ``window`` is the
+    first of them. ``absent`` says that nothing in the scene fits the query.
     """
 
     task: Task
@@ -252,14 +253,21 @@ def _referring(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
     return found
 
 
-def _ask(rng: np.random.Generator, query: str, answer: str, others: list[str], index: int | None) -> Question:
+def _ask(
+    rng: np.random.Generator,
+    query: str,
+    answer: str,
+    others: list[str],
+    index: int | None = None,
+    kind: str | None = None,
+) -> Question:
     """A vqa question with the answer and up to three others as lettered choices in random order."""
     pool = [other for other in others if other != answer]
     wrong = [pool[position] for position in rng.permutation(len(pool))[: len(LETTERS) - 1]]
     options = [answer, *wrong]
     choices = tuple(options[position] for position in rng.permutation(len(options)))
     letter = LETTERS[choices.index(answer)]
-    return Question("vqa", query, "interrogative", index, None, answer, choices, letter)
+    return Question("vqa", query, "interrogative", index, None, answer, choices, letter, kind=kind)
 
 
 def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
@@ -272,11 +280,11 @@ def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         item, look, kind = scene.objects[candidate.index], description.look, description.kind
         if look.colour is None:
             query = f"what colour is the {_noun(look)} that {kind}?"
-            found.append(_ask(rng, query, item.colour, list(COLOURS), candidate.index))
+            found.append(_ask(rng, query, item.colour, list(COLOURS), candidate.index, kind))
         if look.shape is None:
             noun = "object" if look.colour is None else f"{look.colour} object"
             query = f"what shape is the {noun} that {kind}?"
-            found.append(_ask(rng, query, item.shape, list(SHAPES), candidate.index))
+            found.append(_ask(rng, query, item.shape, list(SHAPES), candidate.index, kind))
     seen = [index for index in range(len(scene.objects)) if timeline.visible[index].any()]
     for index in seen:
         item = scene.objects[index]
@@ -288,10 +296,11 @@ def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         for kinds, answer in ((shown, "yes"), (absent, "no")):
             for kind in kinds:
                 query = f"does the {item.name} {BASE_FORM[kind]}?"
-                found.append(_ask(rng, query, answer, ["yes", "no"], index))
+                rests_on = kind if answer == "yes" else None
+                found.append(_ask(rng, query, answer, ["yes", "no"], index, rests_on))
         if shown:
             kind = shown[rng.integers(len(shown))]
-            found.append(_ask(rng, f"what does the {item.name} do?", kind, not_done, index))
+            found.append(_ask(rng, f"what does the {item.name} do?", kind, not_done, index, kind))
     # Counts are over the whole clip; an object that never shows itself must not be part of them.
     if len(seen) == len(scene.objects):
         for shape in _present_and_one_absent(rng, SHAPES, {item.shape for item in scene.objects}):
@@ -315,4 +324,4 @@ def _present_and_one_absent(rng: np.random.Generator, words: tuple[str, ...], pr
 
 def _count(rng: np.random.Generator, query: str, count: int) -> Question:
     near = [str(number) for number in range(9) if 0 < abs(number - count) <= 3]
-    return _ask(rng, query, str(count), near, None)
+    return _ask(rng, query, str(count), near)
