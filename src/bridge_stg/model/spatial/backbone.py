@@ -1,4 +1,7 @@
-"""Image backbone: Swin Transformer and the projection of its stages to one width (App. B.3)."""
+"""Image backbone: Swin Transformer and the projection of its stages to one width (App. B.3).
+
+Shapes: U unique frames of H x W pixels; C width of every level, h x w its size.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +59,13 @@ class ImageBackbone(nn.Module):
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
         """(U, 3, H, W) normalised frames -> one (U, C, ceil(H / stride), ceil(W / stride)) map per level."""
         stages = self.swin(pixel_values).feature_maps
-        maps: list[Tensor] = []
+        maps_UChw: list[Tensor] = []
+
         for level, projection in enumerate(self.input_proj):
             if level < len(stages):
                 source = stages[level]
             else:
-                source = stages[-1] if level == len(stages) else maps[-1]
-            maps.append(projection(source))
-        return maps
+                source = stages[-1] if level == len(stages) else maps_UChw[-1]
+            maps_UChw.append(projection(source))
+
+        return maps_UChw

@@ -1,4 +1,8 @@
-"""Small networks: objectness and box heads, and the feed-forward block of the layers."""
+"""Small networks: objectness and box heads, and the feed-forward block of the layers.
+
+Shapes: R rows, each a (frame, sentence) pair; T queries or tokens of a row; C width. Dimensions before R, such
+as layers, are passed through.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +39,17 @@ class SimilarityHead(nn.Module):
         nn.init.zeros_(self.anchor_bias)
         nn.init.constant_(self.bias, -math.log((1 - PRIOR) / PRIOR))
 
-    def forward(self, hidden: Tensor, anchor: Tensor) -> Tensor:
+    def forward(self, hidden_RTC: Tensor, anchor_RC: Tensor) -> Tensor:
         """hidden (..., R, T, C), anchor (R, C) -> (..., R, T) float32 logits."""
-        unit = F.normalize(anchor.float(), dim=-1, eps=1e-6)
-        direction = self.project((unit / 2).to(hidden.dtype)).float()
-        with torch.autocast(hidden.device.type, enabled=False):
-            similarity = torch.matmul(hidden.float(), direction[:, :, None]).squeeze(-1)
-            offset = unit @ self.anchor_bias.float() + self.bias.float()
-            return (similarity * torch.exp(-self.log_scale.float()) + offset[:, None]).clamp(-50.0, 50.0)
+        unit_RC = F.normalize(anchor_RC.float(), dim=-1, eps=1e-6)
+        direction_RC = self.project((unit_RC / 2).to(hidden_RTC.dtype)).float()
+
+        # The scale and the products overflow in half precision.
+        with torch.autocast(hidden_RTC.device.type, enabled=False):
+            similarity_RT = torch.matmul(hidden_RTC.float(), direction_RC[:, :, None]).squeeze(-1)
+            offset_R = unit_RC @ self.anchor_bias.float() + self.bias.float()
+            logits_RT = similarity_RT * torch.exp(-self.log_scale.float()) + offset_R[:, None]
+            return logits_RT.clamp(-50.0, 50.0)
 
 
 class MLP(nn.Module):

@@ -3,6 +3,9 @@
 Everything is measured in the unpadded frame, whose corners are (0, 0) and (1, 1). A cell's place follows
 from its index and its stride in pixels, so the levels agree with one another and with the boxes also when
 the frame is no multiple of the coarsest stride.
+
+Shapes: B frames, or 1 where all are alike; N tokens over all L levels, n of one level; 2 is x, y or width,
+height; 4 a box as cxcywh.
 """
 
 from __future__ import annotations
@@ -62,35 +65,39 @@ def token_grid(
     cell that the frame covers only in part has its anchor in the middle of the covered part.
     """
     # An all-padding frame has size 0; its tokens are all invalid, and 1 keeps the divisions finite.
-    shown = sizes
-    sizes = sizes.clamp(min=1.0)
+    sizes_B2 = sizes.clamp(min=1.0)
     centres, anchors, valid, extents = [], [], [], []
+
     for level, ((rows, columns), stride) in enumerate(zip(shapes, strides, strict=True)):
-        row = torch.arange(rows, device=sizes.device).repeat_interleave(columns)
-        column = torch.arange(columns, device=sizes.device).repeat(rows)
-        low = torch.stack([column, row], dim=-1)[None] * float(stride)
-        high = torch.minimum(low + stride, sizes[:, None])
-        centres.append((low + stride / 2) / sizes[:, None])
-        middle = ((low + high) / 2) / sizes[:, None]
+        # The corners of the cells in pixels; the far one is cut where the frame ends.
+        row_n = torch.arange(rows, device=sizes.device).repeat_interleave(columns)
+        column_n = torch.arange(columns, device=sizes.device).repeat(rows)
+        low_1n2 = torch.stack([column_n, row_n], dim=-1)[None] * float(stride)
+        high_Bn2 = torch.minimum(low_1n2 + stride, sizes_B2[:, None])
+
+        centres.append((low_1n2 + stride / 2) / sizes_B2[:, None])
+        middle_Bn2 = ((low_1n2 + high_Bn2) / 2) / sizes_B2[:, None]
         side = min(anchor_base * 2.0**level, LARGEST_ANCHOR)
-        anchors.append(torch.cat([middle, torch.full_like(middle, side)], dim=-1))
-        valid.append((low < shown[:, None]).all(-1))
-        extents.append(sizes / torch.tensor([columns * stride, rows * stride], device=sizes.device))
+        anchors.append(torch.cat([middle_Bn2, torch.full_like(middle_Bn2, side)], dim=-1))
+
+        valid.append((low_1n2 < sizes[:, None]).all(-1))
+        extents.append(sizes_B2 / torch.tensor([columns * stride, rows * stride], device=sizes.device))
 
     # Anchors at the very edge are not selected.
-    anchor = torch.cat(anchors, dim=1)
-    inside = torch.cat(valid, dim=1)
-    centre = anchor[..., :2]
-    selectable = inside & ((centre > ANCHOR_MARGIN) & (centre < 1 - ANCHOR_MARGIN)).all(-1)
+    anchors_BN4 = torch.cat(anchors, dim=1)
+    inside_BN = torch.cat(valid, dim=1)
+    centre_BN2 = anchors_BN4[..., :2]
+    selectable_BN = inside_BN & ((centre_BN2 > ANCHOR_MARGIN) & (centre_BN2 < 1 - ANCHOR_MARGIN)).all(-1)
+
     return TokenGrid(
         shapes=shapes,
         shape_tensor=torch.tensor(shapes, device=device),
         centres=torch.cat(centres, dim=1).to(device),
-        anchors=anchor.clamp(1e-4, 1 - 1e-4).to(device),
+        anchors=anchors_BN4.clamp(1e-4, 1 - 1e-4).to(device),
         extents=torch.stack(extents, dim=1).to(device),
-        valid=inside.to(device) if padded else None,
-        selectable=selectable.to(device),
-        num_selectable=None if padded else int(selectable.sum()),
+        valid=inside_BN.to(device) if padded else None,
+        selectable=selectable_BN.to(device),
+        num_selectable=None if padded else int(selectable_BN.sum()),
     )
 
 
