@@ -48,13 +48,17 @@ def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="real-size-", dir=arguments.work) as folder:
         table = walk(Path(folder), arguments.scale, in_a_process)
+        cost = boxes_cost(Path(folder))
 
     if arguments.json:
-        print(json.dumps({name: vars(spent) for name, spent in table.items()}, indent=2))
+        print(json.dumps({name: vars(spent) for name, spent in table.items()} | {"cost": cost}, indent=2))
         return
     print(f"{'command':12} {'seconds':>9} {'processor':>10} {'peak, GB':>9}")
     for name, spent in table.items():
         print(f"{name:12} {spent.seconds:9.1f} {spent.processor_seconds:10.1f} {spent.peak_gb:9.2f}")
+
+    print("\nboxes, a clip and its questions (beside: bridge-stg cost --scale 2b --device cpu):")
+    print(json.dumps(cost, indent=2))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -94,7 +98,7 @@ def walk(folder: Path, scale: str, run: Run) -> dict[str, Spent]:
         "merge": ("merge", str(out), "--out", str(merged)),
         "ground": (
             *("ground", str(data / "videos" / "000000.mp4"), SENTENCE, "--checkpoint", str(merged)),
-            *("--out", str(folder / "found"), "--json"),
+            *("--out", str(folder / "found"), "--json", "--timing"),
         ),
         # What random weights say holds no window: the spatial decoder is given the true ones.
         "boxes": (
@@ -109,6 +113,12 @@ def walk(folder: Path, scale: str, run: Run) -> dict[str, Spent]:
         table[name] = run(words)
 
     return table
+
+
+def boxes_cost(folder: Path) -> dict[str, Any]:
+    """What the clip of the last command held, and its milliseconds by stage."""
+    content = json.loads((folder / "boxes.jsonl.cost.json").read_text(encoding="utf-8"))
+    return {"queries": content["queries"], **content["mean_per_clip"], **content["runs"][0]["totals"]}
 
 
 def make_base(folder: Path, scale: str) -> int:

@@ -52,6 +52,10 @@ def test_every_command_of_the_walk_does_its_part(real_size: dict[str, Any], tmp_
     answers = [json.loads(line) for line in (tmp_path / "boxes.jsonl").read_text().splitlines()]
     assert len(answers) > 0
     assert all(answer["status"] == "ok" and answer["boxes"] for answer in answers)
+    cost = real_size["boxes_cost"](tmp_path)
+    assert cost["queries"] == len(answers)
+    assert cost["located_frames"] > 0
+    assert cost["ms"]["spatial"] > 0
 
 
 def test_the_real_shape_is_that_of_the_2b(real_size: dict[str, Any]) -> None:
