@@ -15,7 +15,7 @@ from support.processes import start_command
 from support.small_runs import TINY
 from typer.testing import CliRunner
 
-from bridge_stg.ablations.jobs import Plan, jobs_for, run_name
+from bridge_stg.ablations.jobs import Job, Plan, jobs_for, run_name
 from bridge_stg.ablations.pages import as_markdown, as_page
 from bridge_stg.ablations.results import collect, judge
 from bridge_stg.ablations.tables import TABLES, Row, Table
@@ -111,12 +111,11 @@ def test_seeds_that_disagree_give_no_verdict(shapes_data: Path, tmp_path: Path) 
 
 
 def test_a_failed_run_is_said_and_others_can_be_listed(tmp_path: Path) -> None:
-    data, run, _ = jobs_for([TABLES["13"]], Plan(tmp_path, seeds=1, base=tmp_path / "nowhere"))
-    data.result.parent.mkdir(parents=True)
-    data.result.write_text("")
-    with pytest.raises(BridgeSTGError, match=r"default-seed0: .*nowhere'"):
-        work_on([data, run], tmp_path, lambda line: None)
-    assert "bridge-stg train shapes" in (tmp_path / "logs" / "default-seed0.commands").read_text()
+    command = ("ground", str(tmp_path / "nowhere.mp4"), "a circle")
+    run = Job("default-seed0", tmp_path, (command,), tmp_path / "scores.json")
+    with pytest.raises(BridgeSTGError, match=r"default-seed0: .*nowhere.mp4"):
+        work_on([run], tmp_path, lambda line: None)
+    assert "bridge-stg ground" in (tmp_path / "logs" / "default-seed0.commands").read_text()
     listed = CliRunner().invoke(main.app, ["ablate", "--list"])
     assert listed.exit_code == 0
     assert all(table.key in listed.output for table in ALL)
