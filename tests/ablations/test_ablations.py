@@ -39,6 +39,7 @@ def test_every_row_is_a_valid_configuration_and_runs_once(start: Path | None) ->
     tunings = [job for job in jobs if job.folder.parent.name == "runs"]
     different = {row.settings for table in ALL for row in table.rows}
     assert len(tunings) == 2 * len(different)
+    assert "spatial=0.02-seed1" in {job.name for job in tunings}
     known = {job.name for job in jobs}
     for place, job in enumerate(jobs):
         assert set(job.needs) <= {earlier.name for earlier in jobs[:place]} <= known

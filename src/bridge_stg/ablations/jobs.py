@@ -87,8 +87,11 @@ def run_name(row: Row, seed: int) -> str:
 
     >>> run_name(Row("10:0", ("data.num_positive=10", "data.num_negative=0")), 1)
     'num_positive=10,num_negative=0-seed1'
+    >>> run_name(Row("1:0.02", ("weights.spatial=0.02",)), 0)
+    'spatial=0.02-seed0'
     """
-    words = [setting.split(".")[-1] for setting in row.settings] or ["default"]
+    pairs = [setting.partition("=") for setting in row.settings]
+    words = [f"{key.split('.')[-1]}={value}" for key, _, value in pairs] or ["default"]
     return re.sub(r"[^\w=,.-]", "_", ",".join(words)) + f"-seed{seed}"
 
 
