@@ -19,7 +19,7 @@ from bridge_stg.ablations.jobs import Job, Plan, jobs_for, run_name
 from bridge_stg.ablations.pages import as_markdown, as_page
 from bridge_stg.ablations.results import collect, judge
 from bridge_stg.ablations.tables import TABLES, Row, Table
-from bridge_stg.ablations.work import work_on
+from bridge_stg.ablations.work import jobs_left, work_on
 from bridge_stg.cli import main
 from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import BridgeSTGError
@@ -27,6 +27,29 @@ from bridge_stg.records.record import read_truth
 from bridge_stg.training.settings import override
 
 ALL = list(TABLES.values())
+
+
+def test_what_only_finished_runs_need_is_not_made_again(tmp_path: Path) -> None:
+    """Scores alone give the tables; a row more is prepared for, and nothing else is."""
+    tables, plan = [TABLES["13"], TABLES["11"]], Plan(tmp_path, seeds=1)
+    jobs = jobs_for(tables, plan)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "truth.jsonl").write_text("")
+    for row in [*TABLES["13"].rows, *TABLES["11"].rows]:
+        folder = tmp_path / "runs" / run_name(row, 0)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "scores.json").write_text("{}")
+    begun: list[str] = []
+    work_on(jobs, tmp_path, begun.append)
+    assert begun == []
+
+    (tmp_path / "runs" / "num_encoder_layers=2-seed0" / "scores.json").unlink()
+    assert [job.name for job in jobs_left(jobs)] == [
+        "vision",
+        "pretrain",
+        "detector-n2",
+        "num_encoder_layers=2-seed0",
+    ]
 
 
 @pytest.mark.parametrize("start", [None, Path("shapes")])

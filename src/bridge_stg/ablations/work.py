@@ -25,7 +25,8 @@ PATIENCE_SECONDS = 5.0
 def work_on(jobs: Sequence[Job], out: Path, report: Callable[[str], None]) -> None:
     """Do every job that is not done and that nobody else is at, until all are done.
 
-    A job that was killed goes on where its commands do. Its commands are written beside its results.
+    A job that others need is done for them only: where all of them are, it is left out. A job that was killed
+    goes on where its commands do. Its commands are written beside its results.
 
     Raises:
         BridgeSTGError: a command failed; what it said is in the log of the job.
@@ -33,14 +34,31 @@ def work_on(jobs: Sequence[Job], out: Path, report: Callable[[str], None]) -> No
     claims = out / "claims"
     claims.mkdir(parents=True, exist_ok=True)
     while True:
-        left = [job for job in jobs if not job.done]
+        left = jobs_left(jobs)
         if not left:
             return
-        done = {job.name for job in jobs if job.done}
-        ready = [job for job in left if set(job.needs) <= done]
+
+        waiting = {job.name for job in left}
+        done = {job.name for job in jobs} - waiting
+        ready = [job for job in left if waiting.isdisjoint(job.needs)]
+
         if not any(_try(job, claims, out, f"{len(done) + 1}/{len(jobs)}", report) for job in ready):
             # Others are at all of them.
             time.sleep(PATIENCE_SECONDS)
+
+
+def jobs_left(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that are not done, but for those that only finished ones need; ``jobs`` in the order of need."""
+    needed = {name for job in jobs for name in job.needs}
+    wanted: set[str] = set()
+    left = []
+
+    for job in reversed(jobs):
+        if not job.done and (job.name in wanted or job.name not in needed):
+            left.append(job)
+            wanted |= set(job.needs)
+
+    return left[::-1]
 
 
 def _try(job: Job, claims: Path, out: Path, place: str, report: Callable[[str], None]) -> bool:
