@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:|#)([^)#\s]+)[^)]*\)")
+ANCHOR = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]*#[^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
 CODE = re.compile(r"`([^`\n]+)`")
 # <name> in a path is a blank for the reader to fill in, not a file.
 FILE = re.compile(r"(?:src|tests|docs|benchmarks|examples)/[\w./-]+(?:::\w+)?")
@@ -23,9 +25,9 @@ def _references() -> list[Any]:
     """(document, kind, target) of everything named; a fenced block is an example, not a claim."""
     found = []
     for document in DOCUMENTS:
-        text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-        for target in LINK.findall(text):
-            found.append((document, "link", target))
+        text = _prose(document)
+        for kind, pattern in (("link", LINK), ("anchor", ANCHOR)):
+            found += [(document, kind, target) for target in pattern.findall(text)]
         for code in CODE.findall(text):
             for kind, pattern in (("file", FILE), ("symbol", SYMBOL)):
                 if pattern.fullmatch(code):
@@ -33,10 +35,23 @@ def _references() -> list[Any]:
     return [pytest.param(*one, id=f"{one[0].name}-{one[2]}") for one in dict.fromkeys(found)]
 
 
+def _prose(document: Path) -> str:
+    return re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def _anchors(document: Path) -> set[str]:
+    """What a link can name in a document: its headings, as the sites that show it write them."""
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(_prose(document)))
+    return {word.replace(" ", "-") for word in words}
+
+
 @pytest.mark.parametrize(("document", "kind", "target"), _references())
 def test_what_is_named_exists(document: Path, kind: str, target: str) -> None:
     if kind == "link":
         assert (document.parent / target).exists()
+    elif kind == "anchor":
+        page, _, anchor = target.partition("#")
+        assert anchor in _anchors(document.parent / page if page else document)
     elif kind == "file":
         path, _, test = target.partition("::")
         assert (ROOT / path).exists()
@@ -77,6 +92,8 @@ def test_every_equation_and_table_of_the_paper_has_a_row() -> None:
 def test_the_search_sees_what_it_should() -> None:
     """The patterns above find references of every kind, so that an empty list cannot pass for a clean one."""
     kinds = {one.values[1] for one in _references()}
-    assert kinds == {"link", "file", "symbol"}
+    assert kinds == {"link", "anchor", "file", "symbol"}
+    assert "measure-it" in _anchors(ROOT / "README.md")
+    assert "no-such-heading" not in _anchors(ROOT / "README.md")
     with pytest.raises(AttributeError):
         _resolve("bridge_stg.errors.NoSuchError")
