@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.tiny_models import tiny_mllm_config
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import DynamicCache, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
 from bridge_stg.errors import InputError
 from bridge_stg.inference.branch_cache import BranchCache
@@ -36,33 +37,10 @@ class Counter(TorchDispatchMode):
 
 
 @pytest.fixture(scope="module")
-def tall_tower() -> Any:
+def tall_tower(tokenizer: PreTrainedTokenizerFast) -> Any:
     """A language tower with the shape of Qwen3-VL-8B's, and a tiny width."""
     torch.manual_seed(0)
-    config = Qwen3VLConfig(
-        text_config={
-            "vocab_size": 64,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 36,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 1,
-            "head_dim": 16,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 10000.0,
-                "mrope_section": [4, 2, 2],
-                "mrope_interleaved": True,
-            },
-        },
-        vision_config={
-            "depth": 1,
-            "hidden_size": 8,
-            "intermediate_size": 8,
-            "num_heads": 1,
-            "out_hidden_size": 32,
-        },
-    )
+    config = tiny_mllm_config(tokenizer, text={"num_hidden_layers": 36, "num_attention_heads": 4})
     model = Qwen3VLForConditionalGeneration(config).eval().model.language_model
     use_tree_attention(model)
     for parameter in model.parameters():

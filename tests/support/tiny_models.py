@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -28,9 +29,16 @@ WORDS = (
 
 
 def tiny_mllm_config(
-    tokenizer: PreTrainedTokenizerFast, tied: bool = True, spare_rows: int = 0
+    tokenizer: PreTrainedTokenizerFast,
+    tied: bool = True,
+    spare_rows: int = 0,
+    text: Mapping[str, Any] | None = None,
+    vision: Mapping[str, Any] | None = None,
 ) -> Qwen3VLConfig:
-    """8 pixels per visual token (patch 4, merge 2); 2 language and 2 vision layers with one DeepStack level."""
+    """8 pixels per visual token (patch 4, merge 2); 2 language and 2 vision layers with one DeepStack level.
+
+    ``text`` and ``vision`` are sizes to take instead.
+    """
 
     def token(name: str) -> int:
         return int(tokenizer.convert_tokens_to_ids(name))
@@ -51,7 +59,8 @@ def tiny_mllm_config(
                 "mrope_section": [4, 2, 2],
                 "mrope_interleaved": True,
             },
-        },
+        }
+        | dict(text or {}),
         vision_config={
             "depth": 2,
             "hidden_size": 32,
@@ -63,7 +72,8 @@ def tiny_mllm_config(
             "out_hidden_size": 32,
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [0],
-        },
+        }
+        | dict(vision or {}),
         image_token_id=token("<|image_pad|>"),
         video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"),
