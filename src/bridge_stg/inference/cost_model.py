@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, cast
 
 from transformers import Qwen3VLConfig
@@ -169,8 +170,7 @@ def compute_cost(scale: ScaleName, seconds: float, sentences: int, device: Devic
     # What there is to do.
     model, machine = scale_of(scale, seconds, sentences), DEVICES[device]
     clip = clip_tokens(model, seconds, sentences)
-    parameters = parameter_counts(model.config)
-    parameters.pop("LoRA")  # merged
+    parameters = dict(_parameters(scale))
     passes = {"answer": model.drafted_passes, "answer, no drafts": clip.answer_tokens}
 
     # What it takes.
@@ -185,6 +185,13 @@ def compute_cost(scale: ScaleName, seconds: float, sentences: int, device: Devic
         activations=_activations(model, clip, machine.bytes_per_number),
     )
     return ComputedCost(scale, machine, clip, parameters, per_token, passes, tuple(stages), memory)
+
+
+@cache
+def _parameters(name: ScaleName) -> Mapping[str, int]:
+    """Parameters of each part of a scale, LoRA merged: the same for every clip."""
+    counts = parameter_counts(scale_of(name, 1.0).config)
+    return {part: count for part, count in counts.items() if part != "LoRA"}
 
 
 def scale_of(name: ScaleName, seconds: float, sentences: int = 1) -> Scale:
