@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ from bridge_stg.shapes.world.scene import make_scene
 RELATION = re.compile(r"(to the left of|to the right of|above|below) the (\w+) (\w+)\??$")
 
 
+@cache
 def asked(seed: int, **options: int) -> tuple[Scene, list[Question]]:
+    """A scene and its questions; most tests look at the same ones."""
     scene = make_scene(seed, SceneSettings(**options))  # type: ignore[arg-type]
     return scene, questions(scene, np.random.default_rng(seed))
 
@@ -52,13 +55,12 @@ def centres(scene: Scene, times: np.ndarray) -> np.ndarray:
     return np.stack([(box[..., 0] + box[..., 2]) / 2 * scene.aspect, (box[..., 1] + box[..., 3]) / 2], -1)
 
 
-def gaps(scene: Scene, index: int, times: np.ndarray, relation: tuple[str, str, str]) -> np.ndarray:
-    """How far the object is on the asked side of the reference at each time, in heights."""
+def gaps(scene: Scene, index: int, place: np.ndarray, relation: tuple[str, str, str]) -> np.ndarray:
+    """How far the object is on the asked side of the reference, in heights; ``place`` is (O, T, 2) centres."""
     side, colour, shape = relation
     other = next(i for i, item in enumerate(scene.objects) if (item.colour, item.shape) == (colour, shape))
-    place = centres(scene, times)
     if other == index:
-        return np.full(len(times), -np.inf)
+        return np.full(place.shape[1], -np.inf)
     axis, sign = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1)}[side]
     apart: np.ndarray = sign * (place[index, :, axis] - place[other, :, axis])
     return apart
@@ -69,6 +71,7 @@ def test_each_located_sentence_fits_one_action_of_one_object() -> None:
     for seed in range(18):
         scene, found = asked(seed)
         times = np.arange(scene.frame_count) / float(scene.fps)
+        place = centres(scene, times)
         for question in found:
             if question.task not in ("stvg", "vtg"):
                 continue
@@ -81,8 +84,8 @@ def test_each_located_sentence_fits_one_action_of_one_object() -> None:
                 for action in item.actions:
                     if action.kind != kinds[0]:
                         continue
-                    during = times[(times >= action.start) & (times < action.end)]
-                    if relation is None or (gaps(scene, index, during, relation) > 0).any():
+                    during = (times >= action.start) & (times < action.end)
+                    if relation is None or (gaps(scene, index, place[:, during], relation) > 0).any():
                         fitting.append((index, action))
             assert len(fitting) == 1, question.query
             index, action = fitting[0]
@@ -90,10 +93,10 @@ def test_each_located_sentence_fits_one_action_of_one_object() -> None:
             assert question.window is not None
             assert action.start <= question.window.start < question.window.end <= action.end + 1 / 20
             if relation is not None:
-                during = times[(times >= question.window.start) & (times < question.window.end)]
-                assert gaps(scene, index, during, relation).min() >= 0.149
+                during = (times >= question.window.start) & (times < question.window.end)
+                assert gaps(scene, index, place[:, during], relation).min() >= 0.149
                 reference = [f"{i.colour} {i.shape}" for i in scene.objects].index(" ".join(relation[1:]))
-                assert boxes(scene, during)[1][reference].all()
+                assert boxes(scene, times[during])[1][reference].all()
             count[f"{question.task} {question.qtype} {'related' if relation else 'plain'}"] += 1
     assert len(count) == 8
     assert min(count.values()) > 50
@@ -132,6 +135,7 @@ def test_referring_phrases_fit_one_object_of_their_image() -> None:
             moment = np.array([question.time])
             box, visible = boxes(scene, moment)
             there = (box[:, 0, 2] > box[:, 0, 0]) & (box[:, 0, 3] > box[:, 0, 1])
+            place = centres(scene, moment)
             colour, shape, _, relation = read(question.query)
             fitting = [
                 index
@@ -139,7 +143,7 @@ def test_referring_phrases_fit_one_object_of_their_image() -> None:
                 if there[index]
                 and colour in (None, item.colour)
                 and shape in (None, item.shape)
-                and (relation is None or gaps(scene, index, moment, relation)[0] > 0)
+                and (relation is None or gaps(scene, index, place, relation)[0] > 0)
             ]
             assert fitting == [question.object_index], question.query
             assert visible[question.object_index, 0]

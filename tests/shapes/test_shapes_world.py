@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +14,12 @@ from bridge_stg.errors import InputError
 from bridge_stg.shapes.world.motion import boxes, object_path
 from bridge_stg.shapes.world.objects import DIRECTIONS, HELD_OUT, RATES, Scene, SceneSettings, Split
 from bridge_stg.shapes.world.scene import make_scene
+
+
+@cache
+def scene_of(seed: int, split: Split = "train") -> Scene:
+    """Most of the tests look at the same scenes."""
+    return make_scene(seed, SceneSettings(split=split))
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,9 +53,7 @@ def test_a_seed_is_one_scene_that_keeps_the_laws(seed: int, split: Split) -> Non
 
 def test_splits_hold_out_their_combinations_and_never_share_a_scene() -> None:
     for seed in range(120):
-        made = {
-            split: make_scene(seed, SceneSettings(split=split)) for split in ("train", "test", "compositional")
-        }
+        made = {split: scene_of(seed, split) for split in get_args(Split)}
         for split in ("train", "test"):
             assert not any((item.colour, item.shape) in HELD_OUT for item in made[split].objects)
         held = [(item.colour, item.shape) in HELD_OUT for item in made["compositional"].objects]
@@ -56,14 +63,14 @@ def test_splits_hold_out_their_combinations_and_never_share_a_scene() -> None:
 
 
 def test_every_colour_and_shape_of_a_held_out_pair_is_seen_in_training() -> None:
-    seen = {(i.colour, i.shape) for s in range(150) for i in make_scene(s, SceneSettings()).objects}
+    seen = {(i.colour, i.shape) for s in range(150) for i in scene_of(s).objects}
     assert len(seen) == 8 * 6 - len(HELD_OUT) == 42
 
 
 def test_distractors_leave_nothing_to_guess() -> None:
     """Over 200 seeds: a neighbour in looks, and for each action of the target a rival in time."""
     for seed in range(200):
-        target, *others = make_scene(seed, SceneSettings()).objects
+        target, *others = scene_of(seed).objects
         assert any((o.colour == target.colour) != (o.shape == target.shape) for o in others)
         for action in target.actions:
             elsewhere = [
@@ -78,7 +85,7 @@ def test_distractors_leave_nothing_to_guess() -> None:
 def test_objects_enter_and_leave_and_otherwise_stay_in_view() -> None:
     entering = leaving = 0
     for seed in range(150):
-        scene = make_scene(seed, SceneSettings())
+        scene = scene_of(seed)
         for index, item in enumerate(scene.objects):
             first, last = item.actions[0], item.actions[-1]
             before, after, scene_end = 0.0, first.end, scene.duration - 1e-6
@@ -144,7 +151,7 @@ def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
 
 def test_sizes_stay_within_what_can_be_seen() -> None:
     for seed in range(60):
-        scene: Scene = make_scene(seed, SceneSettings())
+        scene = scene_of(seed)
         for item in scene.objects:
             size = object_path(item, np.linspace(0, scene.duration, 60)).size
             assert size.min() >= 0.15

@@ -42,10 +42,14 @@ def videos(draw: st.DrawFn) -> DrawnVideo:
     width, height = draw(st.integers(2, 8000)), draw(st.integers(2, 5000))
     frames = draw(st.integers(1, 60))
 
+    def ends(side: int) -> tuple[float, float]:
+        """Two different hundredths of a pixel."""
+        start = draw(st.integers(0, 100 * side - 1))
+        return start / 100, draw(st.integers(start + 1, 100 * side)) / 100
+
     def box() -> Box:
-        xs = sorted(draw(st.lists(st.integers(0, 100 * width), min_size=2, max_size=2, unique=True)))
-        ys = sorted(draw(st.lists(st.integers(0, 100 * height), min_size=2, max_size=2, unique=True)))
-        return xs[0] / 100, ys[0] / 100, xs[1] / 100, ys[1] / 100
+        (left, right), (top, bottom) = ends(width), ends(height)
+        return left, top, right, bottom
 
     tubes = []
     for _ in range(draw(st.integers(1, 3))):
