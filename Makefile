@@ -34,8 +34,8 @@ demo: $(STAMP) ## draw a clip, find a sentence in it, write the annotated video
 test: $(STAMP) ## run the tests (minutes, CPU); PART=metrics runs one folder
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" tests/$(PART)
 
-test-fast: $(STAMP) ## run the tests that start no process and teach no model (under a minute)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not process and not learning" tests/$(PART)
+test-fast: $(STAMP) ## run the tests that start no process, teach no model and write no video file
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not gpu and not process and not learning and not video" tests/$(PART)
 
 test-slow: $(STAMP) ## run the long tests too
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" --ignore tests/fuzz --ignore tests/interop tests/$(PART)

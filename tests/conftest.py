@@ -91,10 +91,12 @@ PROCESSES = {"subprocess", "multiprocessing", "running_service", "run_command", 
 # Fixtures that teach a model, and helpers that run a training.
 TEACHES = {"taught_checkpoint", "taught_qwen3_vl"}
 TRAINS = {"bridge", "pretrain", "train", "run_training"}
+# Names of a file that writes real videos.
+WRITES_VIDEOS = {"write_file", "write_video", "write_shapes", "VideoWriter"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-fast` leaves out: files that start processes, and tests that teach a model.
+    """Mark what `make test-fast` leaves out: processes, videos and learning.
 
     Files with long tests come first, so that no process has one of them left when the others are done.
     """
@@ -105,6 +107,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("process")
         if TEACHES & fixtures or TRAINS & names.keys():
             item.add_marker("learning")
+        if WRITES_VIDEOS & names.keys() or "shapes_data" in fixtures:
+            item.add_marker("video")
 
     slower = {item.path for item in items if any(map(item.get_closest_marker, ("process", "learning")))}
     items.sort(key=lambda item: item.path not in slower)
