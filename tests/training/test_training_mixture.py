@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -232,8 +233,10 @@ def test_a_small_source_does_not_stand_beside_itself() -> None:
     assert mixed.pool_steps == 1
 
 
-def realistic(rng: np.random.Generator) -> list[tuple[float, list[TruthRecord]]]:
+@cache
+def realistic() -> list[tuple[float, list[TruthRecord]]]:
     """A tenth of Table 1 by weight, with lengths and sizes like those of the real data sets."""
+    rng = np.random.default_rng(0)
     wide = [(640, 480), (640, 360), (480, 640), (360, 640), (640, 352), (1280, 720)]
     photos = [(640, 480), (640, 427), (480, 640), (500, 375), (427, 640), (612, 612)]
 
@@ -275,7 +278,7 @@ def realistic(rng: np.random.Generator) -> list[tuple[float, list[TruthRecord]]]
 
 @pytest.mark.parametrize(("sentences", "clips"), [(1, 32), (4, 32), (4, 8)])
 def test_padding_stays_under_15_percent(sentences: int, clips: int) -> None:
-    sources = realistic(np.random.default_rng(0))
+    sources = realistic()
     mixed = Mixture(
         [group_by_clip(records, EIGHT_B, sentences, 0) for _, records in sources],
         [weight for weight, _ in sources],
