@@ -316,7 +316,7 @@ def _activations(scale: Scale, clip: ClipTokens, number: int) -> float:
     # The spatial decoder on one chunk of frames: Swin's first stage, or the queries of all layers.
     frames = min(FRAMES_PER_CHUNK, clip.encoded_frames)
     first = (height * width // spatial.backbone_patch_size**2) * spatial.backbone_embed_dim
-    queries = spatial.num_encoder_layers * min(spatial.topk, sum(level_sizes(spatial, height, width)))
+    queries = spatial.num_selecting_layers * min(spatial.topk, sum(level_sizes(spatial, height, width)))
     decoded = queries * (8 * spatial.d_model + spatial.ffn_dim)
     return float(max(prefill, seen, frames * LIVE_MAPS * first, frames * decoded) * number)
 

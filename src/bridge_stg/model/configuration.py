@@ -138,6 +138,11 @@ class SpatialConfig(_Checked, PreTrainedConfig):
     pixel_mean: list[float] | tuple[float, ...] = (0.485, 0.456, 0.406)
     pixel_std: list[float] | tuple[float, ...] = (0.229, 0.224, 0.225)
 
+    @property
+    def num_selecting_layers(self) -> int:
+        """How many of the encoder layers offer candidate queries."""
+        return self.num_encoder_layers if self.select_layers == "all" else 1
+
     def problems(self) -> list[str]:
         sizes = (
             "backbone_embed_dim",

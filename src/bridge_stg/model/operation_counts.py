@@ -79,15 +79,14 @@ def encoder_operations(config: SpatialConfig, levels: Sequence[int]) -> float:
     """The image encoder on one frame, with the projections that its tokens are selected by."""
     width, tokens = config.d_model, sum(levels)
     layer = tokens * (_deformable(config) + 2 * width**2 + 4 * width * config.ffn_dim)
-    selecting = config.num_encoder_layers if config.select_layers == "all" else 1
-    return float(config.num_encoder_layers * layer + selecting * 2 * tokens * width**2)
+    selection = config.num_selecting_layers * 2 * tokens * width**2
+    return float(config.num_encoder_layers * layer + selection)
 
 
 def decoder_operations(config: SpatialConfig, levels: Sequence[int]) -> float:
     """The spatial decoder on one frame for one sentence: K queries of each encoder layer (Eq. 4, 5)."""
     width, tokens = config.d_model, sum(levels)
-    selecting = config.num_encoder_layers if config.select_layers == "all" else 1
-    queries = selecting * min(config.topk, tokens)
+    queries = config.num_selecting_layers * min(config.topk, tokens)
 
     # Self-attention, the queries' side of the attention to the bridge, and to the frame, whose values are
     # projected once per layer.

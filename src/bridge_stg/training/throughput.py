@@ -111,8 +111,7 @@ class StepOperations:
         total += self.encoder.operations(sum(levels))
         noised = 2 * config.num_denoising
 
-        layers = config.num_encoder_layers if config.select_layers == "all" else 1
-        queries = layers * min(config.topk, sum(levels) / work.frames)
+        queries = config.num_selecting_layers * min(config.topk, sum(levels) / work.frames)
         attended = work.rows * queries**2 * config.d_model * config.num_decoder_layers
         return total + self.decoder.operations(work.rows * (queries + noised), attended)
 

@@ -200,7 +200,6 @@ def map_tensors(detector: DetectorWeights, spatial: SpatialConfig) -> dict[str, 
         return {f"backbone.swin.{key}": (key, value) for key, value in tensors}
 
     levels = _shared_levels(detector, spatial)
-    selecting = spatial.num_encoder_layers if spatial.select_layers == "all" else 1
     mapped: dict[str, tuple[str, Tensor]] = {}
     for key, value in detector.tensors.items():
         if projection := re.fullmatch(r"model\.input_proj_vision\.(\d+)\.(.+)", key):
@@ -210,7 +209,7 @@ def map_tensors(detector: DetectorWeights, spatial: SpatialConfig) -> dict[str, 
             mapped["encoder.level_embed"] = (key, value[levels])
         elif output := re.fullmatch(r"model\.enc_output(_norm)?\.(\w+)", key):
             # One map for the last layer in the detector, one per layer here.
-            for layer in range(selecting):
+            for layer in range(spatial.num_selecting_layers):
                 mapped[f"selector.{'norms' if output[1] else 'projections'}.{layer}.{output[2]}"] = (key, value)
         elif target := _renamed(key):
             mapped[target] = (key, _keep_levels(key, value, levels, detector.config))

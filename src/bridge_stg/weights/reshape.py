@@ -52,7 +52,7 @@ def reshape(
 
 def _by_layer(bridge: nn.Module | None, localizer: nn.Module | None, spatial: Any) -> dict[str, Tensor]:
     """Every weight and buffer by name; maps of candidates are named by the encoder layer that they read."""
-    first = spatial.num_encoder_layers - 1 if spatial.select_layers == "last" else 0
+    first = spatial.num_encoder_layers - spatial.num_selecting_layers
     found: dict[str, Tensor] = {}
     for prefix, part in (("bridge", bridge), ("localizer", localizer)):
         for name, value in part.state_dict().items() if part is not None else ():

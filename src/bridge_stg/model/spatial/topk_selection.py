@@ -46,9 +46,9 @@ class QuerySelector(nn.Module):
     def __init__(self, config: SpatialConfig) -> None:
         super().__init__()
         self.topk = config.topk
-        selecting = config.num_encoder_layers if config.select_layers == "all" else 1
-        self.projections = nn.ModuleList([nn.Linear(config.d_model, config.d_model) for _ in range(selecting)])
-        self.norms = nn.ModuleList([nn.LayerNorm(config.d_model) for _ in range(selecting)])
+        width, layers = config.d_model, range(config.num_selecting_layers)
+        self.projections = nn.ModuleList([nn.Linear(width, width) for _ in layers])
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in layers])
 
     def candidates(self, features: SpatialFeatures) -> Tensor:
         """LayerNorm(W_l E^l) of the layers that are chosen from, (n, U, N, C)."""
