@@ -10,7 +10,6 @@ from bridge_stg.prompting.templates import (
     ABSENT,
     PROMPTS,
     SCAN_HINT,
-    WINDOW_TASKS,
     box_text,
     choices_text,
     prompt_text,
@@ -18,7 +17,7 @@ from bridge_stg.prompting.templates import (
     windows_text,
 )
 from bridge_stg.prompting.timestamps import pair_timestamps, timestamp_text
-from bridge_stg.types import TimeSpan
+from bridge_stg.types import WINDOW_TASKS, TimeSpan
 
 
 def test_timestamps_are_the_mean_of_each_pair_with_one_decimal() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bridge_stg.errors import InputError
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
-from bridge_stg.types import Task, TimeSpan
+from bridge_stg.types import WINDOW_TASKS, Task, TimeSpan
 
 WINDOW_STEP = 0.05
 CENTRES = np.linspace(0.3, 0.7, 5)
@@ -40,7 +40,7 @@ class ConstantAnswer:
             return PredictionRecord(record.id, text=self.choice, choice=self.choice)
         span = record.clock.span(*record.clip)
         first, last = span.start, span.end
-        if record.task in ("stvg", "vtg"):
+        if record.task in WINDOW_TASKS:
             span = TimeSpan(first + self.start * (last - first), first + self.end * (last - first))
         window = ((span, 1.0),)
         if record.task == "vtg":
@@ -110,14 +110,14 @@ def best_constant(records: Sequence[TruthRecord], task: Task) -> ConstantAnswer:
         letters = Counter(record.choice for record in usable if record.choice is not None)
         most = min(letters, key=lambda letter: (-letters[letter], letter))
         return ConstantAnswer(0.0, 1.0, CENTRE_BOX, most)
-    start, end = _best_window(usable) if task in ("stvg", "vtg") else (0.0, 1.0)
+    start, end = _best_window(usable) if task in WINDOW_TASKS else (0.0, 1.0)
     return ConstantAnswer(start, end, CENTRE_BOX if task == "vtg" else _best_box(usable))
 
 
 def _is_usable(record: TruthRecord) -> bool:
     if record.task == "vqa":
         return record.choice is not None
-    windowed = record.window is not None or record.task not in ("stvg", "vtg")
+    windowed = record.window is not None or record.task not in WINDOW_TASKS
     return windowed and (bool(record.boxes) or record.task == "vtg")
 
 

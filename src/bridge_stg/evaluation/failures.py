@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bridge_stg.metrics.choice import predicted_letter
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import WINDOW_TASKS
 
 MISSING = "missing"
 
@@ -23,7 +24,7 @@ def failure_reason(record: TruthRecord, prediction: PredictionRecord | None) -> 
         return MISSING
     if prediction.status != "ok":
         return prediction.status
-    if record.task in ("stvg", "vtg"):
+    if record.task in WINDOW_TASKS:
         return None if prediction.windows else "no_window"
     if record.task == "vqa":
         return "no_letter" if predicted_letter(record, prediction) is None else None

@@ -19,7 +19,7 @@ from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.question_text import question_text, subtitled_text
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.records.subtitles import read_subtitles, said_at
-from bridge_stg.types import AnswerStyle, GroundingResult, Task, TimeSpan
+from bridge_stg.types import WINDOW_TASKS, AnswerStyle, GroundingResult, Task, TimeSpan
 from bridge_stg.video.sampling import MAX_FPS
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Settings:
             raise InputError(f"--oracle-window is for models and stvg, {of}: there is no window to replace")
         if self.box_fps is not None and not (model and task in ("stvg", "vot")):
             raise InputError(f"--box-fps is for models and stvg or vot, {of}: there is no tube to sample")
-        if self.answer is not None and not (method == "bridge-stg" and task in ("stvg", "vtg")):
+        if self.answer is not None and not (method == "bridge-stg" and task in WINDOW_TASKS):
             raise InputError(f"--answer is for bridge-stg and stvg or vtg, {of}: there is no other style")
         if self.subtitles and not (method == "bridge-stg" and task == "vqa"):
             raise InputError(f"--subtitles is for bridge-stg and vqa, {of}; leave it out")

@@ -36,7 +36,7 @@ from bridge_stg.metrics.calibration import reliability
 from bridge_stg.metrics.query_scores import QueryScores
 from bridge_stg.records.prediction import PredictionRecord, place_of, read_predictions
 from bridge_stg.records.record import TruthRecord, read_truth
-from bridge_stg.types import Task
+from bridge_stg.types import WINDOW_TASKS, Task
 
 Answers = Sequence[PredictionRecord | None]
 # An answer is right when its overlap reaches this; see ``_is_right``.
@@ -91,7 +91,7 @@ def score(
     try:
         found = score_queries(rule, present, answers)
         retrieved = None
-        if moments and chosen in ("stvg", "vtg"):
+        if moments and chosen in WINDOW_TASKS:
             retrieved = moment_retrieval.score_queries(present, answers)
     except DataError as problem:
         raise DataError(f"{truth_path}: {problem}" if truth_path else str(problem)) from problem

@@ -12,7 +12,7 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.inference.said import Question
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.drafts import direct_draft, scan_draft
-from bridge_stg.prompting.templates import WINDOW_TASKS
+from bridge_stg.types import WINDOW_TASKS
 
 # What follows a text, given the answer as far as it is foreseen.
 Continuation = Callable[[str, str], str]

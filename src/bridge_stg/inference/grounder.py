@@ -36,10 +36,11 @@ from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.model.row_tower import join_projections
-from bridge_stg.prompting.templates import DIRECT_OPENING, WINDOW_TASKS, check_queries
+from bridge_stg.prompting.templates import DIRECT_OPENING, check_queries
 from bridge_stg.types import (
     LOCATED_TASKS,
     WHOLE_CLIP_TASKS,
+    WINDOW_TASKS,
     GroundingResult,
     SampledVideo,
     Task,

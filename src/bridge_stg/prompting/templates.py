@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge_stg.errors import InputError
-from bridge_stg.types import AnswerStyle, TimeSpan
+from bridge_stg.types import WINDOW_TASKS, AnswerStyle, TimeSpan
 
 STVG_PROMPT = "When and where does this happen? {query}"
 VTG_PROMPT = "When does this happen? {query}"
@@ -27,7 +27,6 @@ PROMPTS = {
 
 # Asks a checkpoint that knows both styles of answer to go through the clip before it answers.
 SCAN_HINT = "Track the seconds. "
-WINDOW_TASKS = ("stvg", "vtg")
 
 # Several wordings, as in Figs. 6-9 of the paper; training draws one, so that no phrase is special.
 WINDOW_WORDINGS: tuple[str, ...] = (

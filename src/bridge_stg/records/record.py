@@ -24,7 +24,7 @@ from bridge_stg.errors import DataError
 from bridge_stg.files.json_lines import read_lines, to_line
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.line_format import LineFormat
-from bridge_stg.types import Box, FrameTimes, Task
+from bridge_stg.types import WINDOW_TASKS, Box, FrameTimes, Task
 
 QueryType = Literal["declarative", "interrogative"]
 Media = Literal["video", "frames", "image"]
@@ -192,7 +192,7 @@ class TruthRecord:
                 not (self.window or self.boxes or self.seconds),
                 "says that the event is absent, and has a window or boxes; give one of them",
             )
-        elif self.task in ("stvg", "vtg"):
+        elif self.task in WINDOW_TASKS:
             self._require(self.window is not None, f'task {self.task} needs a window, or "absent": true')
 
         if self.seconds is not None:

@@ -11,6 +11,7 @@ from bridge_stg.types.results import TUBE_SCHEMA, GroundingResult, ScoredSpan, T
 from bridge_stg.types.tasks import (
     LOCATED_TASKS,
     WHOLE_CLIP_TASKS,
+    WINDOW_TASKS,
     AnswerStyle,
     Box,
     Status,
@@ -27,6 +28,7 @@ __all__ = [
     "MOST_SECONDS",
     "TUBE_SCHEMA",
     "WHOLE_CLIP_TASKS",
+    "WINDOW_TASKS",
     "AnswerStyle",
     "Box",
     "FrameTimes",

@@ -7,6 +7,8 @@ from typing import Literal, cast, get_args
 from bridge_stg.errors import InputError
 
 Task = Literal["stvg", "vtg", "vot", "rec", "vqa"]
+# Tasks whose answer names a window.
+WINDOW_TASKS: tuple[Task, ...] = ("stvg", "vtg")
 # Tasks whose answer has boxes.
 LOCATED_TASKS: tuple[Task, ...] = ("stvg", "vot", "rec")
 # Tasks whose window is all of the clip, whatever the model says.

@@ -8,6 +8,7 @@ import numpy as np
 
 from bridge_stg.curation.doctor.findings import Finding
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import LOCATED_TASKS
 
 # Annotations are rounded: what sticks out by less than this many pixels is the edge.
 EDGE_PIXELS = 1.0
@@ -42,7 +43,7 @@ def _window_problems(record: TruthRecord) -> list[tuple[str, str]]:
 
 def _box_problems(record: TruthRecord) -> list[tuple[str, str]]:
     if not record.boxes:
-        wanted = record.task in ("stvg", "vot", "rec") and not record.absent
+        wanted = record.task in LOCATED_TASKS and not record.absent
         return [("no boxes", f"task {record.task} without a box")] if wanted else []
     frames = np.array(list(record.boxes))
     corners = np.array(list(record.boxes.values()), dtype=np.float64)

@@ -23,10 +23,12 @@ from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.frames import fit_frame_size
 from bridge_stg.records.part import asked_frames
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import LOCATED_TASKS, WINDOW_TASKS
 
 LARGEST_POOL = 1024
 # Words of a prompt and an answer, in tokens: the turns' frame, then what a window or "Here it is." takes.
 TURN_TOKENS, WINDOW_TOKENS, SHORT_ANSWER_TOKENS = 14, 27, 4
+FRAMING_TOKENS = 5  # the opening of the turn before a clip, and the two tokens around it
 STAMP_TOKENS = 7  # "<12.3 seconds>", digit by digit
 LETTERS_PER_TOKEN = 4.5
 
@@ -50,14 +52,14 @@ class TokenBudget:
         wide, high = fit_frame_size(width, height, self.token_side, self.max_tokens_per_frame)
         pair = (wide // self.token_side) * (high // self.token_side)
         if seconds == 0:
-            return pair + 5
+            return pair + FRAMING_TOKENS
         pairs = math.ceil(math.ceil(seconds * self.sample_fps) / 2)
-        return max(pairs, 1) * (pair + STAMP_TOKENS) + 5
+        return max(pairs, 1) * (pair + STAMP_TOKENS) + FRAMING_TOKENS
 
     def question(self, task: str, letters: int) -> int:
         """Tokens of a question and its answer, ``letters`` being the characters that the record brings."""
-        located = self.bridge_queries + 1 if task in ("stvg", "vot", "rec") else 0
-        answer = WINDOW_TOKENS if task in ("stvg", "vtg") else SHORT_ANSWER_TOKENS
+        located = self.bridge_queries + 1 if task in LOCATED_TASKS else 0
+        answer = WINDOW_TOKENS if task in WINDOW_TASKS else SHORT_ANSWER_TOKENS
         return TURN_TOKENS + round(letters / LETTERS_PER_TOKEN) + answer + located
 
 

@@ -28,7 +28,7 @@ from bridge_stg.training.configuration import DataConfig
 from bridge_stg.training.data.cached_sampling import cached_or_sampled
 from bridge_stg.training.data.clips import Rows, TrainingClip, locate
 from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
-from bridge_stg.types import LOCATED_TASKS, SampledVideo, TimeSpan
+from bridge_stg.types import LOCATED_TASKS, WINDOW_TASKS, SampledVideo, TimeSpan
 
 # A video may be this much wider or narrower than annotated before its boxes are taken for another video's.
 ASPECT_SLACK = 0.03
@@ -137,7 +137,7 @@ def tube_at(record: TruthRecord, times: NDArray[np.float64]) -> tuple[NDArray[np
 def _answer(record: TruthRecord, video: SampledVideo, extent: TimeSpan, rng: np.random.Generator) -> str:
     if record.absent:
         return ABSENT
-    if record.task in ("stvg", "vtg"):
+    if record.task in WINDOW_TASKS:
         if len(record.windows) > 1:
             spans = [cut for span in true_windows(record) if (cut := span.cut_to(extent)) is not None]
             return windows_text([span.shifted(-extent.start) for span in spans])
