@@ -8,7 +8,7 @@ import numpy as np
 
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.matching import Appearance, Description, looks_of
-from bridge_stg.shapes.world.objects import COLOURS, SHAPES, WORLD, WORLD_ACTIONS, Scene
+from bridge_stg.shapes.world.objects import COLOURS, SHAPES, WORLD, WORLD_ACTIONS, Scene, can_show
 from bridge_stg.shapes.world.questions import Question, sentence
 
 # "action": an object of the scene does something else. "look": something of another colour or shape does it.
@@ -64,8 +64,8 @@ def _miss(scene: Scene, miss: Miss, rng: np.random.Generator, world: int) -> Des
     elif miss == "stranger":
         look = Appearance(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
 
-    # A circle that spins looks like one that rests: nothing can be said about it.
-    if kind == "spins" and look.shape in (None, "circle") and _has_circle(scene, look.colour):
+    # Nobody can see whether a circle does this, so nothing can be said about it.
+    if not can_show("circle", kind) and look.shape in (None, "circle") and _has_circle(scene, look.colour):
         return None
     return Description(look, kind)
 

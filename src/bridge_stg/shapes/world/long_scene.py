@@ -13,14 +13,17 @@ import numpy as np
 
 from bridge_stg.errors import InputError
 from bridge_stg.shapes.world.matching import Timeline
-from bridge_stg.shapes.world.objects import ACTIONS, DIRECTIONS, Action, Scene, SceneObject, Split
+from bridge_stg.shapes.world.objects import ACTIONS, DIRECTIONS, Action, Scene, SceneObject, Split, can_show
 from bridge_stg.shapes.world.questions import Question, sentence
 from bridge_stg.shapes.world.scene import (
     GROWTH,
     MAX_ACTION,
     MAX_SPEED,
+    MAX_TURN,
     MIN_ACTION,
     MIN_SPEED,
+    MIN_TURN,
+    blink_length,
     draw_camera,
     draw_looks,
 )
@@ -69,7 +72,7 @@ def make_long_scene(
     rng = np.random.default_rng([seed, SALT])
     while True:
         looks = draw_looks(rng, int(rng.integers(2, 7)), split)
-        kinds = [kind for kind in ACTIONS if not (looks[0][1] == "circle" and kind == "spins")]
+        kinds = [kind for kind in ACTIONS if can_show(looks[0][1], kind)]
         once = str(rng.choice(kinds))
         objects: list[SceneObject] = []
         for index, (colour, shape) in enumerate(looks):
@@ -133,7 +136,7 @@ def _acts(
                 kinds = [once]
             drawn = _draw(rng, item, str(rng.choice(kinds)), time, aspect)
             if drawn is None:
-                # No room, or a circle that spins; something else then.
+                # No room, or it cannot be seen: something else then.
                 if kinds == [once]:
                     return tuple(actions)
                 continue
@@ -146,14 +149,14 @@ def _acts(
 
 
 def _draw(rng: np.random.Generator, item: SceneObject, kind: str, time: float, aspect: float) -> Action | None:
-    """An action of an object that is at its first place and size; None where it has no room for it."""
+    """An action of an object at its first place and size; None if it has no room or cannot be seen."""
     length = float(rng.uniform(MIN_ACTION, MAX_ACTION))
+    if not can_show(item.shape, kind):
+        return None
     if kind == "spins":
-        if item.shape == "circle":
-            return None
-        return Action(kind, time, time + length, float(rng.uniform(0.30, 0.40) * rng.choice([-1, 1])))
+        return Action(kind, time, time + length, float(rng.uniform(MIN_TURN, MAX_TURN) * rng.choice([-1, 1])))
     if kind == "blinks":
-        return Action(kind, time, time + float(np.floor(length + 0.5)) - 0.5)
+        return Action(kind, time, time + blink_length(length))
     if kind in GROWTH:
         return Action(kind, time, time + length, GROWTH[kind])
 

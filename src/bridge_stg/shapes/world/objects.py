@@ -74,6 +74,9 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
     "moves down": (0.0, 1.0),
 }
 
+# The one action of a shape that nobody can see: a circle that spins looks like one that rests.
+UNSEEN = ("circle", "spins")
+
 # Never seen in training: each of these colours and each of these shapes is, but not together. The six shapes
 # occur once each, and cyan and white keep all shapes, so that no colour or shape becomes rare in training.
 HELD_OUT: frozenset[tuple[str, str]] = frozenset(
@@ -92,6 +95,15 @@ SHORTEST_SCENE = 4.0
 LONGEST = 60.0
 
 RATES: tuple[Fraction, ...] = (Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001))
+
+
+def can_show(shape: str, kind: str) -> bool:
+    """Whether an object of this shape can be seen to do this.
+
+    >>> can_show("circle", "spins"), can_show("star", "spins")
+    (False, True)
+    """
+    return (shape, kind) != UNSEEN
 
 
 @dataclass(frozen=True)

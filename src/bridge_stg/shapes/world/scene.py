@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bridge_stg.shapes.world.motion import Array, boxes, extents, object_path
+from bridge_stg.shapes.world.motion import HALF_PERIOD, Array, boxes, extents, object_path
 from bridge_stg.shapes.world.objects import (
     ACTIONS,
     COLOURS,
@@ -21,6 +21,7 @@ from bridge_stg.shapes.world.objects import (
     SceneObject,
     SceneSettings,
     Split,
+    can_show,
 )
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
 REST = 0.3  # seconds of rest before, between and after the actions of one object
 MIN_ACTION, MAX_ACTION = 1.5, 5.0
 MIN_SPEED, MAX_SPEED = 0.12, 0.28
+# Turns per second: so slow that frames half a second apart do not show a star or a square one symmetry further.
+MIN_TURN, MAX_TURN = 0.30, 0.40
 GROWTH = {"grows": 1.7, "shrinks": 0.6}
 SMALLEST, LARGEST = 0.15, 0.58  # side an object may reach by shrinking or growing
 OUTSIDE = (0.1, 0.15)  # gap between the frame and an object outside it; more than the camera can bridge
@@ -137,7 +140,7 @@ def _plans(
     while True:
         plans: list[_Plan] = []
         for index, shape in enumerate(shapes):
-            kinds = [kind for kind in drawn_from if not (shape == "circle" and kind == "spins")]
+            kinds = [kind for kind in drawn_from if can_show(shape, kind)]
             chosen = [str(k) for k in rng.choice(kinds, int(rng.integers(1, most + 1)), replace=False)]
             if index == 1 and rng.random() < 0.7:
                 rival = plans[0].actions[rng.integers(len(plans[0].actions))].kind
@@ -163,6 +166,7 @@ def _with_repeat(rng: np.random.Generator, kinds: list[str], duration: float) ->
 
 def _plan(rng: np.random.Generator, kinds: list[str], duration: float) -> _Plan:
     """Spread the actions over the clip with rests between them."""
+    # How long each action lasts.
     count = len(kinds)
     budget = duration - REST * (count + 1)
     shortest = min(MIN_ACTION, budget / count)
@@ -172,24 +176,36 @@ def _plan(rng: np.random.Generator, kinds: list[str], duration: float) -> _Plan:
         lengths = shortest + spare * (budget - shortest * count) / max(spare.sum(), 1e-9)
     for index, kind in enumerate(kinds):
         if kind == "blinks":
-            # Ends with a dim half period, so that the end of a blink is as visible as its start.
-            lengths[index] = np.floor(lengths[index] + 0.5 + 1e-9) - 0.5
+            lengths[index] = blink_length(lengths[index])
+
+    # When each one starts.
     rests = REST + rng.dirichlet(np.ones(count + 1)) * (budget - lengths.sum())
     starts = np.cumsum(rests[:-1]) + np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+
+    # How fast it goes.
     actions = []
     for kind, start, length in zip(kinds, starts, lengths, strict=True):
         rate = 0.0
         if kind in DIRECTIONS:
             rate = rng.uniform(MIN_SPEED, MAX_SPEED)
         elif kind == "spins":
-            # Slow enough that frames half a second apart do not show a star or a square one symmetry further.
-            rate = rng.uniform(0.30, 0.40) * (1 if rng.random() < 0.5 else -1)
+            rate = rng.uniform(MIN_TURN, MAX_TURN) * (1 if rng.random() < 0.5 else -1)
         elif kind in GROWTH:
             rate = GROWTH[kind]
         actions.append(Action(kind, float(start), float(start + length), float(rate)))
+
     enters = kinds[0] in DIRECTIONS and rng.random() < 0.3
     leaves = not enters and kinds[-1] in DIRECTIONS and rng.random() < 0.3
     return _Plan(tuple(actions), bool(enters), bool(leaves))
+
+
+def blink_length(seconds: float) -> float:
+    """The longest blink within ``seconds`` that ends dim, so that its end is as visible as its start.
+
+    >>> blink_length(2.7)
+    2.5
+    """
+    return float(np.floor(seconds + HALF_PERIOD + 1e-9)) - HALF_PERIOD
 
 
 def _has_rivals(plans: list[_Plan]) -> bool:
