@@ -74,6 +74,8 @@ def make_long_scene(
         looks = draw_looks(rng, int(rng.integers(2, 7)), split)
         kinds = [kind for kind in ACTIONS if can_show(looks[0][1], kind)]
         once = str(rng.choice(kinds))
+
+        # Each object at its place, with what it does.
         objects: list[SceneObject] = []
         for index, (colour, shape) in enumerate(looks):
             home = _free_place(rng, objects, width / height)
@@ -81,6 +83,7 @@ def make_long_scene(
             barred = once if index == 0 or not rivals else None
             actions = _acts(rng, draft, seconds, width / height, barred, does=index == 0)
             objects.append(SceneObject(colour, shape, draft.size, *home, 0.0, index, actions))
+
         scene = Scene(
             seed=seed,
             split=split,
@@ -92,8 +95,9 @@ def make_long_scene(
             camera=draw_camera(rng),
             background_seed=int(rng.integers(2**31)),
         )
-        question = _about(scene, once, rng)
+
         # There may be no room for it, or several objects that the words fit: then another scene.
+        question = _about(scene, once, rng)
         if question is not None:
             return LongScene(scene, question)
 
@@ -118,7 +122,7 @@ def _acts(
     once: str | None,
     does: bool,
 ) -> tuple[Action, ...]:
-    """What an object does all the time; ``once`` it ``does`` after a random second and not again, or never."""
+    """All that an object does. If it ``does`` the kind ``once``, then a single time after a random second."""
     moment = float(rng.uniform(0.0, seconds - SHORTEST / 2))
     actions: list[Action] = []
     undone = True
@@ -126,8 +130,9 @@ def _acts(
     while True:
         last = actions[-1] if actions else None
         done = any(action.kind == once for action in actions)
+
+        # What was changed is changed back before anything else is.
         if not undone:
-            # What was changed is changed back before anything else is.
             assert last is not None
             action = _undo(last, time)
         else:
@@ -141,6 +146,7 @@ def _acts(
                     return tuple(actions)
                 continue
             action = drawn
+
         if action.end > seconds - 0.3:
             return tuple(actions)
         actions.append(action)

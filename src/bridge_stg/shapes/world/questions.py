@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bridge_stg.metrics.overlap import box_iou
+from bridge_stg.prompting.templates import box_text
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.matching import (
     RELATIONS,
@@ -16,16 +18,15 @@ from bridge_stg.shapes.world.matching import (
     Timeline,
     looks_of,
 )
-from bridge_stg.shapes.world.motion import DIM_OPACITY, Array, boxes, poses
+from bridge_stg.shapes.world.motion import DIM_OPACITY, boxes, poses
 from bridge_stg.shapes.world.objects import ACTIONS, BASE_FORM, COLOURS, DIRECTIONS, ING_FORM, SHAPES, Scene
 from bridge_stg.types import Task, TimeSpan
 
 LETTERS = "ABCD"
-RELATIONS_PER_LOOK = (
-    2  # relation questions kept per object, action and look, so that they do not swamp the rest
-)
+# Questions with a relation that are kept per object, action and look, so that they do not swamp the others.
+RELATIONS_PER_LOOK = 2
+# Frames of a scene that are asked about as images.
 REC_TIMES = 3
-GRID = 1000  # boxes in text are integers of a 0-1000 grid, as Qwen3-VL writes them
 
 _SIDE = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
 
@@ -99,10 +100,10 @@ def repeated_questions(scene: Scene, rng: np.random.Generator) -> list[Question]
 
 
 def captions(scene: Scene, start: float, end: float) -> list[str]:
-    """What each visible object does in a slot of at most about a second, from left to right.
+    """What each visible object does in a span of at most about a second, from left to right.
 
     ``"red circle moves left"`` if that action covers more than half of ``[start, end)`` seconds, otherwise
-    ``"red circle rests"``. An empty slot (``start == end``, a single image) has no action: ``"red circle"``.
+    ``"red circle rests"``. An empty span (``start == end``, a single image) has no action: ``"red circle"``.
     """
     middle = np.array([(start + end) / 2])
     position, visible = boxes(scene, middle)
@@ -182,8 +183,11 @@ def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         else:
             key = (candidate.index, description.kind, description.look)
             related.setdefault(key, []).append((candidate, description))
+
+    # Of those with a relation only some.
     for group in related.values():
         plain += [group[position] for position in rng.permutation(len(group))[:RELATIONS_PER_LOOK]]
+
     found = []
     for candidate, description in plain:
         index, window = candidate.index, candidate.window
@@ -195,7 +199,7 @@ def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
 
 
 def _tracking(timeline: Timeline) -> list[Question]:
-    """VOT: the box where an object is first visible, as text; told from when if not from the start."""
+    """VOT: the query holds an object's first visible box as text, and its time if that is not the start."""
     found = []
     whole = TimeSpan(0.0, timeline.scene.duration)
     for index, visible in enumerate(timeline.visible):
@@ -205,22 +209,15 @@ def _tracking(timeline: Timeline) -> list[Question]:
         first = int(seen[0])
         here = timeline.boxes[:, first]
         # A box that another object fills as well names neither.
-        if any(_overlap(here[index], here[other]) > 0.5 for other in range(len(here)) if other != index):
+        if (box_iou(here[index], np.delete(here, index, axis=0)) > 0.5).any():
             continue
-        corners = ", ".join(str(round(float(side) * GRID)) for side in here[index])
+
+        x1, y1, x2, y2 = here[index].tolist()
         time = float(timeline.times[first])
         since = f" from {time:.1f} seconds" if first else ""
-        found.append(
-            Question("vot", f"track the object at [{corners}]{since}", "declarative", index, whole, time=time)
-        )
+        query = f"track the object at {box_text((x1, y1, x2, y2))}{since}"
+        found.append(Question("vot", query, "declarative", index, whole, time=time))
     return found
-
-
-def _overlap(first: Array, second: Array) -> float:
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = np.clip(high - low, 0.0, None).prod()
-    union = (first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod() - shared
-    return float(shared / union) if union > 0 else 0.0
 
 
 def _referring(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
@@ -230,6 +227,7 @@ def _referring(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
     for frame in rng.integers(0, scene.frame_count, REC_TIMES):
         moment = np.array([frame])
         time = float(timeline.times[frame])
+
         # An object of which only a sliver shows still counts as a rival, but is not asked about.
         partly = [i for i, box in enumerate(timeline.boxes[:, frame]) if (box[2:] > box[:2]).all()]
         loose = {index: timeline.relations(index, moment, clearly=False) for index in partly}
@@ -238,6 +236,8 @@ def _referring(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
             if faint or not timeline.visible[index, frame]:
                 continue
             clear = timeline.relations(index, moment, clearly=True)
+
+            # A phrase is the look alone where no rival has it, and the look with a relation that no rival has.
             for look in looks_of(scene.objects[index])[:3]:
                 rivals = [i for i in partly if i != index and look.fits(scene.objects[i])]
                 phrases = [] if rivals else [f"the {_noun(look)}"]
@@ -274,6 +274,8 @@ def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
     """VQA: colour, shape, action and number, with lettered choices."""
     scene = timeline.scene
     found = []
+
+    # What colour and what shape is the one that does this?
     for candidate, description in timeline.unique_descriptions():
         if description.relation is not None:
             continue
@@ -285,12 +287,15 @@ def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
             noun = "object" if look.colour is None else f"{look.colour} object"
             query = f"what shape is the {noun} that {kind}?"
             found.append(_ask(rng, query, item.shape, list(SHAPES), candidate.index, kind))
+
+    # Does this one do that, and what does it do?
     seen = [index for index in range(len(scene.objects)) if timeline.visible[index].any()]
     for index in seen:
         item = scene.objects[index]
         done = [action.kind for action in item.actions]
         shown = [c.action.kind for c in timeline.candidates if c.index == index and c.window is not None]
         not_done = [kind for kind in ACTIONS if kind not in done]
+
         # As many questions whose answer is no as questions whose answer is yes.
         absent = [not_done[position] for position in rng.permutation(len(not_done))[: len(shown)]]
         for kinds, answer in ((shown, "yes"), (absent, "no")):
@@ -301,7 +306,8 @@ def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         if shown:
             kind = shown[rng.integers(len(shown))]
             found.append(_ask(rng, f"what does the {item.name} do?", kind, not_done, index, kind))
-    # Counts are over the whole clip; an object that never shows itself must not be part of them.
+
+    # How many are there? Counts are over the whole clip: an object that is never visible must not be in them.
     if len(seen) == len(scene.objects):
         for shape in _present_and_one_absent(rng, SHAPES, {item.shape for item in scene.objects}):
             count = sum(item.shape == shape for item in scene.objects)

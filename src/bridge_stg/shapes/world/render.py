@@ -81,19 +81,23 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
     if shape == "circle":
         radius: Floats = np.sqrt(u * u + v * v)
         return radius - np.float32(0.5)
+
     if shape == "square":
         furthest: Floats = np.maximum(np.abs(u), np.abs(v))
         return furthest - np.float32(0.5)
+
     if shape == "diamond":
         # Its edge is the line u / width + v / height = 1 of the first quadrant, scaled to unit length.
         slope = float(np.hypot(0.5, DIAMOND_HALF_WIDTH))
         across, down = np.float32(0.5 / slope), np.float32(DIAMOND_HALF_WIDTH / slope)
         reach: Floats = np.add(np.abs(u) * across, np.abs(v) * down, dtype=np.float32)
         return reach - np.float32(0.5 * DIAMOND_HALF_WIDTH / slope)
+
     if shape == "cross":
         wide, tall = np.abs(u), np.abs(v)
         ends = np.maximum(wide, tall) - np.float32(0.5)
         return np.maximum(ends, np.minimum(wide, tall) - np.float32(CROSS_ARM))
+
     if shape == "triangle":
         distance: Floats = np.full(u.shape, -np.inf, dtype=np.float32)
         corners = VERTICES[shape]
@@ -103,6 +107,7 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
             offset = np.float32(normal @ start)
             np.maximum(distance, u * np.float32(normal[0]) + v * np.float32(normal[1]) - offset, out=distance)
         return distance
+
     # A point is in the five-pointed star when it is outside at most one of the pentagram's five lines: the
     # second largest of the five distances decides.
     largest = np.full(u.shape, -np.inf, dtype=np.float32)
@@ -111,6 +116,7 @@ def _distance(shape: str, u: Floats, v: Floats) -> Floats:
         line = u * np.float32(np.cos(turn)) + v * np.float32(np.sin(turn)) - np.float32(PENTAGON_EDGE)
         np.maximum(second, np.minimum(largest, line), out=second)
         np.maximum(largest, line, out=largest)
+
     # Beyond a sharp tip that value grows too slowly, which would smear the tip past its box.
     return np.maximum(second, np.sqrt(u * u + v * v) - np.float32(STAR_RADIUS))
 
