@@ -23,6 +23,15 @@ class DetectionSums:
     giou: Tensor
 
 
+def fill_absent(targets: Tensor, has_target: Tensor) -> Tensor:
+    """Targets (R, 4) in float32, with a dummy box in rows without one (``has_target`` (R,) False).
+
+    Such rows are computed like the others and get the weight zero: no data-dependent shape, no synchronisation.
+    """
+    dummy = targets.new_full((4,), 0.5, dtype=torch.float32)
+    return torch.where(has_target[:, None], targets.float(), dummy)
+
+
 def box_losses(boxes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """L1 over the four numbers and 1 - GIoU of paired cxcywh boxes, both without the last axis."""
     _, giou = paired_giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bridge_stg.losses.detection import box_losses
+from bridge_stg.losses.detection import box_losses, fill_absent
 from bridge_stg.losses.objective import SpatialLosses
 from bridge_stg.losses.weights import LossWeights
 
@@ -23,11 +23,7 @@ def frame_box_loss(
         num_targets: frames with a target in the whole batch; divides both terms.
     """
     divisor = torch.as_tensor(num_targets, dtype=torch.float32, device=boxes.device).clamp(min=1.0)
-    targets_R4 = torch.where(
-        has_target[:, None], targets.float(), targets.new_full((4,), 0.5, dtype=torch.float32)
-    )
-
-    distance_R, overlap_R = box_losses(boxes, targets_R4)
+    distance_R, overlap_R = box_losses(boxes, fill_absent(targets, has_target))
     box = (distance_R * has_target).sum() / divisor
     giou = (overlap_R * has_target).sum() / divisor
     zero = boxes.new_zeros(())

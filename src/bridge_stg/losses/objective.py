@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bridge_stg.losses.alignment import alignment_sum
 from bridge_stg.losses.denoising import denoising_sums
-from bridge_stg.losses.detection import detection_sums
+from bridge_stg.losses.detection import detection_sums, fill_absent
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.losses.weights import LossWeights
 
@@ -55,10 +55,7 @@ def spatial_loss(
     """
     device_type = output.boxes.device.type
     with torch.autocast(device_type, enabled=False):
-        # Rows without a target keep a dummy box and a zero weight: no data-dependent shape, no synchronisation.
-        targets = torch.where(
-            has_target[:, None], targets.float(), targets.new_full((4,), 0.5, dtype=torch.float32)
-        )
+        targets = fill_absent(targets, has_target)
         valid_nRK = None
         if output.valid is not None:
             valid_nRK = _split_layers(output.valid, len(output.encoder_boxes))

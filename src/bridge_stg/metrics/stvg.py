@@ -142,7 +142,7 @@ def query_values(
 
     Columns: m_tIoU, m_vIoU, vIoU@R for each of ``thresholds``, gt_vIoU.
     """
-    compare: Callable[[Any, float], Any] = operator.ge if protocol == "paper" else operator.gt
+    compare: Callable[[Any, float], Any] = operator.ge if comparison(protocol) == ">=" else operator.gt
     tiou = np.array([one.tiou for one in overlaps], dtype=np.float64)
     viou = np.array([one.viou for one in overlaps], dtype=np.float64)
     gt_viou = np.array([one.gt_viou for one in overlaps], dtype=np.float64)
