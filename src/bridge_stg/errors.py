@@ -38,6 +38,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def unwritable(place: object, problem: OSError, cure: str = "give another --out") -> InputError:
+    """The error for a file or folder that the system does not let us write."""
+    return InputError(f"{place}: cannot be written ({problem.strerror}); {cure}")
+
+
+def unreadable(place: object, problem: OSError) -> DataError:
+    """The error for a file of data that the system does not let us read."""
+    return DataError(f"{place}: cannot be read ({problem.strerror})")
+
+
 def one_line(problem: object, limit: int = 300) -> str:
     """What another library says of a problem, on one line of at most ``limit`` characters.
 

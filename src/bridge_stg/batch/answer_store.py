@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from bridge_stg.errors import DataError, InputError
+from bridge_stg.errors import DataError, unwritable
 from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.output_files import write_whole
 
@@ -74,9 +74,7 @@ class AnswerStore:
         try:
             (folder / TUBES).mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise InputError(
-                f"{folder}: cannot be written ({problem.strerror}); give another --out"
-            ) from problem
+            raise unwritable(folder, problem) from problem
 
         self._files = sorted((folder / TUBES).glob("part-*.parquet"))
         self.answered: set[str] = set()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bridge_stg.curation.annotations import coco_vid, cvat, labelstudio, mot
 from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo, Format
-from bridge_stg.errors import DataError, InputError
+from bridge_stg.errors import DataError, InputError, unwritable
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.open import open_truth
 from bridge_stg.records.record import TruthRecord
@@ -66,7 +66,7 @@ def _write(videos: list[DrawnVideo], name: Format, out: Path, report: ExportRepo
     try:
         report.files = _WRITERS[name](videos, out)
     except OSError as problem:
-        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+        raise unwritable(out, problem) from problem
 
     # Label Studio places boxes by their seconds.
     if name != "labelstudio":

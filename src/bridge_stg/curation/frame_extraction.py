@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bridge_stg.curation.doctor.annotations import BadLine, RecordFolder
-from bridge_stg.errors import DataError, InputError
+from bridge_stg.errors import DataError, InputError, unwritable
 from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.output_files import whole_file, write_whole
@@ -200,7 +200,7 @@ def _begin(out: Path, settings: FrameSettings, clips: Sequence[Clip]) -> None:
     try:
         (out / "shards").mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+        raise unwritable(out, problem) from problem
     if changed_plan(path, plan):
         raise InputError(f"{out}: was begun with other settings or other records; give --out a new folder")
 

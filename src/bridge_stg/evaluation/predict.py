@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, unwritable
 from bridge_stg.evaluation.cost import RunCost, cost_path, read_cost, write_cost
 from bridge_stg.evaluation.methods import Method, Settings, ask
 from bridge_stg.evaluation.resume import (
@@ -179,7 +179,7 @@ def _answer(
     try:
         handle = out.open("a", encoding="utf-8")
     except OSError as problem:
-        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+        raise unwritable(out, problem) from problem
     with handle:
         if on_clip is not None:
             on_clip(0, len(clips))

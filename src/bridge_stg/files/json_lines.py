@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from bridge_stg.errors import DataError, InputError
+from bridge_stg.errors import DataError, unreadable, unwritable
 from bridge_stg.files.output_files import write_whole
 
 # How files that a program has packed begin; the name says how to unpack them.
@@ -91,7 +91,7 @@ def begin_lines(path: Path, lines: Iterable[str]) -> TextIO:
         write_whole(path, "".join(lines))
         return path.open("a", encoding="utf-8")
     except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
+        raise unwritable(path, problem) from problem
 
 
 def read_whole_lines(path: Path) -> tuple[list[bytes], bytes]:
@@ -107,7 +107,7 @@ def read_whole_lines(path: Path) -> tuple[list[bytes], bytes]:
     except FileNotFoundError:
         return [], b""
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise unreadable(path, problem) from problem
 
     if tail:
         try:

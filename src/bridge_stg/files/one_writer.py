@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, unwritable
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def only_writer(out: Path, place: Path | None = None, *, must_lock: bool = True)
         return
     except OSError as problem:
         if must_lock:
-            raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+            raise unwritable(out, problem) from problem
         yield
         return
 

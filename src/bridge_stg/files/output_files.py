@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, unwritable
 
 
 def check_output(path: Path, inputs: Iterable[Path | None] = ()) -> None:
@@ -44,7 +44,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
         with whole_file(path) as unfinished:
             unfinished.write_bytes(data)
     except OSError as problem:
-        raise InputError(f"{path}: cannot be written ({problem.strerror}); give another --out") from problem
+        raise unwritable(path, problem) from problem
 
 
 @contextmanager
@@ -81,9 +81,7 @@ def new_folder(out: Path, replaces: Collection[str] = ()) -> Iterator[Path]:
     try:
         unfinished.mkdir(parents=True)
     except OSError as problem:
-        raise InputError(
-            f"{out}: cannot be written ({problem.strerror}); give a folder you can write to"
-        ) from problem
+        raise unwritable(out, problem, "give a folder you can write to") from problem
     try:
         yield unfinished
         shutil.rmtree(out, ignore_errors=True)

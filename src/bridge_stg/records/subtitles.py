@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, unreadable
 from bridge_stg.types import TimeSpan
 
 _TIMES = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})\s*-->\s*(\d+):(\d\d):(\d\d)[,.](\d{1,3})")
@@ -22,7 +22,7 @@ def read_subtitles(path: Path) -> tuple[tuple[TimeSpan, str], ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise unreadable(path, problem) from problem
     except UnicodeDecodeError as problem:
         raise DataError(f"{path}: not a text file ({problem.reason}); download it again") from problem
     found: list[tuple[TimeSpan, str]] = []

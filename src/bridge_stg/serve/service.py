@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pebble import ProcessExpired
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, unwritable
 from bridge_stg.prompting.templates import check_query
 from bridge_stg.serve.files_out import check_results, draw
 from bridge_stg.serve.job_store import Job, JobStore, StoredVideo
@@ -51,9 +51,7 @@ class Service:
         except Timeout:
             raise InputError(f"{folder}: another service uses this folder; give another --folder") from None
         except OSError as problem:
-            raise InputError(
-                f"{folder}: cannot be written ({problem.strerror}); give another --folder"
-            ) from problem
+            raise unwritable(folder, problem, "give another --folder") from problem
 
         # What a client sends is received beside where it will lie, not on a small /tmp.
         incoming = folder / "incoming"

@@ -14,7 +14,7 @@ from av.codec.context import Flags as CodecFlags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, unwritable
 
 # Ticks per second, if there is room: fine enough to keep variable frame times within 12 microseconds.
 MIN_TIMESCALE = 90_000
@@ -76,9 +76,7 @@ class VideoWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.touch()
         except OSError as problem:
-            raise InputError(
-                f"{self.path}: cannot be written ({problem.strerror}); give a folder you can write to"
-            ) from problem
+            raise unwritable(self.path, problem, "give a folder you can write to") from problem
         self._container = av.open(
             f"file:{self._partial}", "w", format="mp4", options={"movflags": "+faststart"}
         )

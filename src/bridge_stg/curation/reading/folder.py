@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bridge_stg.curation.reading.outcome import Unusable
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, unreadable
 from bridge_stg.files.json_lines import refuse_packed
 
 # Not from the system's table of media types: it differs between machines, and with it a build would.
@@ -166,7 +166,7 @@ def read_json(path: Path, kind: type, unique: bool = False) -> Any:
     except DataError:
         raise
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise unreadable(path, problem) from problem
     except (ValueError, RecursionError) as problem:
         raise DataError(f"{path}: not complete JSON ({problem}); download it again") from problem
 
@@ -186,7 +186,7 @@ def read_lines(path: Path) -> list[str]:
         refuse_packed(path, content)
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise unreadable(path, problem) from problem
     except UnicodeDecodeError as problem:
         raise DataError(f"{path}: not a text file ({problem.reason}); download it again") from problem
 

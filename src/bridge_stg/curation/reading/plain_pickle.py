@@ -11,7 +11,7 @@ import pickle
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, unreadable
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -31,7 +31,7 @@ def read_plain_pickle(path: Path) -> Any:
     try:
         content = path.read_bytes()
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise unreadable(path, problem) from problem
 
     try:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from bridge_stg.errors import DataError, one_line
+from bridge_stg.errors import DataError, one_line, unreadable
 from bridge_stg.files.json_lines import refuse_packed
 
 # A day of annotations is far below this; beyond it a file means to fill the memory.
@@ -26,7 +26,7 @@ def read_xml(path: Path, root: str) -> etree._Element:
         size = path.stat().st_size
         content = path.read_bytes() if size <= MAX_BYTES else b""
     except OSError as problem:
-        raise DataError(f"{path}: cannot be read ({problem.strerror})") from problem
+        raise unreadable(path, problem) from problem
     if size > MAX_BYTES:
         raise DataError(
             f"{path}: {size / 2**20:.0f} MB of XML, more than {MAX_BYTES // 2**20}; split it by task"

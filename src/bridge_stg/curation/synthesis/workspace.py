@@ -18,7 +18,7 @@ from typing import TextIO
 import av
 
 import bridge_stg
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, unwritable
 from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import begin_lines, parse_object, read_whole_lines, to_line
 from bridge_stg.files.one_writer import only_writer
@@ -101,7 +101,7 @@ def begin(out: Path, records: Iterable[TruthRecord], seed: int) -> Iterator[Work
     try:
         (work.data / "videos").mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+        raise unwritable(out, problem) from problem
 
     with only_writer(out, work.folder / "lock"):
         try:

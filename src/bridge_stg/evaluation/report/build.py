@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bridge_stg
-from bridge_stg.errors import DataError, InputError
+from bridge_stg.errors import DataError, InputError, unwritable
 from bridge_stg.evaluation.benchmarks import benchmark_by_name
 from bridge_stg.evaluation.constants import no_skill_answers
 from bridge_stg.evaluation.cost import read_costs
@@ -138,7 +138,7 @@ def write_report(out: Path, document: Document) -> list[Path]:
         for picture in document.pictures:
             (images / picture.name).write_bytes(picture.content)
     except OSError as problem:
-        raise InputError(f"{out}: cannot be written ({problem.strerror}); give another --out") from problem
+        raise unwritable(out, problem) from problem
     for path, content in pages.items():
         write_whole(path, content)
     return list(pages)
