@@ -15,6 +15,18 @@ from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import FrameSpan, TruthRecord
 from bridge_stg.types import FrameTimes, Task, TimeSpan, parse_task
 
+# A file may be this much wider or narrower than annotated before it counts as another video.
+ASPECT_SLACK = 0.03
+
+
+def same_aspect(annotated: tuple[int, int], found: tuple[int, int]) -> bool:
+    """Whether a file whose frames are ``found`` (width, height) can be what was annotated at another size.
+
+    >>> same_aspect((640, 360), (1920, 1080)), same_aspect((640, 360), (360, 640))
+    (True, False)
+    """
+    return abs((found[0] / found[1]) / (annotated[0] / annotated[1]) - 1) <= ASPECT_SLACK
+
 
 def asked_frames(record: TruthRecord) -> FrameSpan:
     """The source frames that a question is about, half-open: one for rec, otherwise the clip.

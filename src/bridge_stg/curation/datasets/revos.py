@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from bridge_stg.curation.reading.boxes import clean_boxes
+from bridge_stg.curation.reading.boxes import clean_boxes, note_gaps
 from bridge_stg.curation.reading.folder import inside, read_json
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.request import Request
@@ -127,8 +127,7 @@ def _record(
     seen = [(frame, box) for frame, box in boxes if box is not None]
     tube = clean_boxes(seen, facts.width, facts.height, notes)
     window = (min(tube), max(tube) + 1)
-    if len(tube) < window[1] - window[0]:
-        notes.append(f"{window[1] - window[0] - len(tube)} of {window[1] - window[0]} frames have no box")
+    note_gaps(tube, window, notes)
 
     return origin.record(
         "stvg",

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bridge_stg.curation.reading.boxes import clean_boxes
+from bridge_stg.curation.reading.boxes import clean_boxes, note_gaps
 from bridge_stg.curation.reading.folder import Videos, read_json
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.request import Request
@@ -118,8 +118,7 @@ def _record(
     if size != said:
         notes.append(f"VidSTG says {said[0]}x{said[1]}, VidOR {size[0]}x{size[1]}; VidOR's size is kept")
     tube = clean_boxes(_tube(vidor, target, window), *size, notes)
-    if len(tube) < window[1] - window[0]:
-        notes.append(f"{window[1] - window[0] - len(tube)} of {window[1] - window[0]} frames have no box")
+    note_gaps(tube, window, notes)
 
     facts = VideoFacts(take(row, "fps", float), frame_count, *size)
     path = str(vidor.get("video_path") or f"{take(row, 'vid', str)}.mp4")

@@ -11,12 +11,11 @@ import numpy as np
 from bridge_stg.curation.doctor.annotations import AnnotatedVideo, Description
 from bridge_stg.curation.doctor.findings import Finding
 from bridge_stg.curation.doctor.videos import OpenedFile, OpenedFiles
+from bridge_stg.records.part import same_aspect
 
 # A frame more or less is a matter of rounding; half a second is a frame of those that the model reads.
 FRAME_SLACK = 1
 SECONDS_SLACK = 0.5
-# As when training reads a clip: wider or narrower than this is another picture.
-ASPECT_SLACK = 0.03
 
 
 def compare(videos: dict[str, AnnotatedVideo], files: OpenedFiles) -> list[Finding]:
@@ -62,13 +61,14 @@ def _kind_of_note(note: str) -> str:
 
 
 def _size_problems(about: Description, file: OpenedFile) -> list[tuple[str, str]]:
-    if (about.width, about.height) == (file.width, file.height):
+    annotated, found = (about.width, about.height), (file.width, file.height)
+    if annotated == found:
         return []
     said = f"annotated {about.width}x{about.height}, the file shows {file.width}x{file.height}"
 
-    if abs((file.width / file.height) / (about.width / about.height) - 1) <= ASPECT_SLACK:
+    if same_aspect(annotated, found):
         return [("size differs", said)]
-    turned = (about.width, about.height) == (file.height, file.width)
+    turned = annotated == found[::-1]
     return [("shape differs", said + (": turned by a quarter" if turned else ""))]
 
 

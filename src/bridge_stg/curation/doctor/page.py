@@ -23,11 +23,10 @@ from bridge_stg.evaluation.report.document import (
     Table,
     row,
 )
-from bridge_stg.evaluation.report.strips import Lane, draw_strip, read_frames
+from bridge_stg.evaluation.report.strips import TRUTH_COLOR, Lane, draw_strip, read_frames
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
 
-TRUTH_COLOR = (0, 190, 130)
 SHOWN_PER_KIND = 12
 
 

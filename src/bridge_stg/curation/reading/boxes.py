@@ -50,3 +50,10 @@ def clean_boxes(boxes: Iterable[tuple[int, Box]], width: int, height: int, notes
     if not kept:
         raise Unusable("no usable box", "; ".join(notes))
     return kept
+
+
+def note_gaps(boxes: dict[int, Box], window: tuple[int, int], notes: list[str]) -> None:
+    """Note how many frames of a half-open window have no box, if there are any."""
+    frames = window[1] - window[0]
+    if len(boxes) < frames:
+        notes.append(f"{frames - len(boxes)} of {frames} frames have no box")

@@ -13,13 +13,12 @@ from bridge_stg.evaluation.report.document import Block, Heading, Paragraph, Pic
 from bridge_stg.evaluation.report.error_kinds import box_kinds, window_kinds
 from bridge_stg.evaluation.report.examples import best_rows, worst_rows
 from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window, window_of
-from bridge_stg.evaluation.report.strips import Lane, draw_strip, pick_frames, read_frames
+from bridge_stg.evaluation.report.strips import TRUTH_COLOR, Lane, draw_strip, pick_frames, read_frames
 from bridge_stg.inference.lettering import Color
 from bridge_stg.metrics.tubes import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
-TRUTH_COLOR: Color = (0, 190, 130)
 BASELINE_COLOR: Color = (190, 195, 202)
 ANSWER_LETTERS = 240
 

@@ -25,6 +25,8 @@ from bridge_stg.video.decode import open_source
 DARK: Color = (24, 26, 30)
 TRACK: Color = (70, 74, 82)
 TEXT: Color = (240, 240, 240)
+# Of true windows and boxes, on every page.
+TRUTH_COLOR: Color = (0, 190, 130)
 
 TILES = 6
 TILE_WIDTH, TILE_HEIGHT = 240, 200

@@ -21,7 +21,7 @@ from bridge_stg.prompting.templates import (
     window_text,
     windows_text,
 )
-from bridge_stg.records.part import asked_span, clip_span, picture_times, true_windows
+from bridge_stg.records.part import asked_span, clip_span, picture_times, same_aspect, true_windows
 from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.training.configuration import DataConfig
@@ -29,9 +29,6 @@ from bridge_stg.training.data.cached_sampling import cached_or_sampled
 from bridge_stg.training.data.clips import Rows, TrainingClip, locate
 from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
 from bridge_stg.types import LOCATED_TASKS, WINDOW_TASKS, SampledVideo, TimeSpan
-
-# A video may be this much wider or narrower than annotated before its boxes are taken for another video's.
-ASPECT_SLACK = 0.03
 
 
 def record_clip(
@@ -93,8 +90,7 @@ def read_clip(record: TruthRecord, path: Path, processor: BridgeSTGProcessor) ->
 
         extent = TimeSpan(extent.start, min(extent.end, video.info.duration))
 
-    annotated, found = record.width / record.height, video.info.width / video.info.height
-    if abs(found / annotated - 1) > ASPECT_SLACK:
+    if not same_aspect((record.width, record.height), (video.info.width, video.info.height)):
         raise DataError(
             f"{path}: is {video.info.width}x{video.info.height}, record {record.id!r} says "
             f"{record.width}x{record.height}; rotated, or another file"
