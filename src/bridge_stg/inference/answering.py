@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from bridge_stg.inference.branch_cache import BranchCache
+from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, EncodedVideo
 from bridge_stg.model.row_tower import RowTower
 from bridge_stg.model.shared_keys import SharedKeys
@@ -28,6 +29,8 @@ from bridge_stg.model.temporal_alignment import ClipLayout
 
 # An answer that tells a clip second by second takes about three tokens for each.
 MAX_ANSWER_TOKENS = 256
+# A baseline that writes its boxes: a hundred of 40 tokens, in a vocabulary that spells every digit.
+MAX_WRITTEN_TOKENS = 4096
 # Of each place of an answer: more than the digits there are, and than the seconds of a clip of the small world.
 MOST_ALTERNATIVES = 20
 
@@ -129,6 +132,11 @@ class _Sentence:
             if len(self.ids) == limit or right == len(self.draft) or self.draft[right] != token:
                 return right
         raise AssertionError("the model says one word more than were drafted")
+
+
+def answer_limit(config: BridgeSTGConfig) -> int:
+    """Tokens that an answer may have by default."""
+    return MAX_WRITTEN_TOKENS if config.objective == "entangled" else MAX_ANSWER_TOKENS
 
 
 def read_clip(

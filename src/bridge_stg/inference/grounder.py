@@ -15,14 +15,14 @@ from torch import Tensor
 from bridge_stg.errors import InputError
 from bridge_stg.geometry.clock import shown_for
 from bridge_stg.geometry.spans import sampled_in_span
-from bridge_stg.inference.answering import ReadClip, answer, read_clip
+from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
 from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.drafting import drafter_of
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
-from bridge_stg.inference.hand_over import answer_limit, hand_over
+from bridge_stg.inference.hand_over import hand_over
 from bridge_stg.inference.locating import locate_frames
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
 from bridge_stg.inference.memory import is_out_of_memory, sentences_at_once
@@ -146,7 +146,7 @@ class VideoGrounder(Grounder):
         question = self._ask(queries, options, source.still)
         extent = clip_extent(source.info, options.clip)
 
-        # A video that the checkpoint knows nothing like is read in pieces that it knows.
+        # A video far longer than those it was trained on is read in pieces of a length that it knows.
         seconds = options.chunk
         if seconds is None and is_far_longer(extent.length, self.processor.config):
             seconds = self.processor.config.longest_clip
@@ -201,7 +201,8 @@ class VideoGrounder(Grounder):
         else:
             outcomes = [read_outcome(one.text, extent) for one in said]
 
-        # Locate: the spatial decoder on the frames of each window. Where nobody asked where, the model decides.
+        # Locate: the spatial decoder on the frames of each window. Where the caller named neither a task nor a
+        # window, the model decides whether there are boxes.
         tubes: list[Tube | None] = [None] * len(said)
         forced = options.task is not None or source.still or given is not None
         if bridge is not None:
@@ -277,7 +278,14 @@ class VideoGrounder(Grounder):
         return tubes
 
     def _ask(self, queries: Sequence[str], options: GroundOptions, still: bool) -> Question:
-        """The questions in tokens; a style that the checkpoint was not trained for is begun for it."""
+        """The questions in tokens.
+
+        A checkpoint that was not trained to answer directly is given the opening of such an answer.
+
+        Raises:
+            InputError: a style that the checkpoint does not know, or a query that cannot be asked.
+        """
+        # In which style it is to answer; tasks without a window have none.
         task: Task = options.task or ("rec" if still else "stvg")
         known = self.processor.config.answer_styles
         style = (options.answer or parse_answer_style(known[0])) if task in WINDOW_TASKS else None
@@ -288,13 +296,15 @@ class VideoGrounder(Grounder):
                     f"{self.name}: was not trained to answer by {style}; it knows {', '.join(known)}"
                 )
             opening = DIRECT_OPENING
+
+        # The questions, with what the answer begins with.
         asked = style if style in known else None
         longest = options.max_query_tokens or MAX_QUERY_TOKENS
         ids = [self.processor.question_ids(task, query, asked, longest) for query in queries]
         if opening:
             begun = self.processor.plain_ids(opening)
             ids = [(*question, *begun) for question in ids]
-        limit = options.max_answer_tokens or answer_limit(self.model.config)
+
         return Question(
             queries=queries,
             task=task,
@@ -302,7 +312,7 @@ class VideoGrounder(Grounder):
             ids=ids,
             opening=opening,
             windows=options.windows_for(len(queries)),
-            limit=limit,
+            limit=options.max_answer_tokens or answer_limit(self.model.config),
             refusal=None if style is None or opening else refusal_rule(self.processor, style),
         )
 
@@ -314,7 +324,7 @@ class VideoGrounder(Grounder):
             sampled = frames()
 
         with clock.stage("preprocess"):
-            # A byte a number travels to the device, and becomes a float there.
+            # Frames travel to the device as bytes and become floats there.
             images = torch.from_numpy(sampled.frames).to(self.model.device)
             patches, grid = self.processor.patches(images)
             # The model's clock begins with the clip; an image has none.
@@ -340,6 +350,7 @@ class VideoGrounder(Grounder):
         turn_end, seconds = self.processor.turn_end, clip.sampled.times - clip.extent.start
         longest = max(map(len, question.ids)) + question.limit + 1 + self.model.config.query_slots
         at_once = sentences_at_once(self.model, longest)
+
         while len(said) < len(question.ids):
             chunk = question.ids[len(said) : len(said) + at_once]
             try:
@@ -353,11 +364,12 @@ class VideoGrounder(Grounder):
                         texts = [decode(ids) for ids in answers.ids]
                         bridges.append(hand_over(self.model, clip.read, answers, texts, seconds))
             except RuntimeError as problem:
-                # Fewer sentences need less; one alone has failed.
+                # Fewer sentences need less memory; where one alone needs too much, nothing helps.
                 if not is_out_of_memory(problem) or len(chunk) == 1:
                     raise
                 at_once = len(chunk) // 2
                 continue
+
             said += read_answers(self.processor, question, answers)
         return said, torch.cat(bridges) if bridges else None
 

@@ -1,4 +1,4 @@
-"""What boxes come from after an answer: bridging queries, or in the baselines the boxes themselves."""
+"""What an answer hands over to the spatial decoder: bridging queries, or in the baselines finished boxes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,9 @@ from torch import Tensor
 
 from bridge_stg.geometry.boxes import cxcywh_to_xyxy
 from bridge_stg.geometry.spans import boxes_at
-from bridge_stg.inference.answering import MAX_ANSWER_TOKENS, Answers, ReadClip, bridge_answers
-from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.inference.answering import Answers, ReadClip, bridge_answers
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.prompting.written_boxes import read_boxes
-
-# A hundred boxes of 40 tokens, in a vocabulary that spells every digit.
-MAX_WRITTEN_TOKENS = 4096
-
-
-def answer_limit(config: BridgeSTGConfig) -> int:
-    """Tokens that an answer may have by default."""
-    return MAX_WRITTEN_TOKENS if config.objective == "entangled" else MAX_ANSWER_TOKENS
 
 
 def hand_over(
@@ -45,8 +36,10 @@ def hand_over(
 
 
 def _written(text: str, times: NDArray[np.float64]) -> Tensor:
-    """(F, 4) the boxes that a text names, at the times of the frames: between two of them on the line, beyond
-    them the nearest; the whole frame where it names none.
+    """The boxes that a text names, at the times of the frames, (F, 4).
+
+    Between two named boxes the box is interpolated, before the first and after the last the nearest one holds.
+    A text without boxes gives the whole frame.
     """
     found = sorted(read_boxes(text))
     if not found:
