@@ -17,6 +17,7 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, Qwen3VLConfig
 
+from bridge_stg.errors import one_line
 from bridge_stg.types import AnswerStyle, Task
 
 ETA_MODES = ("virtual", "append", "none", "native")
@@ -251,9 +252,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
                     setattr(self, name, kind(**(value or {})))
                 except StrictDataclassError as problem:
                     # transformers' own type errors: neither ValueError nor one line.
-                    raise ValueError(
-                        f"{type(self).__name__}.{name}: {' '.join(str(problem).split())}"
-                    ) from problem
+                    raise ValueError(f"{type(self).__name__}.{name}: {one_line(problem)}") from problem
             elif not isinstance(value, kind):
                 raise ValueError(
                     f"{type(self).__name__}.{name} must be a {kind.__name__}, got {type(value).__name__}"

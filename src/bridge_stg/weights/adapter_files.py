@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig
 
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.lora import DEFAULT_ALPHA, DEFAULT_RANK, add_lora, lora_size, merge_lora
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, adapter_parameters, open_to_readers
@@ -89,9 +89,7 @@ def load_adapters(
     try:
         config = AutoConfig.from_pretrained(folder)
     except (OSError, ValueError) as problem:
-        raise CheckpointError(
-            f"{folder}: no readable config.json: {' '.join(str(problem).split())}"
-        ) from problem
+        raise CheckpointError(f"{folder}: no readable config.json: {one_line(problem)}") from problem
 
     # The base, which must be the one that was tuned.
     model = _from_base(source, config, folder, as_stored)
