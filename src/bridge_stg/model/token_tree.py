@@ -73,6 +73,7 @@ def build_tree(
     clip_ids: Tensor, clip_positions: Tensor, next_position: int, branches: Sequence[Branch]
 ) -> TokenTree:
     """Join a clip (ids (L,), positions (3, L)) and its branches."""
+    # The clip.
     clip_length = len(clip_ids)
     ids, positions, labels = [clip_ids], [clip_positions], [torch.full((clip_length,), IGNORE)]
     branch_of = [torch.full((clip_length,), CLIP)]
@@ -80,16 +81,20 @@ def build_tree(
     text_index = [torch.arange(clip_length)]
     bridge_mask = [torch.zeros(clip_length, dtype=torch.bool)]
     slot_mask = [torch.zeros(clip_length, dtype=torch.bool)]
+
     for index, branch in enumerate(branches):
         length = len(branch.ids)
         seen = clip_length if branch.attach is None else branch.attach
         start = next_position if branch.position is None else branch.position
+
+        # Its learned queries, if any, are its last tokens.
         slots = torch.zeros(length, dtype=torch.bool)
         slots[length - branch.bridge_slots :] = branch.bridge_slots > 0
         reads = torch.zeros(length, dtype=torch.bool)
         if branch.reads_bridge:
             # M = 0: the hidden state of <det> itself, the branch's last token, stands for the bridging queries.
             reads[length - max(branch.bridge_slots, 1) :] = True
+
         ids.append(torch.tensor(branch.ids))
         positions.append(text_positions(start, length))
         # Token i predicts the id at i + 1, so the labels move one place to the left.
@@ -99,6 +104,7 @@ def build_tree(
         text_index.append(torch.arange(length) + seen)
         bridge_mask.append(reads)
         slot_mask.append(slots)
+
     rows = torch.cat(positions, dim=1)
     return TokenTree(
         input_ids=torch.cat(ids),
