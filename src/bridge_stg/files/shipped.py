@@ -19,11 +19,14 @@ def unless_shipped(name: str | Path) -> str:
     """The folder of a shipped checkpoint, or ``name`` as it is.
 
     Raises:
-        CheckpointError: as :func:`check_place`.
+        CheckpointError: as :func:`check_place`, or a folder without a configuration.
     """
     if str(name) in SHIPPED:
         return str(shipped_folder(str(name)))
     check_place(str(name))
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise CheckpointError(f"{name}: not a checkpoint folder (no config.json); give a checkpoint's folder")
     return str(name)
 
 

@@ -78,7 +78,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
     def __init__(self, config: BridgeSTGConfig) -> None:
         super().__init__(config)
         self.mllm = Qwen3VLForConditionalGeneration(config.mllm)
-        # What the boxes come from; a model that writes them has neither (objective of the configuration).
+        # Both are None in the baseline that writes its boxes as text (``objective`` of the configuration).
         self.bridge: Any = bridge_of(config)
         self.localizer: Any = localizer_of(config)
         self.adapt_parts()
@@ -87,7 +87,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             self.bridge.reset_parameters(config.initializer_range)
 
     def adapt_parts(self) -> None:
-        """Give the parts their faster ways to compute the same; again after a part was replaced."""
+        """Give the parts faster ways to compute the same; call it again when a part was replaced."""
         batch_equal_pairs(self.mllm.model.visual)
         use_tree_attention(self.mllm.model.language_model)
         use_onednn_products(self)
@@ -183,6 +183,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             loss = spatial_term if loss is None else loss + spatial_term
         elif every_module:
             loss = self._zero_of_spatial() if loss is None else loss + self._zero_of_spatial()
+
         kept = hidden if labels is None else None
         return BridgeSTGOutput(loss, token_loss, logits, bridge, spatial, spatial_losses, kept)
 
@@ -192,6 +193,7 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             zero = torch.zeros((), device=self.device)
             parameters = () if self.bridge is None else self.bridge.parameters()
             return sum((0.0 * parameter.sum() for parameter in parameters), zero)
+
         queries = self.bridge.queries
         states = torch.zeros(1, self.config.mllm.text_config.hidden_size, device=self.device)
         bridge = self.bridge((states if queries is None else queries)[None])  # (1, M, D)
@@ -293,13 +295,12 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
         """
         name = unless_shipped(pretrained_model_name_or_path)
         check_stored_kinds(name)
-        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-            raise CheckpointError(f"{name}: not a checkpoint folder (no config.json)")
         wants_info = kwargs.pop("output_loading_info", False)
         strict = {"use_safetensors": True, "ignore_mismatched_sizes": True, "output_loading_info": True}
+
         # The library would log a table of what does not match; here that is one error, below.
         log = logging.getLogger("transformers.modeling_utils")
-        silent, log.disabled = log.disabled, True
+        was_disabled, log.disabled = log.disabled, True
         try:
             model, info = super().from_pretrained(name, *args, **kwargs | strict)
         except CheckpointError:
@@ -308,7 +309,9 @@ class BridgeSTGForVideoGrounding(PreTrainedModel):
             line = one_line(problem)
             raise CheckpointError(f"{name}: cannot be loaded as a checkpoint: {line}") from problem
         finally:
-            log.disabled = silent
+            log.disabled = was_disabled
+
+        # Every weight must be there, in its shape, and a number.
         faults = [
             f"{len(info[kind])} {word} keys (first: {_describe(min(info[kind], key=str))})"
             for kind, word in (

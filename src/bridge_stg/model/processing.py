@@ -91,8 +91,6 @@ class BridgeSTGProcessor:
                 says where on the hub to look.
         """
         name = unless_shipped(name)
-        if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-            raise CheckpointError(f"{name}: has no config.json; give a checkpoint's folder")
         try:
             config = kwargs.pop("config", None) or AutoConfig.from_pretrained(name, **kwargs)
             if not isinstance(config, BridgeSTGConfig):
@@ -113,7 +111,7 @@ class BridgeSTGProcessor:
     # --- text ---
 
     def plain_ids(self, text: str) -> tuple[int, ...]:
-        """Token ids of text from outside: ``<det>`` or ``<|video_pad|>`` in it stay letters."""
+        """Token ids of text from outside; ``<det>`` or ``<|video_pad|>`` in it is not a special token."""
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return tuple(encoded["input_ids"])
 
@@ -311,7 +309,7 @@ class BridgeSTGProcessor:
 
     @property
     def pad_id(self) -> int:
-        """The id that fills batches; attention never reaches it."""
+        """The id that fills up the shorter sequences of a batch; no token attends to it."""
         pad = self.tokenizer.pad_token_id
         return int(pad) if pad is not None else self.turn_end
 
