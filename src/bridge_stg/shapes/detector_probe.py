@@ -30,7 +30,7 @@ from bridge_stg.shapes.vision_probe import COLOUR_NAMES, SHAPE_NAMES, UNKNOWN, s
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import Scene
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.training.data.batch import Batch, Inputs, Workspace
+from bridge_stg.training.data.batch import Batch, BatchSizes, Inputs
 
 FRAMES_PER_SCENE = 2
 NOTHING = COLOUR_NAMES.index("none")
@@ -64,10 +64,10 @@ class FrameBatch(Batch):
             "object_names": self.object_names,
         }
 
-    def work(self, processor: BridgeSTGProcessor) -> Workspace:
+    def work(self, processor: BridgeSTGProcessor) -> BatchSizes:
         frames, _, height, width = self.frames.shape
         rows = int((self.object_names[..., 0] != UNKNOWN).sum())
-        return Workspace(frames=frames, height=height, width=width, rows=rows)
+        return BatchSizes(frames=frames, height=height, width=width, rows=rows)
 
 
 class FrameProbe(nn.Module):

@@ -20,7 +20,7 @@ from bridge_stg.shapes.probe_stage import ProbeOutput
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, Scene
 from bridge_stg.shapes.world.scene import make_scene
-from bridge_stg.training.data.batch import Batch, Inputs, Workspace, vision_work
+from bridge_stg.training.data.batch import Batch, BatchSizes, Inputs, vision_work
 
 UNKNOWN = -100
 COLOUR_NAMES = (*COLOURS, "none")
@@ -52,7 +52,7 @@ class CellBatch(Batch):
             "cells": self.cells,
         }
 
-    def work(self, processor: BridgeSTGProcessor) -> Workspace:
+    def work(self, processor: BridgeSTGProcessor) -> BatchSizes:
         return vision_work(self.frames, processor)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.training.data.batch import Workspace
+from bridge_stg.training.data.batch import BatchSizes
 
 # Dense bfloat16 operations per second that manufacturers publish, by what the device's name holds.
 PUBLISHED_PEAKS = {
@@ -81,7 +81,7 @@ class StepOperations:
         self.decoder = _Part.of(spatial.decoder.layers, spatial.decoder.box_heads, spatial.decoder.object_heads)
         self.strides = spatial.backbone.strides
 
-    def __call__(self, work: Workspace) -> float:
+    def __call__(self, work: BatchSizes) -> float:
         """Of forward and backward pass together."""
         pairs = work.patch_pairs * self.vision.hidden_size * self.vision.depth
         vision = self.vision_blocks.operations(work.patches, pairs)
@@ -92,7 +92,7 @@ class StepOperations:
         language += self.head.operations(work.labelled, carries=self.language_carries)
         return vision + language + self._spatial(work)
 
-    def _spatial(self, work: Workspace) -> float:
+    def _spatial(self, work: BatchSizes) -> float:
         if not work.frames:
             return 0.0
 

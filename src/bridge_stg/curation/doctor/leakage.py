@@ -57,7 +57,7 @@ class OtherFolder:
 
 
 def check_against(place: Path, others: tuple[Path, ...]) -> None:
-    """OpenedFile whether the other folders can be compared with, before hours are spent on the first one.
+    """Look whether the other folders can be compared with, before hours are spent on the first one.
 
     Raises:
         InputError: one of them is not there, given twice, or ``place`` itself.

@@ -22,7 +22,7 @@ Inputs = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Workspace:
+class BatchSizes:
     """The sizes that the operations of a batch follow from; all are numbers over the whole batch.
 
     patches: of the vision tower; patch_pairs: pairs of patches that attend to each other.
@@ -61,7 +61,7 @@ class Batch(ABC):
         """The arguments of the model's forward, on the device of the batch."""
 
     @abstractmethod
-    def work(self, processor: BridgeSTGProcessor) -> Workspace:
+    def work(self, processor: BridgeSTGProcessor) -> BatchSizes:
         """What the batch asks of the model."""
 
     def to(self, device: torch.device) -> Self:
@@ -144,7 +144,7 @@ class ClipBatch(Batch):
 
         return found
 
-    def work(self, processor: BridgeSTGProcessor) -> Workspace:
+    def work(self, processor: BridgeSTGProcessor) -> BatchSizes:
         trees = self.trees
         real = trees.branch >= CLIP
         located = self.located.frames if self.located is not None else ()
@@ -161,10 +161,10 @@ class ClipBatch(Batch):
         )
 
 
-def vision_work(frames: tuple[Tensor, ...], processor: BridgeSTGProcessor) -> Workspace:
+def vision_work(frames: tuple[Tensor, ...], processor: BridgeSTGProcessor) -> BatchSizes:
     """What clips (F, H, W, 3) ask of the vision tower."""
     grids = [processor.patch_grid(clip) for clip in frames]
-    return Workspace(
+    return BatchSizes(
         patches=sum(pairs * rows * columns for pairs, rows, columns in grids),
         patch_pairs=sum(pairs * (rows * columns) ** 2 for pairs, rows, columns in grids),
     )

@@ -131,7 +131,7 @@ class RecordClips:
 
 
 def refuse_missing(config: TrainConfig) -> None:
-    """OpenedFile for the files that a run will read, before gigabytes are loaded.
+    """Look for the files that a run will read, before gigabytes are loaded.
 
     Raises:
         DataError: with all data sets that are not there, and the held-out folder.
