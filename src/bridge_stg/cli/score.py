@@ -119,6 +119,7 @@ def _more(report: ScoreReport) -> list[str]:
             )
         )
         lines.append(f"moment retrieval: {found}")
+
     if (refusals := scores.refusals) is not None:
         low, high = refusals.refused_ci95
         below, above = refusals.present_refused_ci95
@@ -126,6 +127,7 @@ def _more(report: ScoreReport) -> list[str]:
             f"absent: {refusals.refused:.1f}% ({low:.1f}-{high:.1f}) of {refusals.n} absent queries refused, "
             f"{refusals.present_refused:.1f}% ({below:.1f}-{above:.1f}) of the {scores.n} others"
         )
+
     if (calibration := scores.calibration) is not None:
         lines.append(
             f"confidence: expected calibration error {calibration.expected_error:.3f} in "

@@ -124,12 +124,14 @@ def ask_all(
     config = grounder.processor.config
     before = config.calibration, config.refusal_threshold
     config.calibration, config.refusal_threshold = None, {style: NEVER}
+
     rows = []
     try:
         for number, clip in enumerate(clips):
             times = None if clip.times is None else tuple(clip.times)
             options = GroundOptions(task=clip.task, answer=style, clip=clip.span, times=times)
             results = grounder.ground_with(videos / clip.video, clip.queries, options)
+
             for record, result in zip(clip.records, results, strict=True):
                 overlaps = None if record.absent else window_overlaps(record, to_prediction(record, result))
                 rows.append(
@@ -143,10 +145,12 @@ def ask_all(
                         overlaps is not None and bool(overlaps[0].max() >= RIGHT),
                     )
                 )
+
             if on_clip is not None:
                 on_clip(number + 1)
     finally:
         config.calibration, config.refusal_threshold = before
+
     video, absent, refusal, refused, found, probability, hit = map(np.array, zip(*rows, strict=True))
     return JudgedAnswers(video, absent, refusal, refused, found, probability, hit)
 

@@ -125,12 +125,14 @@ def read_kept(out: Path) -> Kept:
             if tail:
                 cut.add(path)
                 continue
+
             try:
                 record = parse_prediction(line)
             except DataError as problem:
                 raise InputError(
                     f"{path}: is not a predictions file (line {number}: {problem}); give another --out"
                 ) from problem
+
             if record.id in known:
                 raise InputError(
                     f"{path}: is not a predictions file (line {number}: {record.id!r} is there twice)"
@@ -139,6 +141,7 @@ def read_kept(out: Path) -> Kept:
             lines[record.id] = line
             if record.status == "failed":
                 failed.add(record.id)
+
         files[path] = lines
     return Kept(files, frozenset(failed), frozenset(cut))
 

@@ -95,8 +95,13 @@ def score(
             retrieved = moment_retrieval.score_queries(present, answers)
     except DataError as problem:
         raise DataError(f"{truth_path}: {problem}" if truth_path else str(problem)) from problem
+
     videos = tuple(record.video for record in present)
     subtitles = ["without" if record.subtitles is None else "with" for record in present]
+    found_moments = None
+    if retrieved is not None:
+        found_moments = MomentScores(retrieved.means(), _intervals(retrieved, videos, resamples))
+
     return Scores(
         task=chosen,
         protocol=rule.protocol,
@@ -112,9 +117,7 @@ def score(
         # Without subtitles anywhere there is nothing to tell apart.
         by_subtitles=_parts(found, subtitles) if chosen == "vqa" and "with" in subtitles else {},
         queries=QueryTable(tuple(record.id for record in present), videos, found.weights, 100 * found.values),
-        moments=None
-        if retrieved is None
-        else MomentScores(retrieved.means(), _intervals(retrieved, videos, resamples)),
+        moments=found_moments,
         refusals=_refusals(of_task, predictions, resamples),
         calibration=_calibration(rule, found if retrieved is None else retrieved, of_task, predictions),
         not_scored=dict(Counter(record.task for record in truth if record.task != chosen)),

@@ -66,15 +66,18 @@ def read_answers(processor: BridgeSTGProcessor, question: Question, answers: Ans
     for ids, log_probs, places, asks in zip(
         answers.ids, answers.log_probs, answers.alternatives, answers.asks_where, strict=True
     ):
+        # What else a number could have been; nothing asks that of other words.
         pieces = [decode([token]) for token in ids]
-        # What else a number could have been; of other words nobody asks.
         alternatives: list[LikelyTexts] = [
             [(decode([token]), sure) for token, sure in place] if _has_digit(piece) else ()
             for piece, place in zip(pieces, places, strict=True)
         ]
+
+        # How probable it was that the answer begins as a refusal.
         refusal = None
         if places and not question.opening:
             refusal = sum((math.exp(sure) for token, sure in places[0] if token == refusing), 0.0)
+
         said.append(
             Said(
                 text=(question.opening + decode(ids)).strip(),

@@ -88,12 +88,15 @@ class Runner(threading.Thread):
         video = self.store.video(batch[0].video, touch=True)
         if video is None:
             return self._fail(batch, "not_found", "the video was deleted before its turn came")
+
+        # All sentences of the jobs as one question.
         ids = [job.id for job in batch]
         question = Question(
             self.uploads.path_of(video),
             tuple(query for job in batch for query in job.queries),
             AskOptions.model_validate_json(batch[0].options).to_options(),
         )
+
         try:
             results = self.model.ground(
                 question,
@@ -114,6 +117,7 @@ class Runner(threading.Thread):
             return self._fail(batch, problem.code, self._without_path(str(problem), question))
         except BridgeSTGError as problem:
             return self._fail(batch, "failed", self._without_path(str(problem), question))
+
         return self._deliver(batch, results, video.name)
 
     def _deliver(self, batch: Sequence[Job], results: list[dict[str, Any]], name: str) -> None:

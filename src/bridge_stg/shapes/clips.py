@@ -139,15 +139,20 @@ def video_clip(
     style: AnswerStyle = "scan",
 ) -> DrawnClip:
     """A scene sampled like a video file, with captions and questions."""
+    # The clip as the model reads it, and what can be asked about it.
     rng = np.random.default_rng([seed, 3])
     scene = make_scene(seed, settings)
     times = sample_times(scene, processor.config.sample_fps)
     frames = draw(scene, times, processor, rng)
     layout = processor.clip(processor.patch_grid(frames), times)
     asked = questions(scene, rng)
+
+    # What is known of it, for answers that are led to their evidence.
     slots = times[frame_pairs(len(times))]
     known = ClipMap.of(scene, times, layout, processor.patch_grid(frames), processor)
     clip = AskedClip(scene, asked, times, slots, known, processor, rng)
+
+    # What asks for words.
     named = spread(asked, "vtg", mix.scans + mix.names)
     scans = scan_branches(asked, scene, slots, mix.scans, processor, rng)
     names = name_branches(asked, scene, mix.scans, mix.names, processor)
@@ -170,30 +175,36 @@ def video_clip(
     # What asks for boxes.
     rows, objective = Rows(), processor.config.objective
     sentences = spread(asked, "stvg", mix.located + mix.located_direct)
-    at_once = len(sentences) if style == "direct" else mix.located_direct
+    direct_count = len(sentences) if style == "direct" else mix.located_direct
     located = sentences + spread(asked, "vot", mix.tracked)
     box, visible = boxes(scene, times)
     for number, question in enumerate(located):
         assert question.window is not None
         assert question.object_index is not None
-        answered: AnswerStyle = "direct" if number < at_once else style
+
+        # The answer in words.
+        answered: AnswerStyle = "direct" if number < direct_count else style
         if question.task == "stvg":
             answer = window_answer(scene, question, rng, slots, answered)
         else:
             answer = NAMED.format(name=scene.objects[question.object_index].name)
+
+        # The frames that its boxes are learned from.
         track = Track(times, box[question.object_index], visible[question.object_index])
         drawn = int(rng.integers(2**31))
         positive, negative = frames_to_learn(track, question.window, data, drawn, objective)
+
+        # The branch, led where the evidence is known. An entangled model writes boxes, whose evidence is not.
         asked_style = style_asked(processor, answered) if question.task == "stvg" else None
         sentence = Sentence(question.task, question.query, answer, asked_style)
         branch = located_branch(sentence, track, positive, processor)
-        # An entangled model writes boxes behind its answer, whose numbers nothing is known of here.
         if objective != "entangled" and question.task == "vot":
             branch = led_spot(clip, question, branch)
         elif objective != "entangled":
             branch = (led_window if answered == "direct" else found_branch)(clip, question, branch)
         branches.append(branch)
         add_rows(rows, track, positive, negative, objective)
+
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
     return DrawnClip(
         TrainingClip(tree, torch.from_numpy(frames), rows, locate(rows, frames, processor)),
@@ -204,6 +215,7 @@ def video_clip(
 
 def image_clip(seed: int, settings: SceneSettings, mix: ImageMix, processor: BridgeSTGProcessor) -> DrawnClip:
     """One frame of a scene as a clip without timestamps: captions and referring expressions."""
+    # The image, at a moment that referring expressions are about if there are any.
     rng = np.random.default_rng([seed, 4])
     scene = make_scene(seed, settings)
     asked = questions(scene, rng) if mix.referred else []
@@ -212,10 +224,14 @@ def image_clip(seed: int, settings: SceneSettings, mix: ImageMix, processor: Bri
     times = np.array([moment])
     frames = draw(scene, times, processor, rng)
     layout = processor.clip(processor.patch_grid(frames), None)
+
+    # What asks for words.
     branches: list[Branch] = []
     if mix.captions:
         branches.append(processor.caption_branch(caption_text(captions(scene, moment, moment)), layout, 0))
     branches += retold_branches(mix.retold, processor, rng)
+
+    # What asks for boxes.
     rows, objective = Rows(), processor.config.objective
     box, _ = boxes(scene, times)
     for question in [item for item in referred if item.time == moment][: mix.referred]:
@@ -224,6 +240,7 @@ def image_clip(seed: int, settings: SceneSettings, mix: ImageMix, processor: Bri
         track, shown = Track(times, box[question.object_index], np.array([True])), np.array([0])
         branches.append(located_branch(Sentence("rec", question.query, answer), track, shown, processor))
         add_rows(rows, track, shown, np.zeros(0, dtype=np.int64), objective)
+
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, branches)
     clip = TrainingClip(tree, torch.from_numpy(frames), rows, locate(rows, frames, processor))
     return DrawnClip(clip, torch.zeros(0, 3, dtype=torch.long), torch.zeros(0, 6, dtype=torch.long))

@@ -140,23 +140,31 @@ class ShapesTrainConfig(TrainConfig):
 
     def contradictions(self) -> list[str]:
         wrong = self.contradicting_choices()
+
+        # What a stage has no use for.
         records = self.data.records is not None
         if self.validation.wanted and self.stage != "bridge":
             wrong.append(f"validation needs a model that grounds; the stage {self.stage!r} trains none")
         given = [name for name in ("detector", "spatial", "max_tokens_per_frame") if getattr(self, name)]
+
         if self.stage in ("vision", "detector") and records:
             wrong.append(f"the stage {self.stage!r} learns from generated clips alone; it has no data.records")
         if self.stage in ("vision", "pretrain") and given:
             wrong.append(f"the stage {self.stage!r} has no choice of {', '.join(given)}")
+
         chosen = self.model.model_dump(exclude_none=True)
         allowed = {"vision": set(), "pretrain": {"eta_mode"}}.get(self.stage, set(chosen))
         if self.stage != "bridge" and self.objective != "bridge":
             wrong.append(f"the stage {self.stage!r} has no choice of objective")
         for name in sorted(chosen.keys() - allowed):
             wrong.append(f"the stage {self.stage!r} has no choice of model.{name}")
+
+        # What only some runs of the bridge stage have.
         for name in ("layers", "lead"):
             if getattr(self, name) is not None and (self.stage != "bridge" or self.tune != "full" or records):
                 wrong.append(f"{name} is for the stage 'bridge' on generated clips, with tune=full")
+
+        # Generated clips must be asked something.
         if self.stage in ("pretrain", "bridge") and not records:
             mixes = (("mix", self.data.image_share < 1), ("image_mix", self.data.image_share > 0))
             wrong += [

@@ -170,6 +170,7 @@ class GroundingResult:
         if data["status"] not in get_args(Status):
             raise ValueError(f"status must be one of {', '.join(get_args(Status))}, got {data['status']!r}")
 
+        # The window and the boxes, where there are any.
         info, window, boxes = data["video_info"], data["window"], data["boxes"]
         tube = None
         if boxes:
