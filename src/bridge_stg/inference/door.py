@@ -1,4 +1,4 @@
-"""``Grounder``: what is asked of every grounder, with all that it takes by name."""
+"""``Grounder``: the interface of every grounder, each option an argument with a name."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def locate_frames(
     scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
     for begin in range(0, len(union), FRAMES_PER_CHUNK):
         chunk = union[begin : begin + FRAMES_PER_CHUNK]
-        # A byte a number travels to the device, and becomes a float there.
+        # Frames travel to the device as bytes and become floats there.
         images = processor.resize(sampled.frames[chunk]).to(model.device)
         pixels = processor.normalise(images).to(model.dtype)
         features = model.localizer.encode(pixels, None)

@@ -29,7 +29,7 @@ from bridge_stg.types import WINDOW_TASKS, Box, FrameTimes, Task
 QueryType = Literal["declarative", "interrogative"]
 Media = Literal["video", "frames", "image"]
 FrameSpan = tuple[int, int]
-# No video has more frames, pixels on a side, or frames per second; beyond them sums lose their meaning.
+# No video has more frames, pixels on a side, or frames per second; beyond these, sums are no longer exact.
 MOST_FRAMES = 10**8
 FPS_RANGE = (1e-6, 1e6)
 # Seconds and pixels, in either direction.
@@ -311,7 +311,7 @@ def _explain_boxes(line: dict[str, Any]) -> str | None:
     return None
 
 
-# The fields of a line are those of the record: named once.
+# A line has the fields of the record, so that they are named once.
 _TruthLine = msgspec.defstruct(
     "_TruthLine",
     [
@@ -352,7 +352,7 @@ def read_truth(path: Path) -> list[TruthRecord]:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Millions of boxes come and none goes: looking for garbage would walk all of them again and again."""
+    """Switch garbage collection off: reading makes millions of boxes, which it would scan again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -369,7 +369,7 @@ def write_truth(path: Path, records: Iterable[TruthRecord]) -> None:
 
 
 def is_text(value: object) -> bool:
-    """A string that can be written down: half of a character, which JSON can hold, can not."""
+    """Whether it is a string that UTF-8 can encode; JSON can also hold half of a character, which it cannot."""
     if not isinstance(value, str):
         return False
     try:

@@ -34,7 +34,7 @@ _SSE_KEEPALIVE = 15.0
 
 
 class Service:
-    """Made before the server listens, so that a model that cannot be loaded is said at once.
+    """Made before the server listens, so that a model that cannot be loaded is reported at once.
 
     Raises:
         InputError: the folder cannot be written, another service uses it, or the checkpoint cannot be used.
@@ -159,19 +159,19 @@ class Service:
         )
 
     async def watch(self, job_id: str) -> AsyncIterator[Job | None]:
-        """The job whenever its status or stage changes, to its end; None now and then, to keep a line open."""
+        """The job whenever its status or stage changes, to its end; None at times, to keep the line open."""
         before: tuple[str, str | None] | None = None
-        told = asyncio.get_running_loop().time()
+        last_sent = asyncio.get_running_loop().time()
         while not self.closing:
             job = self.store.job(job_id)
             if job is None:
                 return
             now = asyncio.get_running_loop().time()
             if (job.status, job.stage) != before:
-                before, told = (job.status, job.stage), now
+                before, last_sent = (job.status, job.stage), now
                 yield job
-            elif now - told > _SSE_KEEPALIVE:
-                told = now
+            elif now - last_sent > _SSE_KEEPALIVE:
+                last_sent = now
                 yield None
             if job.status in FINISHED:
                 return

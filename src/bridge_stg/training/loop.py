@@ -51,7 +51,7 @@ from bridge_stg.training.throughput import peak_memory_gb, peak_operations
 from bridge_stg.training.validation import MakeJudge, Validation, agreed
 from bridge_stg.weights.locate import finished_checkpoint
 
-# The others wait while one process validates or saves longer than they do.
+# How long the other processes wait for one that validates or saves.
 PATIENCE = timedelta(hours=6)
 # Called after each step with the steps done, and what the log last said.
 OnStep = Callable[[int, dict[str, float]], None]
@@ -139,7 +139,7 @@ class _Run:
         self.accelerator, self.stage, self.config = accelerator, stage, config
         self.out = out
         self.main = accelerator.is_main_process
-        # What is found on the way is said when nothing can refuse the run any more.
+        # Lines are kept until nothing can refuse the run any more: a refused run reports nothing else.
         found: list[str] = []
         self.report: Report = found.append
 
@@ -166,7 +166,7 @@ class _Run:
         self.model, self.optimizer = accelerator.prepare(start.model, optimizer)
         self.runner = StepRunner(accelerator, stage, self.model, start.processor)
         if not self.main:
-            # Noise of its own; the weights are the main process's.
+            # Random numbers of its own from here on; the weights are the same in every process.
             set_seed(config.data.seed + accelerator.process_index)
 
         self._restore(start.origin)
@@ -180,7 +180,7 @@ class _Run:
             report(line)
 
     def _restore(self, origin: str) -> None:
-        """Go on from the last state; settings that are not of the state are those of the configuration."""
+        """Go on from the last state; rates, decays and clipping are those of the configuration."""
         if self.main:
             self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator.wait_for_everyone()
@@ -213,7 +213,7 @@ class _Run:
         Raises:
             BridgeSTGError: that happened too often in a row.
         """
-        # The rate is a function of the step, as the data are: it goes on when the weights do not.
+        # The rate depends on the step alone, as the data do, also when the step leaves the weights as they are.
         set_rates(self.optimizer, self.config.optim, step)
         losses, notes = self.runner.compute(batches, self.log)
         outcome = take_step(self.accelerator, self.optimizer, torch.stack(losses).sum())
@@ -244,19 +244,19 @@ class _Run:
         return done % self.config.log_every == 0 or done == self.config.optim.steps
 
     def write_log(self, done: int) -> None:
-        """A line of averages, every few steps."""
+        """Write a line of averages, every few steps."""
         if not self._at_log(done):
             return
         memory = peak_memory_gb(self.accelerator.device)
 
-        # Of the step that comes next.
+        # The learning rate is that of the step that comes next.
         lr = self.config.optim.lr * cosine(self.config.optim, done)
         self.said = self.log.write(done, gather_object, lr=lr, peak_memory_gb=memory)
         self.accelerator.log({name: value for name, value in self.said.items() if name != "step"}, step=done)
         self.report(" ".join(f"{name}={value}" for name, value in self.said.items()))
 
     def validate(self, done: int) -> None:
-        """Scores on held-out videos, when it is time."""
+        """Score the model on held-out videos, when it is time."""
         if not self.validation.due(done, self._at_log(done)):
             return
         began = time.perf_counter()
@@ -268,9 +268,9 @@ class _Run:
         self.log.leave_out(time.perf_counter() - began)
 
     def save(self, done: int) -> None:
-        """A state to go on from, every few minutes.
+        """Write a state to go on from, every few minutes and at the end.
 
-        Only where no average is half done, and always at the end, so that there is nothing to redo.
+        Only when a line of the log was written, so that no average of the log is lost.
         """
         minutes = (time.monotonic() - self.saved) / 60
         late = minutes > self.config.save_minutes or done == self.config.optim.steps
@@ -289,7 +289,7 @@ class _Run:
         return folder
 
     def _export(self, folder: Path) -> None:
-        """A checkpoint of the weights as they are; every process calls it."""
+        """Write a checkpoint of the weights as they are; every process calls it."""
         state = _gathered(self.accelerator, self.model)
         if self.main:
             self.stage.export(self.accelerator.unwrap_model(self.model), self.processor, folder, state)

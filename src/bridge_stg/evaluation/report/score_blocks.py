@@ -71,9 +71,9 @@ def overview(run: RunScores, baselines: Mapping[str, Scores]) -> list[Block]:
 def _verdict(run: RunScores, metric: str, name: str, constant: Scores) -> str:
     value, other = run.scores.metrics[metric], constant.metrics[metric]
     low, high = run.scores.ci95[metric]
-    said = "is above" if low > other else "is below" if high < other else "cannot be told apart from"
+    verdict = "is above" if low > other else "is below" if high < other else "cannot be told apart from"
     return (
-        f"{metric}: {value:.1f} (95% interval {_range((low, high))}) {said} {name}, which looks at no video "
+        f"{metric}: {value:.1f} (95% interval {_range((low, high))}) {verdict} {name}, which looks at no video "
         f"({other:.1f})."
     )
 
@@ -218,16 +218,17 @@ def oracle_gap(runs: Sequence[RunScores]) -> list[Block]:
     for run in runs:
         if run.oracle is None:
             continue
-        told, alone = run.oracle, run.scores
-        gap = (f"{told.metrics[name] - alone.metrics[name]:+.1f}" for name in metrics)
+        given, predicted = run.oracle, run.scores
+        gap = (f"{given.metrics[name] - predicted.metrics[name]:+.1f}" for name in metrics)
         rows.append(row(run.name, kind="group"))
-        rows.append(row("predicted window", *_values(alone.metrics, metrics), *_counts(alone)))
-        rows.append(row("true window given", *_values(told.metrics, metrics), *_counts(told)))
+        rows.append(row("predicted window", *_values(predicted.metrics, metrics), *_counts(predicted)))
+        rows.append(row("true window given", *_values(given.metrics, metrics), *_counts(given)))
         rows.append(row("gap", *gap, "", "", "", kind="faint"))
 
-        if lost := told.missing + told.failed:
+        # Queries without an answer score 0, which is no error of the boxes.
+        if lost := given.missing + given.failed:
             warnings.append(
-                f"{run.name}: {lost} of {told.n} queries have no answer with the true window given and score "
+                f"{run.name}: {lost} of {given.n} queries have no answer with the true window given and score "
                 "0: the gap is not that of a whole run."
             )
 
