@@ -50,7 +50,7 @@ class Answer:
 
 
 class Attempts:
-    """How often each video was begun and not ended; it lives through the death of workers."""
+    """How often each video was begun and not finished; kept in a process that outlives the workers."""
 
     def __init__(self) -> None:
         self._begun: dict[str, int] = {}
@@ -196,7 +196,7 @@ def run(
 
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Nothing comes on stderr, not from compiled code either: Ray's core tells its level there."""
+    """Silence stderr for compiled code too: Ray's core prints its log level there."""
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -208,7 +208,7 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def _cause(problem: Exception) -> str:
-    """The last line of what Ray tells, which is the worker's own error."""
+    """The last line of Ray's message, which is the worker's own error."""
     lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
     return one_line(lines[-1] if lines else problem)
 

@@ -183,7 +183,7 @@ def _write(
 
 
 def _unique(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-    """An id that comes back is left out: two questions of one name could not be told apart later."""
+    """Leave out a record whose id came before: the two could not be told apart later."""
     seen: set[str] = set()
     for outcome in outcomes:
         if outcome.id in seen:

@@ -1,4 +1,4 @@
-"""Fit to questions with a known truth how sure a checkpoint may be, and when it had better refuse.
+"""Fit the confidence of a checkpoint, and when it should refuse, to questions with a known truth.
 
 Every question is asked once, and no answer may be a refusal at its first word: so there is a window for each,
 and how probable the refusal was. From that follows what any threshold would do.
@@ -49,11 +49,11 @@ class JudgedAnswers:
     hit: NDArray[np.bool_]
 
     def refused_from(self, threshold: float) -> NDArray[np.bool_]:
-        """Which questions are refused if a refusal must be so probable."""
+        """Which questions are refused at a threshold: the least probability of a refusal, (N,)."""
         return self.refused | (self.refusal >= threshold)
 
     def shares(self, threshold: float) -> Shares:
-        """How many of the absent and of the present events are then refused."""
+        """Which shares of the absent and of the present events are refused at a threshold."""
         refused = self.refused_from(threshold)
         absent, present = (
             float(refused[rows].mean()) if rows.any() else None for rows in (self.absent, ~self.absent)

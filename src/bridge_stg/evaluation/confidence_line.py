@@ -53,7 +53,7 @@ def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def area_under_roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
-    """In what share of the pairs a positive has the higher score than a negative; half for equals.
+    """The share of (positive, negative) pairs in which the positive scores higher; equal scores count half.
 
     Args:
         score, positive: (N,).
@@ -67,5 +67,5 @@ def area_under_roc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> f
     pairs = count * (len(positive) - count)
     if not pairs:
         return None
-    # Of the ranks of the positives those are left that come from negatives below them.
+    # The ranks of the positives, less what the positives themselves add to them.
     return float((rankdata(score)[positive].sum() - count * (count + 1) / 2) / pairs)

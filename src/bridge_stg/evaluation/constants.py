@@ -32,7 +32,7 @@ class ConstantAnswer:
     choice: str = "A"
 
     def predict(self, records: Sequence[TruthRecord]) -> list[PredictionRecord]:
-        """This answer to each record: of it, what the task asks for."""
+        """This answer for each record, with the parts that its task asks for."""
         return [self._answer(record) for record in records]
 
     def _answer(self, record: TruthRecord) -> PredictionRecord:
@@ -52,7 +52,7 @@ class ConstantAnswer:
 
 
 WHOLE_CLIP = ConstantAnswer(0.0, 1.0, CENTRE_BOX)
-# What is left of it in each task.
+# What it is called in each task, which asks for some of its parts.
 _WHOLE_CLIP_NAMES: dict[Task, str] = {
     "stvg": "whole clip, centre box",
     "vtg": "whole clip",

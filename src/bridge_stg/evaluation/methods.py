@@ -130,7 +130,7 @@ class GrounderMethod:
         return answers, costs[0]
 
     def _with_subtitles(self, videos: Path, record: TruthRecord) -> str:
-        """The question after what is said at the frames that are read; alone if the record has no subtitles."""
+        """The question, after the subtitles of the frames that are read if the record has any."""
         question = question_text(record)
         if record.subtitles is None:
             return question

@@ -184,8 +184,8 @@ def _answer(
         if on_clip is not None:
             on_clip(0, len(clips))
         for number, clip in enumerate(clips, start=1):
-            # Sentences are answered side by side, and rounding knows its neighbours: a clip that was stopped
-            # in the middle is asked in whole again, so that its answers come out the same.
+            # Sentences of a clip are answered in one batch, and rounding depends on the batch: a clip that was
+            # stopped in the middle is asked again as a whole, so that its answers come out the same.
             answers, costs = ask(method, videos, clip)
             for answer in answers:
                 if answer.id not in plan.done:

@@ -43,7 +43,7 @@ class Shard:
         """The device of this rank: its own GPU where no particular one is wanted."""
         if self.state is None or wanted not in (None, "cuda"):
             return wanted
-        # "cpu:0" would be no CPU to those who compare names.
+        # Not "cpu:0": devices are compared by name.
         return "cpu" if self.state.device.type == "cpu" else str(self.state.device)
 
     def leave(self) -> None:

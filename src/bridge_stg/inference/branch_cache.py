@@ -61,7 +61,7 @@ class BranchCache:
         self._place_N = place_N.to(device)
         self._most, self._used = max(counts), max(after)
 
-        # Where all bring as many, the batch is their tokens as they come; else which token is in which cell.
+        # Where all sentences bring equally many tokens there is no padding; else cells are filled by index.
         self._cell_N, self._token_AQ = None, None
         if min(counts) != self._most:
             token_AQ = torch.zeros(len(counts), self._most, dtype=torch.long)
@@ -78,7 +78,7 @@ class BranchCache:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """The contract of ``Pattern``: one row of queries (1, H, N, C), keys and values (1, K, N, C)."""
-        # Every sentence keeps its own.
+        # Every sentence keeps its own keys and values.
         self.keys[layer][self._sentence_N, :, self._place_N] = key[0].transpose(0, 1)
         self.values[layer][self._sentence_N, :, self._place_N] = value[0].transpose(0, 1)
 
@@ -87,7 +87,7 @@ class BranchCache:
         clip_out, clip_lse = self.clip.attend(layer, query_KGNC.flatten(1, 2), scale)
         clip_out, clip_lse = clip_out.view(query_KGNC.shape), clip_lse.view(query_KGNC.shape[:-1])
 
-        # The sentences themselves, padded to the one that brings most.
+        # The sentences themselves, padded to the one that brings the most tokens.
         if self._token_AQ is None:
             query_KGAQC = query_KGNC.reshape(*query_KGNC.shape[:2], -1, self._most, query.shape[-1])
         else:

@@ -22,7 +22,7 @@ from bridge_stg.inference.tubes import join_tubes, part_of
 from bridge_stg.types import GroundingResult
 
 _NUMBER = re.compile(r"(\d+)(?:\.\d+)?")
-# A probability this near to 0 or 1 has log odds that still are numbers.
+# Probabilities are kept this far from 0 and 1, so that their log odds are finite.
 EDGE = 1e-6
 
 Calibration = Sequence[float]
@@ -105,7 +105,7 @@ def expected_overlaps(
         (starts, of_starts), (ends, of_ends) = (
             _seconds(pieces, alternatives, spans, place) for place in places if place is not None
         )
-        # Their tenths are those that were said.
+        # Whole seconds vary; their tenths are those that were said.
         starts = starts[:, None] + window[0] % 1
         ends = ends[None] + window[1] % 1
         shared = np.minimum(ends, window[1]) - np.maximum(starts, window[0])

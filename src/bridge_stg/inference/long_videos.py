@@ -19,7 +19,7 @@ from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
 OVERLAP = 0.5
 # A window that ends this near to an inner end of its piece is cut there (seconds).
 NEAR_END = 0.25
-# Of the confidence of the best window: less sure ones are what a checkpoint says of pieces without the event.
+# Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event.
 KEPT_SHARE = 0.5
 
 
@@ -95,7 +95,7 @@ def merge_results(
 
     notes = tuple(dict.fromkeys([*notes, *(note for result in found for note in result.notes)]))
     if not kept:
-        # Nowhere: the piece that is surest of it speaks for all.
+        # No window anywhere: the piece that is surest of that speaks for all.
         absent = [result for result in found if result.status == "absent"]
         chosen = min(absent or found, key=lambda result: -(result.confidence or 0.0))
         return replace(chosen, notes=notes)

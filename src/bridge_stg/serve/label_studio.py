@@ -45,7 +45,7 @@ class SetupRequest(BaseModel):
 
 
 class Task(BaseModel):
-    """A task, of which the data counts."""
+    """A task; only its ``data`` is used."""
 
     model_config = ConfigDict(extra="allow")
 

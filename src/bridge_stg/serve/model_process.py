@@ -55,7 +55,7 @@ class ModelFacts:
 
 
 class ModelProcess:
-    """Loads the model when started, answers one question at a time, and comes back after it was ended."""
+    """Loads the model when started, answers one question at a time, and starts again after it was ended."""
 
     def __init__(self, choice: ModelChoice) -> None:
         self.choice = choice

@@ -66,7 +66,7 @@ def group_settings(optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
 
 
 def apply_settings(optimizer: torch.optim.Optimizer, settings: list[dict[str, float]]) -> None:
-    """Put them in the place of those that a state brought along, which may be of an older configuration."""
+    """Put them in place of those that a loaded state brought along, which may be of an older configuration."""
     for group, wanted in zip(optimizer.param_groups, settings, strict=True):
         group.update(wanted)
 
@@ -80,7 +80,7 @@ def set_rates(optimizer: torch.optim.Optimizer, optim: OptimConfig, step: int) -
 
 
 def describe_groups(model: nn.Module, groups: list[dict[str, Any]]) -> list[str]:
-    """For people: a line per group with its learning rate and what it holds, and one for what stays."""
+    """Lines for people: each group with its learning rate and what it holds, and what stays as it is."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     lines = []
     for group in groups:

@@ -81,8 +81,8 @@ class Validation:
         accelerator.wait_for_everyone()
         self.judge = make(held_out.folder, held_out.videos)
 
-        # Scores on other questions say nothing about which checkpoint is better.
-        # Where they lie does not matter.
+        # Only scores on the same questions say which checkpoint is better. They are told by their content, not
+        # by where they lie.
         truth = file_hash(held_out.folder / "truth.jsonl")
         self.questions = {"truth": truth, "videos": held_out.videos}
 
@@ -149,14 +149,14 @@ class Validation:
                 write_whole(fresh / "best.json", line + "\n")
 
     def _recover(self) -> None:
-        """A run that was killed between removing the old best and renaming the new one."""
+        """Finish what a run began that was killed between removing the old best and renaming the new one."""
         fresh = self.best_folder.with_name("best.new")
         if (fresh / "best.json").is_file():
             replace_folder(fresh, self.best_folder)
 
 
 def agreed(accelerator: Accelerator, wish: bool) -> bool:
-    """What the main process wishes: clocks differ, and every process has to do the same."""
+    """The wish of the main process, in every process: their clocks differ, and all have to do the same."""
     if accelerator.num_processes == 1:
         return wish
     wishes: list[bool] = broadcast_object_list([wish])

@@ -180,7 +180,7 @@ def _facts(
 
 
 def _facts_of_pictures(request: Request, path: str, drawing: Drawing) -> VideoFacts:
-    """A folder knows number and size; the rate is that of the file, of ``--fps``, or of its own times."""
+    """Number and size are those of the pictures; the rate is from the file, ``--fps``, or their times."""
     folder = request.folder.root / path
     pictures = picture_files(folder)
     # A tool that counts at its own rate knows neither rate nor number.
@@ -211,7 +211,7 @@ def _complete(fps: float | None, frame_count: int | None, size: tuple[int | None
 
 
 def _note_length(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> None:
-    """Another length than that of the video means boxes of another cut of it; a tool's own rate is no such."""
+    """Note a length that is not the video's: the boxes may be of another cut of it."""
     if drawing.end is not None and drawing.end > facts.frame_count:
         notes.append(f"the file speaks of {drawing.end} frames, the video has {facts.frame_count}")
     if drawing.frame_count is None:
@@ -256,7 +256,7 @@ def _boxes(drawing: Drawing, facts: VideoFacts, notes: list[str]) -> dict[int, B
 
 
 def _window(drawing: Drawing, facts: VideoFacts, boxes: list[int], notes: list[str]) -> tuple[int, int]:
-    """As said in frames or seconds; otherwise from the first box to the last one."""
+    """The window that the file gives in frames or seconds; without one, from the first box to the last."""
     if drawing.window is not None and drawing.seconds is not None:
         raise Unusable("window and seconds", "give frames (window) or seconds (start, end), not both")
 

@@ -50,7 +50,7 @@ def read(request: Request) -> Iterator[Outcome]:
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, row) of the table; a row with too few or too many cells is missing fields or has more."""
+    """(line number, row) of the table; a row may have too few or too many cells, and so fields."""
     reader = csv.DictReader(read_lines(path), strict=True)
     try:
         missing = sorted(set(_COLUMNS) - set(reader.fieldnames or ()))

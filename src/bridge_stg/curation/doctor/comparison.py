@@ -54,7 +54,7 @@ def _of_file(video: AnnotatedVideo, file: OpenedFile) -> list[Finding]:
 
 
 def _kind_of_note(note: str) -> str:
-    """What reading a file noted, by the word that it turns on."""
+    """The kind of finding that a note of the reader of videos belongs to."""
     if "truncated" in note:
         return "truncated video"
     return "odd clock" if "clock" in note or "keyframe" in note else "shown otherwise"
@@ -98,7 +98,7 @@ def _length_problems(
 
 
 def _apart(about: Description, file: OpenedFile) -> float:
-    """The most seconds between the times at which the two show a frame; how long the last one stays is moot."""
+    """The largest difference in seconds between when the annotation and when the file shows a frame."""
     frames = np.arange(min(about.frame_count, file.frames))
     return float(np.abs(about.clock.seconds(frames) - file.clock.seconds(frames)).max())
 

@@ -35,7 +35,7 @@ class _OtherVideo:
 
 @dataclass
 class OtherFolder:
-    """What was compared with. ``missing`` of its ``videos`` are not there; ``shared`` are in the folder too."""
+    """A folder that was compared with: ``missing`` of its ``videos`` are not there, ``shared`` are in both."""
 
     folder: Path
     records: int = 0
@@ -113,7 +113,7 @@ def compare_with_folder(videos: dict[str, AnnotatedVideo], other: Path) -> Other
 def _copies(
     videos: dict[str, AnnotatedVideo], theirs: dict[str, _OtherVideo], sizes: dict[str, int | None]
 ) -> dict[str, list[str]]:
-    """For the path of each of ``theirs`` with copies among ``videos`` the paths of these."""
+    """Path of one of ``theirs`` -> paths of its copies among ``videos``; only those that have copies."""
     by_size: dict[tuple[Media, int], list[str]] = defaultdict(list)
     for path, video in videos.items():
         if (size := sizes[path]) is not None:
