@@ -254,9 +254,12 @@ def test_a_base_that_is_none_is_one_line(
     adapters = run_folder[0] / "checkpoint"
     plain = ["detector=null", "spatial=small"]
     cases = [
-        (["base=null"], "base None is not a folder"),
+        (["base=null"], "no base to start from is given; --set base=NAME"),
         (["base=null"], "a shipped one (shapes"),
-        ([f"base={tmp_path / 'nowhere'}"], "is not a folder; it is what the recipe of the stage before writes"),
+        (
+            [f"base={tmp_path / 'nowhere'}"],
+            "is not a folder; --set base=NAME takes what the recipe of the stage before writes",
+        ),
         ([f"base={tmp_path / 'empty'}"], "holds no config.json"),
         ([f"base={run_folder[0]}"], f"is the folder of a run; give {adapters}"),
         ([f"base={adapters}"], "holds what LoRA tuning learned"),

@@ -119,13 +119,15 @@ def base_folder(base: str | None) -> str:
     Raises:
         InputError: it is not, and what to give instead.
     """
-    folder = Path(base or "")
-    if base is None or not folder.is_dir():
-        raise InputError(
-            f"base {base!r} is not a folder; it is what the recipe of the stage before writes "
-            "(runs/<recipe>/checkpoint); for tuning also --set base=NAME "
-            f"with a shipped one ({', '.join(SHIPPED)}), or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
-        )
+    known = (
+        "what the recipe of the stage before writes (runs/<recipe>/checkpoint); for tuning also "
+        f"a shipped one ({', '.join(SHIPPED)}), or a hub id such as Qwen/Qwen3-VL-2B-Instruct"
+    )
+    if base is None:
+        raise InputError(f"no base to start from is given; --set base=NAME, with {known}")
+    folder = Path(base)
+    if not folder.is_dir():
+        raise InputError(f"base {base!r} is not a folder; --set base=NAME takes {known}")
 
     check_whole_model(folder, f"base {base!r}")
     if not (folder / "config.json").is_file():
