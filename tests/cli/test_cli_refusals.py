@@ -114,7 +114,13 @@ REFUSALS: dict[str, tuple[Callable[[Place], Words], str]] = {
         lambda at: ["calibrate", "--data", at.shapes, "--checkpoint", at.folder / "none"],
         "none",
     ),
+    "calibrate (--data)": (lambda at: ["calibrate", "--data", at.truth], "give the folder with truth.jsonl"),
+    "calibrate (no truth)": (lambda at: ["calibrate", "--data", at.full], "no truth.jsonl"),
     "train": (train_elsewhere, "stvg"),
+    "train (--set)": (
+        lambda at: ["train", "tune", "--set", "model.eta_mod=none"],
+        "'model.eta_mod' (did you mean model.eta_mode?)",
+    ),
     "train (series)": (series, "series"),
     "ablate": (ablate, "'optim.speed'"),
     "ablate (--base)": (ablate_base, "bert"),

@@ -40,6 +40,7 @@ def calibrate(
     """Fit the confidence of answers, and when to refuse, to questions whose answers are known."""
     from bridge_stg.errors import InputError
     from bridge_stg.files.shipped import SHIPPED
+    from bridge_stg.records.open import truth_in
     from bridge_stg.records.part import group_questions
     from bridge_stg.records.record import read_truth
     from bridge_stg.types import parse_answer_style
@@ -54,7 +55,7 @@ def calibrate(
     if write and not (folder / "config.json").is_file():
         raise InputError(f"--write changes the folder of a checkpoint, and {checkpoint} is none")
     styles = [parse_answer_style(name) for name in answer or []]
-    clips = group_questions(read_truth(data / "truth.jsonl"), "stvg")
+    clips = group_questions(read_truth(truth_in(data)), "stvg")
     videos = set(sorted({clip.video for clip in clips})[:limit])
     clips = tuple(clip for clip in clips if clip.video in videos)
     if not clips:

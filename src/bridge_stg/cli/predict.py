@@ -146,16 +146,12 @@ def _headings(plan: Plan) -> list[str]:
 
 
 def _truth_of(data: Path, benchmark: Benchmark) -> Path:
-    """The truth of a benchmark's folder; InputError saying how to get one."""
-    from bridge_stg.errors import InputError
+    """The truth of a benchmark's folder; DataError saying how to get one."""
+    from bridge_stg.records.open import truth_in
 
-    truth = data / "truth.jsonl"
-    if truth.is_file():
-        return truth
-    if data.is_file():
-        raise InputError(f"{data}: is a file; give the folder with truth.jsonl")
-    cure = f"; write one with: bridge-stg data shapes --out {data} --videos 500 --split test"
-    raise InputError(f"{data}: no truth.jsonl{cure if benchmark.name == 'shapes' else ''}")
+    if benchmark.name != "shapes":
+        return truth_in(data)
+    return truth_in(data, f"write one with: bridge-stg data shapes --out {data} --videos 500 --split test")
 
 
 def _load(plan: Plan, device: str | None, threads: int | None) -> tuple[Method, RunCost | None]:

@@ -165,12 +165,14 @@ class Judge:
 
     def __init__(self, folder: Path, videos: int | None) -> None:
         from bridge_stg.errors import InputError
+        from bridge_stg.records.open import truth_in
         from bridge_stg.records.part import group_questions
         from bridge_stg.records.record import read_truth
 
-        records = [record for record in read_truth(folder / "truth.jsonl") if record.task == "stvg"]
+        truth = truth_in(folder)
+        records = [record for record in read_truth(truth) if record.task == "stvg"]
         if not records:
-            raise InputError(f"{folder / 'truth.jsonl'}: holds no stvg question to validate on")
+            raise InputError(f"{truth}: holds no stvg question to validate on")
         chosen = set(sorted({record.video for record in records})[:videos])
         self.folder = folder
         self.truth = [record for record in records if record.video in chosen]

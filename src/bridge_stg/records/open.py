@@ -49,6 +49,16 @@ def is_store(place: Path) -> bool:
     return (place / "store.json").is_file()
 
 
+def truth_in(folder: Path, cure: str = "give the folder that holds it and the videos") -> Path:
+    """The truth.jsonl of a folder of questions and their videos; DataError when there is none."""
+    truth = folder / "truth.jsonl"
+    if truth.is_file():
+        return truth
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; give the folder with truth.jsonl")
+    raise DataError(f"{folder}: no truth.jsonl; {cure}")
+
+
 def truth_file(place: Path) -> Path:
     """The truth file of a place that is no store; DataError when there is none."""
     truth = place / "truth.jsonl" if place.is_dir() else place
