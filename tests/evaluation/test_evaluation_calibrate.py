@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command import refused, run
 from support.taught import TAUGHT
 from typer.testing import CliRunner
 
@@ -167,6 +168,24 @@ def test_a_folder_called_as_a_shipped_checkpoint_is_not_written_for_it(
     words = ["calibrate", "--data", ".", "--checkpoint", "shapes", "--write"]
     assert CliRunner().invoke(main.app, words).exit_code == 2
     assert own.read_text() == "{}"
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_it_is_asked(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth(tmp_path, clip)
+    own = tmp_path / "tuned" / "config.json"
+    own.parent.mkdir()
+    own.write_text("{}")
+
+    def full(dir: Path) -> None:
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    words = ["calibrate", "--data", tmp_path, "--checkpoint", own.parent]
+    refused(run(*words, "--write"), "tuned: cannot write here (Read-only file system)")
+    # Without --write it goes on to the checkpoint, which is none.
+    refused(run(*words), "config.json")
 
 
 def test_asking_leaves_the_grounder_as_it_was(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:

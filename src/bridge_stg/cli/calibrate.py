@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge_stg.cli.prepare import progress_bar, quiet_libraries, quiet_threads
+from bridge_stg.cli.prepare import check_writable, progress_bar, quiet_libraries, quiet_threads
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -54,6 +54,8 @@ def calibrate(
         )
     if write and not (folder / "config.json").is_file():
         raise InputError(f"--write changes the folder of a checkpoint, and {checkpoint} is none")
+    if write:
+        check_writable(folder, "give a copy of this checkpoint that can be written, or leave out --write")
     styles = [parse_answer_style(name) for name in answer or []]
     clips = group_questions(read_truth(truth_in(data)), "stvg")
     videos = set(sorted({clip.video for clip in clips})[:limit])

@@ -30,7 +30,7 @@ DETECTOR_HELP = "Of compose: a folder or hub id of an MM-Grounding-DINO."
 one_command_process = False
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, cure: str = "give another --out") -> None:
     """See that files can be written into ``folder``, which need not exist yet. Nothing is left behind.
 
     Raises:
@@ -42,7 +42,7 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as problem:
-        raise InputError(f"{folder}: cannot write here ({problem.strerror}); give another --out") from problem
+        raise InputError(f"{folder}: cannot write here ({problem.strerror}); {cure}") from problem
 
 
 def check_box_fps(box_fps: float | None) -> None:
