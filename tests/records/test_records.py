@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridge_stg.errors import DataError
+from bridge_stg.records.prediction import read_predictions
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 
 LINE: dict[str, Any] = {
@@ -116,6 +117,17 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     plain = read_truth(path)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert read_truth(path) == plain
+
+
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "truth.jsonl", LINE)
+    assert read_truth(str(path)) == read_truth(path)
+    (tmp_path / "answers").mkdir()
+    answers = write(tmp_path / "answers" / "one.jsonl", {"id": "q1", "status": "no_window"})
+    for place in (answers, answers.parent):
+        assert list(read_predictions(str(place))) == ["q1"]
+    with pytest.raises(DataError, match="cannot be read"):
+        read_truth(str(tmp_path / "none.jsonl"))
 
 
 def test_brackets_without_end_are_one_line(tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ _PACKED = {
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """(line number, text) of each line that is not blank.
 
     Raises:
         DataError: the file cannot be read, or is compressed.
     """
+    path = Path(path)
     try:
         handle = path.open("rb")
     except OSError as problem:

@@ -193,12 +193,13 @@ def parse_prediction(text: bytes) -> PredictionRecord:
     return _from_line(_PREDICTION_LINE.decode(text))
 
 
-def prediction_files(path: Path) -> list[Path]:
+def prediction_files(path: str | Path) -> list[Path]:
     """The files that hold predictions: the file itself, or all ``.jsonl`` of a folder, by name.
 
     Raises:
         DataError: a folder without one.
     """
+    path = Path(path)
     if not path.is_dir():
         return [path]
     files = sorted(path.glob("*.jsonl"))
@@ -207,7 +208,7 @@ def prediction_files(path: Path) -> list[Path]:
     return files
 
 
-def read_predictions(path: Path) -> dict[str, PredictionRecord]:
+def read_predictions(path: str | Path) -> dict[str, PredictionRecord]:
     """All records of a predictions file, or of the files of a folder, by id and in their order.
 
     Raises:
@@ -238,7 +239,7 @@ def place_of(path: Path | None, identity: str) -> str:
     return f"{path}: "
 
 
-def _lines_of(path: Path) -> Iterator[tuple[str, bytes]]:
+def _lines_of(path: str | Path) -> Iterator[tuple[str, bytes]]:
     for file in prediction_files(path):
         for number, text in read_lines(file):
             yield f"{file}:{number}", text

@@ -329,7 +329,7 @@ def _from_line(line: msgspec.Struct) -> TruthRecord:
     return TruthRecord(**msgspec.structs.asdict(line))
 
 
-def read_truth(path: Path) -> list[TruthRecord]:
+def read_truth(path: str | Path) -> list[TruthRecord]:
     """All records of a ``truth.jsonl``.
 
     Raises:
