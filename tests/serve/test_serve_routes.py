@@ -187,6 +187,16 @@ def test_every_refusal_has_one_form(
     assert refusal(http.request(method, path, **options)) == wanted
 
 
+def test_a_field_that_is_missing_is_named(http: httpx.Client, clip: Path) -> None:
+    def said(path: str, **sent: Any) -> str:
+        return http.post(path, **sent).json()["error"]["message"]
+
+    assert said("/v1/ground", files={"video": clip.read_bytes()}) == "query: Field required"
+    assert said("/v1/ground", data={"query": "a"}) == "video: Field required"
+    assert said("/v1/videos/no/ground", json={}) == "queries: Field required"
+    assert said("/v1/videos/no/ground") == "the body: Field required"
+
+
 def test_a_body_that_is_no_json_is_called_so(http: httpx.Client) -> None:
     body = b'{"queries": [a]}'
     sent = {"content": body, "headers": {"Content-Type": "application/json"}}

@@ -87,5 +87,7 @@ def _first_complaint(errors: Any) -> str:
         # Its place is a number of letters, and its message says nothing of either.
         reason = first.get("ctx", {}).get("error", "broken")
         return f"the body is not JSON: {reason} after {first['loc'][-1]} characters"
-    place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    # The first part says where in the request: a body, a query, a path. A field can be called the same.
+    kind, *names = first["loc"]
+    place = ".".join(map(str, names)) or f"the {kind}"
+    return f"{place}: {first['msg']}"
