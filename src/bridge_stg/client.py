@@ -62,9 +62,13 @@ class Client:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.timeout = timeout
         try:
-            self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout)
-        except httpx.InvalidURL as problem:
-            raise InputError(f"{address}: not an address; give one such as http://127.0.0.1:8000") from problem
+            url = httpx.URL(address)
+            usable = url.scheme in ("http", "https") and bool(url.host)
+        except httpx.InvalidURL:
+            usable = False
+        if not usable:
+            raise InputError(f"{address}: not an address; give one such as http://127.0.0.1:8000")
+        self._http = httpx.Client(base_url=address, headers=headers, timeout=timeout)
 
     def __enter__(self) -> Client:
         return self

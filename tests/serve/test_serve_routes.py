@@ -21,6 +21,7 @@ from support.service import RunningService
 from support.video_files import write_file
 
 from bridge_stg.client import Client, RefusedError
+from bridge_stg.errors import InputError
 from bridge_stg.types import TimeSpan
 
 # Two questions that the first clip answers.
@@ -332,6 +333,9 @@ def test_the_client_says_what_is_wrong(service: RunningService, tmp_path: Path) 
     with Client(service.address) as client, pytest.raises(RefusedError) as caught:
         client.ground(text, ["a"])
     assert (caught.value.status, caught.value.code) == (415, "unsupported_media")
+    for address in ("127.0.0.1:8000", "localhost:8000", "ftp://localhost", "http://", "http://x:y", ""):
+        with pytest.raises(InputError, match="not an address"):
+            Client(address)
 
 
 def test_a_variable_rate_video_goes_through(http: httpx.Client, tmp_path: Path) -> None:
