@@ -412,11 +412,21 @@ def test_a_phone_and_a_dark_page(browser: Any, service: RunningService) -> None:
     page.close()
 
 
-def test_a_refused_file_is_said_in_one_line(browser: Any, service: RunningService, tmp_path: Path) -> None:
+def test_a_refused_file_is_said_in_one_line_and_another_can_be_chosen(
+    browser: Any, service: RunningService, wide_clip: tuple[Path, list[str]], tmp_path: Path
+) -> None:
     text = tmp_path / "notes.mp4"
     text.write_text("no video", encoding="utf-8")
     page = open_page(browser, service)
     page.set_input_files("#file", str(text))
     page.wait_for_selector("#problem:not([hidden])")
     assert "not a video" in page.inner_text("#problem")
+    # Another one can be chosen at once, or the same again, and nothing speaks of answers about this one.
+    assert page.is_visible("#drop")
+    assert page.evaluate("document.getElementById('file').files.length") == 0
+    for left in ("#unplayable", "#player", "#controls", "#timeline"):
+        assert page.is_hidden(left), left
+    page.set_input_files("#file", str(wide_clip[0]))
+    page.wait_for_selector("#find:not([disabled])")
+    assert page.is_hidden("#problem")
     page.close()

@@ -23,7 +23,13 @@ async function openFile(file) {
   }
   await guard(async () => {
     showVideo(file);
-    state.video = await api.upload(file, (share) => tell("sending the video", share));
+    try {
+      state.video = await api.upload(file, (share) => tell("sending the video", share));
+    } catch (problem) {
+      // Nothing can be asked about it.
+      another();
+      throw problem;
+    }
     ready();
   });
 }
@@ -59,7 +65,7 @@ function ready() {
 
 function another() {
   player.video.pause();
-  for (const id of ["player", "controls", "timeline"]) $(id).hidden = true;
+  for (const id of ["player", "controls", "timeline", "unplayable"]) $(id).hidden = true;
   Object.assign(state, { video: null, results: [], chosen: 0 });
   $("find").disabled = true;
   $("drop").hidden = false;
@@ -210,7 +216,11 @@ function megabytes(bytes) {
 
 // --- wiring
 
-$("file").addEventListener("change", (event) => event.target.files[0] && openFile(event.target.files[0]));
+$("file").addEventListener("change", (event) => {
+  if (event.target.files[0]) openFile(event.target.files[0]);
+  // The same file can be chosen again.
+  event.target.value = "";
+});
 for (const name of ["dragover", "drop"]) {
   document.addEventListener(name, (event) => {
     event.preventDefault();
