@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -274,3 +275,10 @@ def test_the_demo_needs_nothing_and_can_be_run_again(tmp_path: Path) -> None:
         assert answer["notes"]  # that it knows drawn shapes only
     files = sorted(file.name for file in (tmp_path / "demo").rglob("*") if file.is_file())
     assert files == ["annotated.mp4", "clip.mp4", "tube.json"]
+
+    # The sentence that it offers happens in the clip.
+    last = shlex.split(done.stdout.splitlines()[-1].partition(": ")[2])
+    assert last[:2] == ["bridge-stg", "ground"]
+    (other,) = json.loads(run(*last[1:], "--no-video", "--json").stdout)
+    assert other["status"] == "ok"
+    assert other["window"]["start"] == pytest.approx(4.8, abs=0.5)

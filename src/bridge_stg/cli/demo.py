@@ -15,6 +15,8 @@ from bridge_stg.cli.prepare import check_writable
 # A scene of the split that no training has seen, and one of the questions about it.
 SEED = 15
 QUERY = "which red shape spins?"
+# Something else that happens in it.
+OTHER_QUERY = "the orange triangle that moves up"
 
 
 def demo(
@@ -45,4 +47,4 @@ def demo(
         if record.query == query and record.window is not None:
             start, end = (frame / record.fps for frame in record.window)
             print(f"the truth: from {start:.1f} to {end:.1f} s")
-    print(f"ask it something else: bridge-stg ground {clip} 'the blue circle that moves left'")
+    print(f"ask it something else: bridge-stg ground {clip} '{OTHER_QUERY}'")
