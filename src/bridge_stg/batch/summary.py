@@ -21,17 +21,21 @@ _PAGE = Environment(autoescape=True).from_string("""\
 <meta name="viewport" content="width=device-width, initial-scale=1"><title>Bridge-STG batch</title>
 <style>body{font:15px/1.4 system-ui,sans-serif;margin:2rem;max-width:70rem}
 table{border-collapse:collapse;width:100%}
-td,th{border-bottom:1px solid #8886;padding:.3rem .6rem;text-align:left;overflow-wrap:anywhere}
-.number{text-align:right;font-variant-numeric:tabular-nums}</style></head><body>
+td,th{border-bottom:1px solid #8886;padding:.3rem .6rem;text-align:left}
+.text{overflow-wrap:anywhere;min-width:7rem}
+.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.wide{overflow-x:auto}
+@media(max-width:40rem){body{margin:1rem}table{font-size:13px}td,th{padding:.3rem .2rem}.text{min-width:5rem}}</style></head><body>
 <h1>{{ answered }} answered, {{ failed }} failed</h1>
 <p>{{ checkpoint }}{% for status, count in statuses %}, {{ status }}: {{ count }}{% endfor %}.</p>
 {% if failed %}<p>The reasons are in failed.jsonl; the same command asks them again.</p>{% endif %}
-<table><tr><th>video</th><th>sentence</th><th>answer</th><th>start (s)</th><th>end (s)</th><th>boxes</th></tr>
-{% for row in rows %}<tr><td>{% if row.drawing %}<a href="videos/{{ row.drawing }}">{{ row.video }}</a>
-{% else %}{{ row.video }}{% endif %}</td><td>{{ row.query }}</td><td>{{ row.status }}</td>
+<div class="wide"><table><tr><th class="text">video</th><th class="text">sentence</th><th>answer</th>
+<th class="number">start (s)</th><th class="number">end (s)</th><th class="number">boxes</th></tr>
+{% for row in rows %}<tr><td class="text">{% if row.drawing %}<a href="videos/{{ row.drawing }}">{{ row.video }}</a>
+{% else %}{{ row.video }}{% endif %}</td><td class="text">{{ row.query }}</td><td>{{ row.status }}</td>
 <td class="number">{{ row.start }}</td><td class="number">{{ row.end }}</td>
 <td class="number">{{ row.boxes }}</td></tr>
-{% endfor %}</table>
+{% endfor %}</table></div>
 {% if hidden %}<p>{{ hidden }} more are in tubes/.</p>{% endif %}
 </body></html>
 """)
