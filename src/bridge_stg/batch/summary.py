@@ -25,13 +25,19 @@ td,th{border-bottom:1px solid #8886;padding:.3rem .6rem;text-align:left}
 .text{overflow-wrap:anywhere;min-width:7rem}
 .number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .wide{overflow-x:auto}
-@media(max-width:40rem){body{margin:1rem}table{font-size:13px}td,th{padding:.3rem .2rem}.text{min-width:5rem}}</style></head><body>
+@media(max-width:40rem){
+body{margin:1rem}
+table{font-size:13px}
+td,th{padding:.3rem .2rem}
+.text{min-width:5rem}
+}</style></head><body>
 <h1>{{ answered }} answered, {{ failed }} failed</h1>
 <p>{{ checkpoint }}{% for status, count in statuses %}, {{ status }}: {{ count }}{% endfor %}.</p>
 {% if failed %}<p>The reasons are in failed.jsonl; the same command asks them again.</p>{% endif %}
 <div class="wide"><table><tr><th class="text">video</th><th class="text">sentence</th><th>answer</th>
 <th class="number">start (s)</th><th class="number">end (s)</th><th class="number">boxes</th></tr>
-{% for row in rows %}<tr><td class="text">{% if row.drawing %}<a href="videos/{{ row.drawing }}">{{ row.video }}</a>
+{% for row in rows %}<tr><td class="text">
+{% if row.drawing %}<a href="videos/{{ row.drawing }}">{{ row.video }}</a>
 {% else %}{{ row.video }}{% endif %}</td><td class="text">{{ row.query }}</td><td>{{ row.status }}</td>
 <td class="number">{{ row.start }}</td><td class="number">{{ row.end }}</td>
 <td class="number">{{ row.boxes }}</td></tr>
