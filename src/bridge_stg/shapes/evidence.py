@@ -22,6 +22,7 @@ from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.model.token_tree import Branch
 from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.shapes.branches import seen_in_pairs
+from bridge_stg.shapes.frames import covered_cells
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, Scene
 
@@ -95,9 +96,7 @@ class ClipMap:
         pairs = frame_pairs(len(times)).tolist()
         cells = tuple(
             tuple(
-                _covered(
-                    start, [box[index, f] for f in sorted(set(frames)) if visible[index, f]], rows, columns
-                )
+                _tokens(start, [box[index, f] for f in sorted(set(frames)) if visible[index, f]], rows, columns)
                 for start, frames in zip(starts, pairs, strict=True)
             )
             for index in range(len(scene.objects))
@@ -111,14 +110,9 @@ class ClipMap:
         return self.cells[index][pair]
 
 
-def _covered(start: int, sides: list[NDArray[np.float64]], rows: int, columns: int) -> tuple[int, ...]:
-    """The tokens whose centre is in one of the boxes, and those of the boxes' own centres."""
-    x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
-    covered = np.zeros((rows, columns), dtype=bool)
-    for left, top, right, bottom in sides:
-        covered |= ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))[None]
-        row, column = int((top + bottom) / 2 * rows), int((left + right) / 2 * columns)
-        covered[min(row, rows - 1), min(column, columns - 1)] = True
+def _tokens(start: int, sides: list[NDArray[np.float64]], rows: int, columns: int) -> tuple[int, ...]:
+    """The tokens of the cells that boxes cover; ``start`` is the first token of the frame pair."""
+    covered = covered_cells(sides, rows, columns)
     return tuple(start + int(place) for place in np.flatnonzero(covered.ravel()))
 
 

@@ -1,6 +1,8 @@
-"""What is read of a generated scene: the times a video file of it would be sampled at, and the frames there."""
+"""What is read of a generated scene: times as a video file of it would be sampled, frames, and their cells."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,23 @@ def sample_times(scene: Scene, fps: float) -> NDArray[np.float64]:
     shown = np.arange(scene.frame_count) / float(scene.fps)
     chosen = choose_frames(shown, wanted_times(0.0, scene.duration, fps), 0.5 / float(scene.fps))
     return shown[chosen]
+
+
+def covered_cells(boxes: Iterable[NDArray[np.float64]], rows: int, columns: int) -> NDArray[np.bool_]:
+    """The cells (rows, columns) of a frame with their centre in a box, and those that hold the centre of a box.
+
+    Args:
+        boxes: xyxy in [0, 1].
+    """
+    x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
+    covered = np.zeros((rows, columns), dtype=bool)
+    for left, top, right, bottom in boxes:
+        covered |= ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))[None]
+
+        # A small object may cover no centre of a cell.
+        row, column = int((top + bottom) / 2 * rows), int((left + right) / 2 * columns)
+        covered[min(row, rows - 1), min(column, columns - 1)] = True
+    return covered
 
 
 def draw(

@@ -15,7 +15,7 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.clips import step_settings
 from bridge_stg.shapes.configuration import ShapesData
-from bridge_stg.shapes.frames import draw, sample_times
+from bridge_stg.shapes.frames import covered_cells, draw, sample_times
 from bridge_stg.shapes.probe_stage import ProbeOutput
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, Scene
@@ -146,26 +146,16 @@ def label_cells(scene: Scene, times: NDArray[np.float64], rows: int, columns: in
     box, visible = boxes(scene, times)
     labels = np.full((len(pairs), rows, columns, 3), UNKNOWN, dtype=np.int64)
     labels[..., 0] = len(COLOUR_NAMES) - 1
-    x = (np.arange(columns) + 0.5) / columns
-    y = (np.arange(rows) + 0.5) / rows
 
     for index in sorted(range(len(scene.objects)), key=lambda item: scene.objects[item].depth):
         thing = scene.objects[index]
         names = [COLOUR_NAMES.index(thing.colour), SHAPE_NAMES.index(thing.shape)]
         for pair, frames in enumerate(pairs):
-            covered = np.zeros((rows, columns), dtype=bool)
-            for frame in frames:
-                if not visible[index, frame]:
-                    continue
-                left, top, right, bottom = box[index, frame]
-                covered |= ((y >= top) & (y <= bottom))[:, None] & ((x >= left) & (x <= right))[None]
-                column = min(int((left + right) / 2 * columns), columns - 1)
-                covered[min(int((top + bottom) / 2 * rows), rows - 1), column] = True
-
+            seen = [box[index, frame] for frame in frames if visible[index, frame]]
             start, end = float(times[frames[0]]), float(times[frames[1]])
             action = UNKNOWN
             if end > start:
                 action = ACTION_NAMES.index(thing.doing(start, end))
-            labels[pair, covered] = [*names, action]
+            labels[pair, covered_cells(seen, rows, columns)] = [*names, action]
 
     return labels.reshape(-1, 3)
