@@ -47,6 +47,8 @@ DIRECT_OPENING = "The event starts at"
 BEFORE, AFTER = "before", "after"
 LOCATED = "Here it is."
 ABSENT = "This does not happen."
+# Boxes in text are whole numbers from 0 to this over the width and height of the frame, as Qwen3-VL has them.
+GRID = 1000
 
 
 def check_query(query: str) -> None:
@@ -127,7 +129,7 @@ def choices_text(question: str, choices: tuple[str, ...]) -> str:
     return f"{question} {options}"
 
 
-def box_text(box: tuple[float, float, float, float], grid: int = 1000) -> str:
+def box_text(box: tuple[float, float, float, float], grid: int = GRID) -> str:
     """A normalised xyxy box in Qwen's 0-1000 grid.
 
     >>> box_text((0.1, 0.25, 0.5, 1.0))

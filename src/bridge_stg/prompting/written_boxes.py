@@ -6,13 +6,12 @@ import math
 import re
 from collections.abc import Iterable
 
-from bridge_stg.prompting.templates import box_text
+from bridge_stg.prompting.templates import GRID, box_text
 
 Box = tuple[float, float, float, float]
 
 _NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"
 _WRITTEN = re.compile(rf"at{_NUMBER}:?\s*\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
-GRID = 1000
 
 
 def boxes_text(boxes: Iterable[tuple[float, Box]]) -> str:
@@ -21,7 +20,7 @@ def boxes_text(boxes: Iterable[tuple[float, Box]]) -> str:
     >>> boxes_text([(1.0, (0.1, 0.25, 0.5, 1.0)), (1.5, (0.2, 0.25, 0.6, 1.0))])
     'at 1.0: [100, 250, 500, 1000] at 1.5: [200, 250, 600, 1000]'
     """
-    return " ".join(f"at {second:.1f}: {box_text(box, GRID)}" for second, box in boxes)
+    return " ".join(f"at {second:.1f}: {box_text(box)}" for second, box in boxes)
 
 
 def read_boxes(text: str) -> list[tuple[float, Box]]:

@@ -18,6 +18,10 @@ from bridge_stg.shapes.configuration import (
 from bridge_stg.training.configuration import OptimConfig
 from bridge_stg.weights.locate import finished_checkpoint
 
+# A language model that learns everything here needs more of the spatial gradient than one that could speak
+# before: lambda_2 = 0.02 left the bridging queries without the name of the object (docs/log.md).
+LOSS_WEIGHTS = replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0)
+
 
 def shapes_vision() -> ShapesTrainConfig:
     """Stage 0: the vision tower alone learns colours, shapes and motion."""
@@ -115,9 +119,7 @@ def shapes() -> ShapesTrainConfig:
         ),
         # QGSL knows its world already; what moves most is what asks it.
         optim=OptimConfig(lr=6e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.03, steps=2500),
-        # A language model that learns everything here needs more of the spatial gradient than one that could
-        # speak before: lambda_2 = 0.02 left the bridging queries without the name of the object (docs/log.md).
-        weights=replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0),
+        weights=LOSS_WEIGHTS,
     )
 
 
@@ -140,7 +142,7 @@ def shapes_direct() -> ShapesTrainConfig:
             mix=ClipMix(named=4, direct=6, absent=3, choices=3, spots=2, lookups=1, scans=1, names=1),
         ),
         optim=OptimConfig(lr=7e-4, warmup_ratio=0.03, final_ratio=0.5, steps=800),
-        weights=replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0),
+        weights=LOSS_WEIGHTS,
     )
 
 
@@ -177,7 +179,7 @@ def shapes_both() -> ShapesTrainConfig:
             num_negative=1,
         ),
         optim=OptimConfig(lr=7e-4, spatial_lr=2e-4, warmup_ratio=0.02, final_ratio=0.02, steps=2000),
-        weights=replace(LossWeights.ovdino(), spatial=0.4, objectness=2.0),
+        weights=LOSS_WEIGHTS,
     )
 
 
