@@ -33,37 +33,42 @@ def qwen3_vl_config(size: str) -> Qwen3VLConfig:
     if size not in _SIZES:
         raise ValueError(f"size must be one of {sorted(_SIZES)}, got {size!r}")
     width, layers, inner, heads, depth, vision_width, vision_inner, deepstack, tied = _SIZES[size]
+
+    text = {
+        "vocab_size": 151936,
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 262144,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 5_000_000.0,
+            # Of the 64 rotary frequencies: time, height, width.
+            "mrope_section": [24, 20, 20],
+            "mrope_interleaved": True,
+        },
+    }
+
+    vision = {
+        "depth": depth,
+        "hidden_size": vision_width,
+        "intermediate_size": vision_inner,
+        "num_heads": 16,
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "num_position_embeddings": 2304,
+        "out_hidden_size": width,
+        "deepstack_visual_indexes": list(deepstack),
+    }
+
     return Qwen3VLConfig(
-        text_config={
-            "vocab_size": 151936,
-            "hidden_size": width,
-            "intermediate_size": inner,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "num_key_value_heads": 8,
-            "head_dim": 128,
-            "rms_norm_eps": 1e-6,
-            "max_position_embeddings": 262144,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 5_000_000.0,
-                # Of the 64 rotary frequencies: time, height, width.
-                "mrope_section": [24, 20, 20],
-                "mrope_interleaved": True,
-            },
-        },
-        vision_config={
-            "depth": depth,
-            "hidden_size": vision_width,
-            "intermediate_size": vision_inner,
-            "num_heads": 16,
-            "patch_size": 16,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "num_position_embeddings": 2304,
-            "out_hidden_size": width,
-            "deepstack_visual_indexes": list(deepstack),
-        },
+        text_config=text,
+        vision_config=vision,
         image_token_id=151655,
         video_token_id=151656,
         vision_start_token_id=151652,

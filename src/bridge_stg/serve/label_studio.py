@@ -182,6 +182,7 @@ def fetch(place: str, access: LabelStudioAccess, most_bytes: int) -> IO[bytes]:
     address = urljoin(access.url.rstrip("/") + "/", place)
     if _origin(address) != _origin(access.url):
         raise InputError(f"videos are read from {access.url} alone, and this one lies elsewhere")
+
     # The caller closes it.
     file = tempfile.TemporaryFile()  # noqa: SIM115
     try:
@@ -204,6 +205,7 @@ def fetch(place: str, access: LabelStudioAccess, most_bytes: int) -> IO[bytes]:
     except BaseException:
         file.close()
         raise
+
     file.seek(0)
     return file
 
