@@ -22,10 +22,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.errors import DataError
 from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
-from bridge_stg.records.part import true_windows
+from bridge_stg.metrics.temporal import windows_to_score
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
@@ -47,9 +46,7 @@ def window_overlaps(truth: TruthRecord, prediction: PredictionRecord | None) -> 
     Raises:
         DataError: the true record has no window.
     """
-    true = true_windows(truth)
-    if not true:
-        raise DataError(f"record {truth.id!r}: has no window, so it cannot be scored; add one or drop it")
+    true = windows_to_score(truth)
     if prediction is None or prediction.status != "ok" or not prediction.windows:
         return None
     # sorted is stable: of equals the first stays first.

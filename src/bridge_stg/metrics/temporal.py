@@ -21,10 +21,23 @@ from bridge_stg.metrics.query_scores import QueryScores, threshold_names
 from bridge_stg.records.part import true_windows
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.types import TimeSpan
 
 PROTOCOL = "charades-sta"
 OPERATOR = ">="
 THRESHOLDS = (0.3, 0.5, 0.7)
+
+
+def windows_to_score(truth: TruthRecord) -> tuple[TimeSpan, ...]:
+    """The true windows of a record in seconds.
+
+    Raises:
+        DataError: it has none.
+    """
+    true = true_windows(truth)
+    if not true:
+        raise DataError(f"record {truth.id!r}: has no window, so it cannot be scored; add one or drop it")
+    return true
 
 
 def query_tiou(truth: TruthRecord, prediction: PredictionRecord | None) -> float | None:
@@ -33,9 +46,7 @@ def query_tiou(truth: TruthRecord, prediction: PredictionRecord | None) -> float
     Raises:
         DataError: the true record has no window.
     """
-    true = true_windows(truth)
-    if not true:
-        raise DataError(f"record {truth.id!r}: has no window, so it cannot be scored; add one or drop it")
+    true = windows_to_score(truth)
     if prediction is None or prediction.status != "ok" or prediction.best_window is None:
         return None
     window = prediction.best_window
