@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.world.motion import frame_times
 from bridge_stg.shapes.world.objects import Scene
 from bridge_stg.shapes.world.render import render
 from bridge_stg.video.sampling import choose_frames, wanted_times
@@ -17,7 +18,7 @@ NOISE = 5.0  # grey levels; stands for what video compression does to a clean dr
 
 def sample_times(scene: Scene, fps: float) -> NDArray[np.float64]:
     """Times (F,) of the frames that sampling a video file of this scene would choose."""
-    shown = np.arange(scene.frame_count) / float(scene.fps)
+    shown = frame_times(scene)
     chosen = choose_frames(shown, wanted_times(0.0, scene.duration, fps), 0.5 / float(scene.fps))
     return shown[chosen]
 

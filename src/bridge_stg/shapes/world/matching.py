@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.shapes.world.motion import Array, boxes
+from bridge_stg.shapes.world.motion import Array, boxes, frame_times
 from bridge_stg.shapes.world.objects import DIRECTIONS, Action, Scene, SceneObject
 from bridge_stg.types import TimeSpan
 
@@ -71,7 +71,7 @@ class Timeline:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.times: Array = np.arange(scene.frame_count) / float(scene.fps)
+        self.times = frame_times(scene)
         self.boxes, self.visible = boxes(scene, self.times)
         self.centres: Array = (self.boxes[..., :2] + self.boxes[..., 2:]) / 2 * np.array([scene.aspect, 1.0])
         self.candidates = tuple(

@@ -50,6 +50,11 @@ class Poses:
     opacity: Array
 
 
+def frame_times(scene: Scene) -> Array:
+    """When each frame of a scene is shown, (T,) seconds."""
+    return np.arange(scene.frame_count) / float(scene.fps)
+
+
 def camera_offset(camera: Camera, times: Array) -> tuple[Array, Array]:
     """How far the camera's sway shifts the whole world at ``times`` (T,), in heights: x and y, each (T,)."""
     shift = [

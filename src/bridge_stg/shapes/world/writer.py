@@ -20,7 +20,7 @@ from bridge_stg.files.output_files import new_folder
 from bridge_stg.files.worker_pool import one_thread_each
 from bridge_stg.records.record import TruthRecord, write_truth
 from bridge_stg.shapes.world.absent import absent_questions
-from bridge_stg.shapes.world.motion import boxes
+from bridge_stg.shapes.world.motion import boxes, frame_times
 from bridge_stg.shapes.world.objects import WORLD, Scene, SceneSettings, Split
 from bridge_stg.shapes.world.questions import Question, questions, repeated_questions
 from bridge_stg.shapes.world.render import CHUNK, render
@@ -154,7 +154,7 @@ def _write_clip(job: _Job, number: int) -> list[TruthRecord]:
 
 def write_video(path: Path, scene: Scene) -> None:
     """The scene as an mp4, the same bytes for the same scene."""
-    times = np.arange(scene.frame_count) / float(scene.fps)
+    times = frame_times(scene)
     with VideoWriter(path, scene.width, scene.height, scene.fps, reproducible=True) as writer:
         for first in range(0, scene.frame_count, CHUNK):
             for image in render(scene, times[first : first + CHUNK], scene.width, scene.height):
