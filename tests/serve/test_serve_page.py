@@ -412,6 +412,46 @@ def test_a_phone_and_a_dark_page(browser: Any, service: RunningService) -> None:
     page.close()
 
 
+def test_nothing_about_a_former_video_is_said_of_the_next(
+    browser: Any, service: RunningService, wide_clip: tuple[Path, list[str]], clip: Path
+) -> None:
+    wide, queries = wide_clip
+    page = open_page(browser, service)
+
+    # Another video while answers are awaited: the job ends, and its answers are not shown.
+    page.set_input_files("#file", str(wide))
+    page.wait_for_selector("#find:not([disabled])")
+    page.fill("#queries", "\n".join(queries))
+    with page.expect_response(lambda answer: answer.url.endswith("/ground")) as asked:
+        page.click("#find")
+        page.click("#another")
+    page.set_input_files("#file", str(clip))
+    page.wait_for_selector("#find:not([disabled])")
+    job = f"{service.address}/v1/jobs/{asked.value.json()['job']}"
+    while page.request.get(job).json()["status"] not in ("cancelled", "done"):
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(500)
+    assert page.locator(".card").count() == 0
+    assert page.is_hidden("#cancel")
+    assert page.is_hidden("#problem")
+
+    # Another video while one is sent: the one that is shown is asked about.
+    page.click("#another")
+    held: list[Any] = []
+    page.route("**/v1/videos", lambda route: held.append(route) if not held else route.continue_())
+    page.set_input_files("#file", str(wide))
+    while not held:
+        page.wait_for_timeout(50)
+    page.click("#another")
+    assert ask(page, clip, ["what moves?"])[0]["video"] == clip.name
+    held[0].abort()
+    page.wait_for_timeout(500)
+    assert page.is_hidden("#problem")
+    assert page.is_enabled("#find")
+    assert page.problems == []
+    page.close()
+
+
 def test_a_refused_file_is_said_in_one_line_and_another_can_be_chosen(
     browser: Any, service: RunningService, wide_clip: tuple[Path, list[str]], tmp_path: Path
 ) -> None:

@@ -41,7 +41,7 @@ export async function openSample(name) {
 }
 
 // XMLHttpRequest, because fetch does not tell how much of a body has been sent.
-export function upload(file, onProgress) {
+export function upload(file, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const form = new FormData();
@@ -50,6 +50,8 @@ export function upload(file, onProgress) {
     for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded / event.total);
     request.onerror = () => reject(new Error("the upload was cut off; is the service running?"));
+    request.onabort = () => reject(signal.reason);
+    signal.addEventListener("abort", () => request.abort());
     request.onload = () => {
       const body = JSON.parse(request.responseText || "{}");
       if (request.status < 300) resolve(body);

@@ -6,7 +6,8 @@ import { Timeline } from "./timeline.js";
 import { addByHand, colourOf, confidenceOf, isEdited, spansOf } from "./tube.js";
 
 const $ = (id) => document.getElementById(id);
-const state = { video: null, job: null, results: [], chosen: 0, limit: 0 };
+// ``shown`` ends when another video takes the place: what comes later about the former one is nobody's any more.
+const state = { video: null, job: null, results: [], chosen: 0, limit: 0, shown: new AbortController() };
 
 const player = new Player($("video"), $("overlay"), { onTime: showTime, onEdit: showResults });
 const timeline = new Timeline($("timeline"), {
@@ -23,10 +24,12 @@ async function openFile(file) {
   }
   await guard(async () => {
     showVideo(file);
+    const { signal } = state.shown;
     try {
-      state.video = await api.upload(file, (share) => tell("sending the video", share));
+      state.video = await api.upload(file, (share) => tell("sending the video", share), signal);
     } catch (problem) {
       // Nothing can be asked about it.
+      if (signal.aborted) return;
       another();
       throw problem;
     }
@@ -35,20 +38,31 @@ async function openFile(file) {
 }
 
 async function openSample(sample) {
+  forget();
+  const { signal } = state.shown;
   await guard(async () => {
     tell("drawing the sample");
     const { stored, file } = await api.openSample(sample.name);
+    if (signal.aborted) return;
     showVideo(file);
     state.video = stored;
     $("queries").value = stored.queries.join("\n");
     ready();
-  });
+  }, signal);
+}
+
+function forget() {
+  state.shown.abort();
+  if (state.job) guard(() => api.cancel(state.job), state.shown.signal);
+  Object.assign(state, { video: null, job: null, results: [], chosen: 0, shown: new AbortController() });
+  $("find").disabled = true;
+  $("cancel").hidden = true;
+  tell("");
 }
 
 function showVideo(file) {
   if (player.video.src) URL.revokeObjectURL(player.video.src);
-  Object.assign(state, { video: null, results: [], chosen: 0 });
-  $("find").disabled = true;
+  forget();
   $("unplayable").hidden = true;
   player.open(URL.createObjectURL(file));
   $("drop").hidden = true;
@@ -66,8 +80,7 @@ function ready() {
 function another() {
   player.video.pause();
   for (const id of ["player", "controls", "timeline", "unplayable"]) $(id).hidden = true;
-  Object.assign(state, { video: null, results: [], chosen: 0 });
-  $("find").disabled = true;
+  forget();
   $("drop").hidden = false;
   showResults();
 }
@@ -77,19 +90,25 @@ function another() {
 async function find() {
   const queries = $("queries").value.split("\n").map((line) => line.trim()).filter(Boolean);
   if (!queries.length) return complain("write what you are looking for, one sentence a line");
+  const { signal } = state.shown;
   await guard(async () => {
     $("find").disabled = true;
     tell("waiting");
-    state.job = await api.submit(state.video.id, queries);
+    const job = await api.submit(state.video.id, queries);
+    if (signal.aborted) return void (await api.cancel(job));
+    state.job = job;
     $("cancel").hidden = false;
-    const done = await api.follow(state.job, (change) => tell(change.stage ?? change.status));
+    const done = await api.follow(job, (change) => signal.aborted || tell(change.stage ?? change.status));
+    if (signal.aborted) return;
     if (done.status === "cancelled") return tell("cancelled");
     if (done.status !== "done") throw new Error(done.error?.message ?? "the job failed");
     tell("");
     state.results = done.results;
     const first = state.results.findIndex((result) => result.status === "ok");
     choose(Math.max(first, 0), true);
-  });
+  }, signal);
+  if (signal.aborted) return;
+  state.job = null;
   $("cancel").hidden = true;
   $("find").disabled = !state.video;
 }
@@ -189,10 +208,12 @@ function complain(message) {
   $("problem").hidden = false;
 }
 
-async function guard(work) {
+// With a ``signal``, nothing is said once it has ended.
+async function guard(work, signal = null) {
   try {
     await work();
   } catch (problem) {
+    if (signal?.aborted) return;
     complain(problem instanceof TypeError ? "no answer; is the service running?" : problem.message);
   }
 }
