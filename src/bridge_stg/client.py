@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -157,10 +158,7 @@ class Client:
         """(status, stage) at each change, to the end of the job."""
         import json
 
-        with self._http.stream("GET", f"/v1/jobs/{job_id}/events") as response:
-            if response.status_code != 200:
-                response.read()
-                raise _refusal(response)
+        with self._stream(f"/v1/jobs/{job_id}/events") as response:
             for line in response.iter_lines():
                 if line.startswith("data: "):
                     told = json.loads(line.removeprefix("data: "))
@@ -173,13 +171,10 @@ class Client:
     def annotated(self, video_id: str, job_id: str, out: str | Path, result: int = 0) -> Path:
         """Write the video with one answer drawn on it."""
         where = f"/v1/videos/{video_id}/annotated"
-        with self._http.stream("GET", where, params={"job": job_id, "result": result}) as response:
-            if response.status_code != 200:
-                response.read()
-                raise _refusal(response)
-            with Path(out).open("wb") as file:
-                for piece in response.iter_bytes():
-                    file.write(piece)
+        asked = self._stream(where, params={"job": job_id, "result": result})
+        with asked as response, Path(out).open("wb") as file:
+            for piece in response.iter_bytes():
+                file.write(piece)
         return Path(out)
 
     def delete(self, video_id: str) -> None:
@@ -187,15 +182,30 @@ class Client:
         self._ask("DELETE", f"/v1/videos/{video_id}")
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
-        try:
+        with self._reached():
             response = self._http.request(method, path, **options)
+        if response.status_code >= 400:
+            raise _refusal(response)
+        return response.json() if response.content else None
+
+    @contextmanager
+    def _stream(self, path: str, **options: Any) -> Iterator[httpx.Response]:
+        """An answer whose body comes bit by bit."""
+        with self._reached(), self._http.stream("GET", path, **options) as response:
+            if response.status_code != 200:
+                response.read()
+                raise _refusal(response)
+            yield response
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Inside, a service that does not answer, or stops in the middle, is an error of this package."""
+        try:
+            yield
         except httpx.TransportError as problem:
             raise BridgeSTGError(
                 f"{self._http.base_url}: no answer ({type(problem).__name__}); is bridge-stg serve running?"
             ) from problem
-        if response.status_code >= 400:
-            raise _refusal(response)
-        return response.json() if response.content else None
 
 
 def _refusal(response: httpx.Response) -> RefusedError:

@@ -21,7 +21,7 @@ from support.service import RunningService
 from support.video_files import write_file
 
 from bridge_stg.client import Client, RefusedError
-from bridge_stg.errors import InputError
+from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.types import TimeSpan
 
 # Two questions that the first clip answers.
@@ -325,6 +325,21 @@ def test_samples_are_stored_like_uploads(http: httpx.Client) -> None:
     assert (response.status_code, response.content[4:8]) == (206, b"ftyp")
     assert http.delete(f"/v1/videos/{stored['id']}").status_code == 204
     assert http.get(f"/v1/videos/{stored['id']}").status_code == 404
+
+
+def test_the_client_says_that_nobody_answers(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with Client(address) as client:
+        for call in (
+            lambda: client.job("a"),
+            lambda: list(client.events("a")),
+            lambda: client.annotated("a", "b", tmp_path / "a.mp4"),
+        ):
+            with pytest.raises(BridgeSTGError, match="is bridge-stg serve running"):
+                call()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_client_says_what_is_wrong(service: RunningService, tmp_path: Path) -> None:
