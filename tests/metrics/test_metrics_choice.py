@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge_stg.errors import DataError
-from bridge_stg.metrics.choice import letter_of, predicted_letter, score_queries
+from bridge_stg.metrics.choice import choice_of, letter_of, predicted_letter, score_queries
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
@@ -116,3 +116,24 @@ def test_failed_and_missing_are_wrong_and_counted() -> None:
 def test_a_record_without_a_right_choice_cannot_be_scored(record: TruthRecord) -> None:
     with pytest.raises(DataError, match=r"'q': .* 2 choices"):
         predicted_letter(record, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        # The words are what was seen; the letter behind them may be another one's.
+        ("blue (C)", "B"),
+        ("Blue.", "B"),
+        ("It moves.\nmoves up (A)", "D"),
+        # No words of a choice: the letter.
+        ("(C)", "C"),
+        ("C. blue", "C"),
+        ("purple (C)", "C"),
+        ("a blue one", None),
+        ("", None),
+        # A choice that stands twice names neither.
+        ("red (A)", "A"),
+    ],
+)
+def test_the_words_of_a_choice_go_before_its_letter(text: str, letter: str | None) -> None:
+    assert choice_of(text, ("red", "blue", "Red", "moves up")) == letter

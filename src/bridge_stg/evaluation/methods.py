@@ -13,7 +13,7 @@ from bridge_stg.errors import InputError, VideoError, one_line
 from bridge_stg.evaluation.constants import ConstantAnswer
 from bridge_stg.inference.cost import ClipCost
 from bridge_stg.inference.options import GroundOptions
-from bridge_stg.metrics.choice import letter_of
+from bridge_stg.metrics.choice import choice_of
 from bridge_stg.records.part import ClipQuestions, clip_span, true_windows
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.question_text import question_text, subtitled_text
@@ -195,7 +195,7 @@ def to_prediction(record: TruthRecord, result: GroundingResult, said: Collection
         times=tube.times if tube is not None else np.zeros(0),
         boxes=tube.boxes if tube is not None else np.zeros((0, 4)),
         scores=tube.scores if tube is not None else np.zeros(0),
-        choice=letter_of(result.answer, record.letters) if lettered else None,
+        choice=choice_of(result.answer, record.choices) if lettered else None,
         confidence=result.confidence,
         notes=tuple(note for note in result.notes if note not in said),
     )

@@ -14,7 +14,8 @@ Its field ``choice`` counts if it is given. Otherwise ``letter_of`` reads the ra
    d. the last capital that stands alone: ``A man is running, so C``. Small letters are words here.
 
 A letter stands alone when no letter, digit or apostrophe touches it. If no rule finds one, there is no answer:
-the query is counted as failed and wrong. The text of an option without its letter is no answer either.
+the query is counted as failed and wrong. The text of an option without its letter is no answer either, where only
+text is given. A method that knows the options may go by their words and write ``choice`` (``choice_of``).
 
 Known limits of rule d: a line that names several letters counts as its last (``C, not A`` is A), and the
 article of ``A dog`` is a letter when no other follows.
@@ -23,6 +24,7 @@ article of ``A dog`` is a letter when no other follows.
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,6 +65,28 @@ def letter_of(text: str, letters: str) -> str | None:
         if found:
             return str(found[-1]).upper()
     return None
+
+
+def choice_of(text: str, choices: Sequence[str]) -> str | None:
+    """The letter of the choice that an answer means: by its words where they are one, else by its letter.
+
+    A model that says the choice and then its letter (``blue (C)``) has seen what it says, and copies the letter.
+
+    >>> choice_of("Blue (C)", ("red", "blue", "green"))
+    'B'
+    >>> choice_of("(C) green", ("red", "blue", "green"))
+    'C'
+    """
+    letters = string.ascii_uppercase[: len(choices)]
+    lines = [line for line in text.splitlines() if line.strip()]
+    words = re.sub(r"\s*\([A-Za-z]\)$", "", lines[-1].strip().rstrip(".")) if lines else ""
+    named = [
+        letter
+        for letter, choice in zip(letters, choices, strict=True)
+        if choice.strip().casefold() == words.strip().casefold()
+    ]
+
+    return named[0] if len(named) == 1 else letter_of(text, letters)
 
 
 def predicted_letter(truth: TruthRecord, prediction: PredictionRecord | None) -> str | None:
