@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 
 from bridge_stg.errors import InputError
-from bridge_stg.shapes.world import scene as scene_module
 from bridge_stg.shapes.world.absent import absent_questions
+from bridge_stg.shapes.world.long_scene import make_long_scene
 from bridge_stg.shapes.world.motion import boxes
-from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, ING_FORM, SHAPES, Action, SceneSettings
+from bridge_stg.shapes.world.objects import (
+    ACTIONS,
+    BASE_FORM,
+    COLOURS,
+    ING_FORM,
+    SHAPES,
+    WORLD_ACTIONS,
+    Action,
+    SceneSettings,
+)
 from bridge_stg.shapes.world.questions import questions, repeated_questions
 from bridge_stg.shapes.world.scene import make_scene
 
@@ -100,11 +109,21 @@ def test_scenes_last_up_to_a_minute_with_events_anywhere() -> None:
         SceneSettings(max_duration=61.0)
 
 
-def test_a_new_action_leaves_the_scenes_of_a_version_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = make_scene(11)
-    monkeypatch.setattr(scene_module, "ACTIONS", (*ACTIONS, "hops"))
-    monkeypatch.setitem(scene_module.WORLD_ACTIONS, 2, (*ACTIONS, "hops"))
-    assert make_scene(11) == before
+def test_a_new_action_leaves_what_a_version_shows_and_asks_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(seed: int) -> object:
+        scene, long = make_scene(seed), make_long_scene(seed, 60.0)
+        rng = np.random.default_rng(seed)
+        return scene, questions(scene, rng), absent_questions(scene, rng, 4), long
+
+    before = [told(seed) for seed in range(4)]
+    monkeypatch.setitem(WORLD_ACTIONS, 2, (*ACTIONS, "hops"))
+    monkeypatch.setitem(BASE_FORM, "hops", "hop")
+    assert [told(seed) for seed in range(4)] == before
+
+    # A scene of the new version can be asked for it.
+    newer = replace(make_scene(11), world=2)
+    asked = [q.query for seed in range(20) for q in questions(newer, np.random.default_rng(seed))]
+    assert any("hop?" in query for query in asked)
     with pytest.raises(InputError):
         SceneSettings(world=3)
 

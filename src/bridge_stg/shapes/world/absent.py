@@ -8,7 +8,7 @@ import numpy as np
 
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.matching import Appearance, Description, looks_of
-from bridge_stg.shapes.world.objects import COLOURS, SHAPES, WORLD, WORLD_ACTIONS, Scene, can_show
+from bridge_stg.shapes.world.objects import COLOURS, SHAPES, Scene, can_show
 from bridge_stg.shapes.world.questions import Question, sentence
 
 # "action": an object of the scene does something else. "look": something of another colour or shape does it.
@@ -17,7 +17,7 @@ Miss = Literal["action", "look", "stranger"]
 TRIES = 60
 
 
-def absent_questions(scene: Scene, rng: np.random.Generator, count: int, world: int = WORLD) -> list[Question]:
+def absent_questions(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
     """Up to ``count`` different sentences that nothing in the scene fits; two in three are near misses.
 
     An action that is too short or too far out of view to be asked about still counts as happening.
@@ -27,7 +27,7 @@ def absent_questions(scene: Scene, rng: np.random.Generator, count: int, world: 
     for number in range(TRIES * count):
         if len(found) == count:
             break
-        description = _miss(scene, kinds[number % len(kinds)], rng, world)
+        description = _miss(scene, kinds[number % len(kinds)], rng)
         if description is None or happens(scene, description):
             continue
         asks = bool(rng.random() < 0.5)
@@ -46,11 +46,10 @@ def happens(scene: Scene, description: Description) -> bool:
     )
 
 
-def _miss(scene: Scene, miss: Miss, rng: np.random.Generator, world: int) -> Description | None:
+def _miss(scene: Scene, miss: Miss, rng: np.random.Generator) -> Description | None:
     """A description that misses the scene in one way, or happens to fit it; None where there is none."""
-    actions = WORLD_ACTIONS[world]
     item = scene.objects[int(rng.integers(len(scene.objects)))]
-    kind = actions[int(rng.integers(len(actions)))]
+    kind = scene.actions[int(rng.integers(len(scene.actions)))]
     looks = looks_of(item)
     look = looks[int(rng.integers(len(looks)))]
 

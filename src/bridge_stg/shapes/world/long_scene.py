@@ -13,7 +13,15 @@ import numpy as np
 
 from bridge_stg.errors import InputError
 from bridge_stg.shapes.world.matching import Timeline
-from bridge_stg.shapes.world.objects import ACTIONS, DIRECTIONS, Action, Scene, SceneObject, Split, can_show
+from bridge_stg.shapes.world.objects import (
+    DIRECTIONS,
+    WORLD_ACTIONS,
+    Action,
+    Scene,
+    SceneObject,
+    Split,
+    can_show,
+)
 from bridge_stg.shapes.world.questions import Question, sentence
 from bridge_stg.shapes.world.scene import (
     GROWTH,
@@ -29,6 +37,8 @@ from bridge_stg.shapes.world.scene import (
 )
 
 SALT = 53  # beside those of make_scene's splits
+VERSION = 1  # of the world, whose actions are all known below
+DRAWN_FROM = WORLD_ACTIONS[VERSION]
 SHORTEST = 20.0  # seconds of a scene
 MIN_REST, MAX_REST = 1.0, 8.0  # seconds between two actions of one object
 MIN_SIZE, MAX_SIZE = 0.25, 0.33
@@ -72,7 +82,7 @@ def make_long_scene(
     rng = np.random.default_rng([seed, SALT])
     while True:
         looks = draw_looks(rng, int(rng.integers(2, 7)), split)
-        kinds = [kind for kind in ACTIONS if can_show(looks[0][1], kind)]
+        kinds = [kind for kind in DRAWN_FROM if can_show(looks[0][1], kind)]
         once = str(rng.choice(kinds))
 
         # Each object at its place, with what it does.
@@ -94,6 +104,7 @@ def make_long_scene(
             objects=tuple(objects),
             camera=draw_camera(rng),
             background_seed=int(rng.integers(2**31)),
+            world=VERSION,
         )
 
         # There may be no room for it, or several objects that the words fit: then another scene.
@@ -136,7 +147,7 @@ def _acts(
             assert last is not None
             action = _undo(last, time)
         else:
-            kinds = [kind for kind in ACTIONS if once is None or once not in (kind, UNDONE_BY.get(kind))]
+            kinds = [kind for kind in DRAWN_FROM if once is None or once not in (kind, UNDONE_BY.get(kind))]
             if once is not None and does and not done and time >= moment:
                 kinds = [once]
             drawn = _draw(rng, item, str(rng.choice(kinds)), time, aspect)

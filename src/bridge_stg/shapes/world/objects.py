@@ -159,7 +159,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip that can be drawn at any size; object 0 is the one the distractors are built around."""
+    """A clip that can be drawn at any size; object 0 is the one the distractors are built around.
+
+    ``world`` is the version of the generator that made it: what can happen in it, and so what can be asked.
+    """
 
     seed: int
     split: Split
@@ -170,6 +173,12 @@ class Scene:
     objects: tuple[SceneObject, ...]
     camera: Camera
     background_seed: int
+    world: int = WORLD
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What objects of this version of the world do."""
+        return WORLD_ACTIONS[self.world]
 
     @property
     def duration(self) -> float:

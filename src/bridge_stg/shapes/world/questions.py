@@ -19,7 +19,7 @@ from bridge_stg.shapes.world.matching import (
     looks_of,
 )
 from bridge_stg.shapes.world.motion import DIM_OPACITY, boxes, poses
-from bridge_stg.shapes.world.objects import ACTIONS, BASE_FORM, COLOURS, DIRECTIONS, ING_FORM, SHAPES, Scene
+from bridge_stg.shapes.world.objects import BASE_FORM, COLOURS, DIRECTIONS, ING_FORM, SHAPES, Scene
 from bridge_stg.types import Task, TimeSpan
 
 LETTERS = "ABCD"
@@ -294,7 +294,7 @@ def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
         item = scene.objects[index]
         done = [action.kind for action in item.actions]
         shown = [c.action.kind for c in timeline.candidates if c.index == index and c.window is not None]
-        not_done = [kind for kind in ACTIONS if kind not in done]
+        not_done = [kind for kind in scene.actions if kind not in done]
 
         # As many questions whose answer is no as questions whose answer is yes.
         absent = [not_done[position] for position in rng.permutation(len(not_done))[: len(shown)]]

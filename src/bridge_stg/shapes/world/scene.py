@@ -83,6 +83,7 @@ def make_scene(seed: int, settings: SceneSettings | None = None) -> Scene:
         objects=(),
         camera=draw_camera(rng),
         background_seed=int(rng.integers(2**31)),
+        world=settings.world,
     )
     count = int(rng.integers(settings.min_objects, settings.max_objects + 1))
     looks = draw_looks(rng, count, settings.split)
@@ -190,7 +191,7 @@ def _plan(rng: np.random.Generator, kinds: list[str], duration: float) -> _Plan:
             rate = rng.uniform(MIN_SPEED, MAX_SPEED)
         elif kind == "spins":
             rate = rng.uniform(MIN_TURN, MAX_TURN) * (1 if rng.random() < 0.5 else -1)
-        elif kind in GROWTH:
+        elif kind != "blinks":
             rate = GROWTH[kind]
         actions.append(Action(kind, float(start), float(start + length), float(rate)))
 

@@ -21,7 +21,7 @@ from bridge_stg.files.worker_pool import one_thread_each
 from bridge_stg.records.record import TruthRecord, write_truth
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.motion import boxes, frame_times
-from bridge_stg.shapes.world.objects import WORLD, Scene, SceneSettings, Split
+from bridge_stg.shapes.world.objects import Scene, SceneSettings, Split
 from bridge_stg.shapes.world.questions import Question, questions, repeated_questions
 from bridge_stg.shapes.world.render import CHUNK, render
 from bridge_stg.shapes.world.scene import make_scene
@@ -229,7 +229,7 @@ def truth_record(scene: Scene, question: Question, name: str, video: str) -> Tru
         choices=question.choices,
         choice=question.choice_letter,
         split=scene.split,
-        provenance=f"shapes, version {WORLD} of the world",
+        provenance=f"shapes, version {scene.world} of the world",
     )
 
 
