@@ -14,8 +14,8 @@ Its field ``choice`` counts if it is given. Otherwise ``letter_of`` reads the ra
    d. the last capital that stands alone: ``A man is running, so C``. Small letters are words here.
 
 A letter stands alone when no letter, digit or apostrophe touches it. If no rule finds one, there is no answer:
-the query is counted as failed and wrong. The text of an option without its letter is no answer either, where only
-text is given. A method that knows the options may go by their words and write ``choice`` (``choice_of``).
+the query is counted as failed and wrong. The text of an option without its letter is no answer either. A method
+that knows the options may go by their words and write ``choice`` (``choice_of``).
 
 Known limits of rule d: a line that names several letters counts as its last (``C, not A`` is A), and the
 article of ``A dog`` is a letter when no other follows.
@@ -70,7 +70,7 @@ def letter_of(text: str, letters: str) -> str | None:
 def choice_of(text: str, choices: Sequence[str]) -> str | None:
     """The letter of the choice that an answer means: by its words where they are one, else by its letter.
 
-    A model that says the choice and then its letter (``blue (C)``) has seen what it says, and copies the letter.
+    A model that says a choice and then its letter (``blue (C)``) has seen what it says, and copies the letter.
 
     >>> choice_of("Blue (C)", ("red", "blue", "green"))
     'B'
