@@ -26,7 +26,7 @@ LESSONS = f'[{{"until": 1.0, "min_objects": 2, "max_objects": 4, "max_duration":
 # What a row learns beside the located sentence of each clip.
 WORLD = (
     f"data.curriculum={LESSONS}",
-    "data.clips_per_step=4",
+    "data.clips_per_step=2",
     "data.image_share=0",
     "data.mix.lookups=1",
     "data.mix.scans=2",
