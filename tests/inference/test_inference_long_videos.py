@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.long_videos import merge_results, pieces_of
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, VideoInfo
@@ -32,6 +33,11 @@ def test_every_event_of_half_a_piece_lies_in_one(
     event = TimeSpan(begin, begin + min(seconds / 2, length))
     near = 1e-6
     assert any(piece.start <= event.start + near and event.end <= piece.end + near for piece in pieces)
+
+
+def test_pieces_that_would_fill_the_memory_are_refused() -> None:
+    with pytest.raises(InputError, match="longer chunk"):
+        pieces_of(TimeSpan(0.0, 9e8), 16.0)
 
 
 def said(status: str, *windows: tuple[float, float, float], confidence: float | None = None) -> GroundingResult:

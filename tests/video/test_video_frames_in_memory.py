@@ -79,6 +79,13 @@ def test_what_is_no_video(frames: object, times: list[float] | None, error: type
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("last", [1e9, 1e300, 1.7e308, 1e-7])
+def test_times_that_no_video_has(last: float) -> None:
+    for times in ([0.0, last], [-last, last], [0.0, last / 4, last]):
+        with pytest.raises(VideoError, match=r"span|apart"):
+            frames_in_memory(FRAMES[: len(times)], times)
+
+
 def test_several_videos_have_a_door_of_their_own() -> None:
     for paths in (["a.mp4", "b.mp4"], (Path("a.mp4"), "b.mp4")):
         with pytest.raises(InputError, match="ground_videos"):

@@ -14,7 +14,9 @@ from support.video_files import decode_everything, numbers, write_file
 from bridge_stg.errors import InputError
 from bridge_stg.geometry.clock import clock_of
 from bridge_stg.types import TimeSpan
+from bridge_stg.video import sampling
 from bridge_stg.video.decode import open_source, probe
+from bridge_stg.video.memory import frames_in_memory
 from bridge_stg.video.sampling import choose_frames, frames_to_sample, sample_video, wanted_times
 
 NTSC_FILM, NTSC = Fraction(24000, 1001), Fraction(30000, 1001)
@@ -294,3 +296,26 @@ def test_choice_equals_brute_force(gaps, fps, half, first, length):
     wanted_all = wanted_times(float(start), float(end), fps)
     assert len(wanted_all) == k
     assert choose_frames(stamps / 1000, wanted_all, float(tolerance)).tolist() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    gaps=st.lists(st.integers(1, 900), min_size=1, max_size=20),
+    fps=st.sampled_from([0.5, 2.0, 7.5, 1000.0]),
+    first=st.integers(0, 3000),
+    length=st.integers(0, 6000),
+)
+def test_times_next_to_the_frames_choose_the_same(gaps, fps, first, length):
+    """What is done where the wanted times would fill the memory, on videos where they do not."""
+    times = np.cumsum([0, *gaps]) / 1000
+    video = frames_in_memory(np.zeros((len(times), 2, 2, 3), np.uint8), times.tolist())
+    chosen = frames_to_sample(video, fps, first / 1000, (first + length) / 1000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "MOST_WANTED", 0)
+        assert frames_to_sample(video, fps, first / 1000, (first + length) / 1000).tolist() == chosen.tolist()
+
+
+def test_a_picture_a_year_needs_the_memory_of_its_pictures():
+    years = [365.25 * 86_400 * number for number in range(30)]
+    video = frames_in_memory(np.zeros((30, 2, 2, 3), np.uint8), years)
+    assert frames_to_sample(video, 1000.0).tolist() == list(range(30))

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bridge_stg.errors import InputError
 from bridge_stg.inference.cost import ClipCost
 from bridge_stg.inference.door import OnCost, Progress
 from bridge_stg.inference.tubes import join_tubes, part_of
@@ -21,6 +22,8 @@ OVERLAP = 0.5
 NEAR_END = 0.25
 # Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event.
 KEPT_SHARE = 0.5
+# Pieces of one video: of 16 s they are nine days of it, which take hours. Many more would fill the memory.
+MOST_PIECES = 100_000
 
 
 def pieces_of(extent: TimeSpan, seconds: float) -> list[TimeSpan]:
@@ -30,11 +33,19 @@ def pieces_of(extent: TimeSpan, seconds: float) -> list[TimeSpan]:
     [TimeSpan(start=0.0, end=10.0), TimeSpan(start=5.0, end=15.0), TimeSpan(start=10.0, end=20.0)]
     >>> pieces_of(TimeSpan(0.0, 9.0), 10.0)
     [TimeSpan(start=0.0, end=9.0)]
+
+    Raises:
+        InputError: there would be more than MOST_PIECES.
     """
     if extent.length <= seconds:
         return [extent]
     step = seconds * (1 - OVERLAP)
     count = 1 + int(np.ceil((extent.length - seconds) / step - 1e-9))
+    if count > MOST_PIECES:
+        raise InputError(
+            f"a video of {extent.length:,.0f} s would be read in {count:,} pieces of {seconds:g} s, and "
+            f"{MOST_PIECES:,} are the most; give a longer chunk or a part of the video"
+        )
     # The last piece is moved back instead of cut: a short rest would be a clip of another kind.
     starts = [extent.start + min(number * step, extent.length - seconds) for number in range(count)]
     return [TimeSpan(start, min(start + seconds, extent.end)) for start in starts]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import VideoError
-from bridge_stg.types import FrameTimes, VideoInfo
+from bridge_stg.types import MOST_SECONDS, FrameTimes, VideoInfo
 
 TIMES_FILE = "times.txt"
 # Uneven times are kept in microseconds where they travel with a description.
@@ -51,22 +52,26 @@ def describe_pictures(
         size: (width, height).
 
     Raises:
-        VideoError: as many times as pictures are not given, or they do not increase.
+        VideoError: as many times as pictures are not given, they do not increase, or no video has such times.
     """
     if len(seconds) != count:
         raise VideoError(f"{name}: {count} images need {count} times, got {len(seconds)}")
-    if not all(math.isfinite(second) for second in seconds) or (np.diff(seconds) <= 0).any():
+    increasing = all(one < later for one, later in pairwise(seconds))
+    if not increasing or not all(math.isfinite(second) for second in seconds):
         raise VideoError(f"{name}: times must be finite seconds that increase from image to image")
 
-    relative = np.array(seconds, dtype=np.float64) - seconds[0]
-    rate, even = _rate(seconds)
-    frame_times = None
-    if not even:
-        stamps = np.rint(relative / float(UNIT)).astype(np.int64)
-        if (np.diff(stamps) <= 0).any():
-            raise VideoError(f"{name}: times must be at least {float(UNIT):g} s apart")
-        frame_times = FrameTimes.from_stamps(stamps, UNIT, round(1 / rate / UNIT))
+    # Until the end of the last picture. Python's floats become infinite where they are too large.
+    length = (float(seconds[-1]) - float(seconds[0])) * count / max(count - 1, 1)
+    if length >= MOST_SECONDS:
+        raise VideoError(f"{name}: times span {length:.3g} s, and no video is longer than {MOST_SECONDS:g} s")
 
+    relative = np.array(seconds, dtype=np.float64) - seconds[0]
+    stamps = np.rint(relative / float(UNIT)).astype(np.int64)
+    if (np.diff(stamps) <= 0).any():
+        raise VideoError(f"{name}: times must be at least {float(UNIT):g} s apart")
+
+    rate, even = _rate(seconds)
+    frame_times = None if even else FrameTimes.from_stamps(stamps, UNIT, round(1 / rate / UNIT))
     duration = float(relative[-1]) + float(1 / rate)
     return VideoInfo(name, *size, rate, duration, count, seconds[0], frame_times), relative
 
