@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from bridge_stg.errors import InputError
 from bridge_stg.inference import device as module
-from bridge_stg.inference.device import busy_cores, choose_threads, cpu_quota
+from bridge_stg.inference.device import busy_cores, choose_threads, cpu_quota, prepare_device
 
 
 def test_threads_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +39,12 @@ def test_threads_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_busy_cores(loadavg: str, busy: int) -> None:
     assert busy_cores(loadavg) == busy
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_no_such_number_of_threads(threads: int) -> None:
+    with pytest.raises(InputError, match="threads"):
+        prepare_device("cpu", None, threads)
 
 
 V1 = {"cpu/a/cpu.cfs_period_us": "100000\n"}

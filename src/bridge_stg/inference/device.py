@@ -21,14 +21,16 @@ def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple
         threads: None for the free cores.
 
     Raises:
-        InputError: torch cannot use that device, or that is no dtype of weights.
+        InputError: torch cannot use that device or so many threads, or that is no dtype of weights.
     """
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     check_device(device)
 
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads must be a whole number, at least 1; got {threads!r}")
     if device == "cpu":
-        torch.set_num_threads(threads or choose_threads())
+        torch.set_num_threads(choose_threads() if threads is None else threads)
 
     if dtype is None:
         return device, torch.float32 if device == "cpu" else torch.bfloat16
