@@ -115,7 +115,10 @@ def _report(problem: Exception) -> int:
     usage = getattr(problem, "format_message", None)
     if usage is not None:
         where = getattr(getattr(problem, "ctx", None), "command_path", "bridge-stg")
-        message, code = f"{usage()} See '{where} --help'.", EXIT_BAD_INPUT
+        # Some of them say which class of error they were.
+        wrong = usage().replace(": Value error, ", ": ").strip()
+        end = "" if wrong.endswith((".", "?")) else "."
+        message, code = f"{wrong}{end} See '{where} --help'.", EXIT_BAD_INPUT
     elif isinstance(problem, typer.Abort):
         message, code = "stopped", EXIT_FAILURE
     elif isinstance(problem, ModuleNotFoundError) and (advice := missing_package(problem)):
