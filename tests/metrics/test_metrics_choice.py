@@ -137,3 +137,37 @@ def test_a_record_without_a_right_choice_cannot_be_scored(record: TruthRecord) -
 )
 def test_the_words_of_a_choice_go_before_its_letter(text: str, letter: str | None) -> None:
     assert choice_of(text, ("red", "blue", "Red", "moves up")) == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("Berries.", "C"),
+        ("berries", "C"),
+        ("Berries. (A)", "C"),
+        ("Apples (C).", "A"),
+        ("C", "C"),
+        ("(B)", "B"),
+    ],
+)
+def test_a_full_stop_is_no_part_of_a_choice(text: str, letter: str) -> None:
+    assert choice_of(text, ("Apples.", "Candles.", "Berries.")) == letter
+    assert choice_of(text, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        # A letter alone is a letter, whatever the choices are.
+        ("B", "B"),
+        ("(B).", "B"),
+        ("b", "B"),
+        # Said with another one it is words, and so is one that is no letter of a choice.
+        ("B (D)", "A"),
+        ("X", "C"),
+        # What looks like a letter behind a choice may be its own.
+        ("vitamin (A)", "D"),
+    ],
+)
+def test_choices_that_are_letters(text: str, letter: str) -> None:
+    assert choice_of(text, ("B", "D", "X", "vitamin (A)", "vitamin (C)")) == letter

@@ -57,11 +57,11 @@ def letter_of(text: str, letters: str) -> str | None:
     >>> letter_of("the red one", "ABCD") is None
     True
     """
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines or not letters:
+    line = _last_line(text)
+    if not line or not letters:
         return None
     for pattern, flags in _RULES:
-        found = re.findall(pattern.format(letters=f"[{letters}]"), lines[-1].strip(), flags)
+        found = re.findall(pattern.format(letters=f"[{letters}]"), line, flags)
         if found:
             return str(found[-1]).upper()
     return None
@@ -71,22 +71,33 @@ def choice_of(text: str, choices: Sequence[str]) -> str | None:
     """The letter of the choice that an answer means: by its words where they are one, else by its letter.
 
     A model that says a choice and then its letter (``blue (C)``) has seen what it says, and copies the letter.
+    A letter alone is the letter of a choice, even where the text of another one is that letter.
 
     >>> choice_of("Blue (C)", ("red", "blue", "green"))
     'B'
     >>> choice_of("(C) green", ("red", "blue", "green"))
     'C'
+    >>> choice_of("B", ("C", "A", "B"))
+    'B'
     """
     letters = string.ascii_uppercase[: len(choices)]
-    lines = [line for line in text.splitlines() if line.strip()]
-    words = re.sub(r"\s*\([A-Za-z]\)$", "", lines[-1].strip().rstrip(".")) if lines else ""
-    named = [
-        letter
-        for letter, choice in zip(letters, choices, strict=True)
-        if choice.strip().casefold() == words.strip().casefold()
-    ]
+    line = _last_line(text)
+    if letters and re.match(_RULES[0][0].format(letters=f"[{letters}]"), line, re.IGNORECASE):
+        return letter_of(text, letters)
 
+    said = {_plain(line), _plain(re.sub(r"\([A-Za-z]\)\W*$", "", line))}
+    named = [letter for letter, choice in zip(letters, choices, strict=True) if _plain(choice) in said]
     return named[0] if len(named) == 1 else letter_of(text, letters)
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
+
+
+def _plain(words: str) -> str:
+    """Words to compare: options of published sets end with a full stop, answers often do not."""
+    return words.strip().rstrip(".").rstrip().casefold()
 
 
 def predicted_letter(truth: TruthRecord, prediction: PredictionRecord | None) -> str | None:
