@@ -8,7 +8,8 @@ import numpy as np
 
 from bridge_stg.ablations.jobs import COMMON, Plan
 from bridge_stg.ablations.results import Claim, Entry
-from bridge_stg.ablations.tables import METRICS, Row, Table
+from bridge_stg.ablations.tables import Row, Table
+from bridge_stg.metrics.stvg import METRICS
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.ablations.jobs import Plan, run_name
-from bridge_stg.ablations.tables import METRICS, Row, Table
+from bridge_stg.ablations.tables import Row, Table
 from bridge_stg.evaluation.compare import ScoresFile, read_scores
 from bridge_stg.metrics.bootstrap import clustered_interval
+from bridge_stg.metrics.stvg import METRICS
 from bridge_stg.records.record import TruthRecord, read_truth
 
 Verdict = Literal["holds here", "does not hold here", "cannot tell"]

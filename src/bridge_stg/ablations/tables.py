@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-METRICS = ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5")
+from bridge_stg.metrics.stvg import METRICS
+
 DEFAULT_LAYERS = 6
 _DEFAULT = (52.6, 37.2, 52.4, 37.4)
 

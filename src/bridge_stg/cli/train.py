@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bridge_stg.training.configuration import TrainConfig
 
 SHOWN_LOSSES = ("video/token", "image/token", "probe")
-SHOWN = ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5")
 
 
 def train(
@@ -192,9 +191,10 @@ class Judge:
     def score(self, answers: list[PredictionRecord]) -> dict[str, float]:
         """The metrics of stvg in percent, and how many questions could not be answered."""
         from bridge_stg.evaluation.score import score
+        from bridge_stg.metrics.stvg import METRICS
 
         scores = score(self.truth, {answer.id: answer for answer in answers}, task="stvg", resamples=1)
-        shown = {name: round(value, 4) for name, value in scores.metrics.items() if name in SHOWN}
+        shown = {name: round(scores.metrics[name], 4) for name in METRICS}
         return {**shown, "n": scores.n, "failed": scores.failed}
 
 

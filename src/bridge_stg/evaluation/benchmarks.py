@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
+from bridge_stg.metrics import choice, referring, stvg, temporal, tracking
 from bridge_stg.prompting.templates import PROMPTS
 from bridge_stg.types import Task, parse_task
 
@@ -69,9 +70,6 @@ class Benchmark:
         return task
 
 
-_STVG = ("m_tIoU", "m_vIoU", "vIoU@0.3", "vIoU@0.5")
-_REC = ("Acc@0.5",)
-_VQA = ("accuracy",)
 _UNC = "REC reads an image as a clip of one pair of frames without timestamps"
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -81,7 +79,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "stvg",
         {"declarative": 4610, "interrogative": 5693},
         "stcat",
-        _STVG,
+        stvg.METRICS,
         note="a question is about its used_segment, not the whole video; Table 15 counts 4609 declarative ones",
     ),
     Benchmark(
@@ -90,7 +88,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "stvg",
         {"test": 1160},
         "stcat",
-        _STVG,
+        stvg.METRICS,
         note="part of the training mixture; the paper reports no value for it",
     ),
     Benchmark(
@@ -99,7 +97,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "stvg",
         {"val": 2000},
         "stcat",
-        _STVG,
+        stvg.METRICS,
         note="the answers of its test split are not public; Table 3 is headed HCSTVG, its text HCSTVG-v2",
     ),
     Benchmark(
@@ -108,7 +106,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "vtg",
         {"test": 3720},
         "charades-sta",
-        ("R1@0.3", "R1@0.5", "R1@0.7", "mIoU"),
+        temporal.METRICS,
     ),
     Benchmark(
         "got10k",
@@ -116,7 +114,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "vot",
         {"val": 180},
         "got10k",
-        ("AO", "SR@0.5", "SR@0.7", "SR@0.75"),
+        tracking.METRICS,
         note="the answers of the 180 test sequences are held by its server; Table 5 does not say which it used",
     ),
     Benchmark(
@@ -125,7 +123,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "rec",
         {"val": 10834, "testA": 5657, "testB": 5095},
         "refcoco",
-        _REC,
+        referring.METRICS,
         note=_UNC,
     ),
     Benchmark(
@@ -134,18 +132,20 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "rec",
         {"val": 10758, "testA": 5726, "testB": 4889},
         "refcoco",
-        _REC,
+        referring.METRICS,
         note=_UNC,
     ),
-    Benchmark("refcocog", "RefCOCOg", "rec", {"val": 4896, "test": 9602}, "refcoco", _REC, note=_UNC),
-    Benchmark("video-mme", "Video-MME without subtitles", "vqa", {"test": 2700}, "video-mme", _VQA),
+    Benchmark(
+        "refcocog", "RefCOCOg", "rec", {"val": 4896, "test": 9602}, "refcoco", referring.METRICS, note=_UNC
+    ),
+    Benchmark("video-mme", "Video-MME without subtitles", "vqa", {"test": 2700}, "video-mme", choice.METRICS),
     Benchmark(
         "video-mme-subs",
         "Video-MME with subtitles",
         "vqa",
         {"test": 2700},
         "video-mme",
-        _VQA,
+        choice.METRICS,
         note="744 of the 900 videos have subtitles",
     ),
 )

@@ -21,6 +21,7 @@ from bridge_stg.records.record import TruthRecord
 PROTOCOL = "refcoco"
 OPERATOR = ">="
 THRESHOLDS = (0.5,)
+METRICS = threshold_names("Acc", THRESHOLDS)
 
 
 def query_iou(truth: TruthRecord, prediction: PredictionRecord | None) -> float | None:

@@ -54,6 +54,8 @@ from bridge_stg.records.record import TruthRecord
 Protocol = Literal["tubedetr", "stcat", "hcstvg", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 THRESHOLDS = (0.3, 0.5)
+# What published tables show, in their order; ``gt_vIoU`` is ours beside it.
+METRICS = ("m_tIoU", "m_vIoU", *threshold_names("vIoU", THRESHOLDS))
 FAILED = QueryOverlap(0.0, 0.0, 0.0, failed=True)
 
 _RULES: dict[Protocol, Callable[[TubePair], QueryOverlap]] = {

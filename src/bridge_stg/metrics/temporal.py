@@ -26,6 +26,7 @@ from bridge_stg.types import TimeSpan
 PROTOCOL = "charades-sta"
 OPERATOR = ">="
 THRESHOLDS = (0.3, 0.5, 0.7)
+METRICS = (*threshold_names("R1", THRESHOLDS), "mIoU")
 
 
 def windows_to_score(truth: TruthRecord) -> tuple[TimeSpan, ...]:

@@ -31,6 +31,7 @@ from bridge_stg.records.record import TruthRecord
 PROTOCOL = "got10k"
 OPERATOR = ">"
 THRESHOLDS = (0.5, 0.7, 0.75)
+METRICS = ("AO", *threshold_names("SR", THRESHOLDS))
 
 
 def counted_frames(truth: TruthRecord) -> NDArray[np.int64]:
