@@ -53,7 +53,7 @@ class ShapesBridgeStage(BridgeStage):
             report(f"language tower: {self.config.layers} layers, {len(processor.tokenizer)} words")
 
         # What it learns to do both ways it is asked for by name.
-        if self.config.data.mix.at_once and self.config.model.answer != "direct":
+        if self.config.data.mix.has_direct and self.config.model.answer != "direct":
             model.config.answer_styles = ("scan", "direct")
         if self.config.lead is None:
             return Start(model, processor, start.origin)

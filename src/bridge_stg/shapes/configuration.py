@@ -41,11 +41,11 @@ class ClipMix(Strict):
     choices: multiple choice (VQA).
     located: spatio-temporal grounding (STVG) with <det>, bridging queries and QGSL.
     tracked: tracking from a first box (VOT).
-    direct: windows named at once (VTG and STVG without <det>), in the paper's own form.
+    direct: windows without a scan (VTG and STVG without <det>), in the paper's own form.
     named: the same of objects that are named in full.
     absent: what does not happen.
     spots: which object is at a given box; tracking without <det>.
-    located_direct: as ``located``, the window named at once.
+    located_direct: as ``located``, the window without a scan.
     """
 
     captions: Share = 0
@@ -66,8 +66,8 @@ class ClipMix(Strict):
     located_direct: Share = 0
 
     @property
-    def at_once(self) -> bool:
-        """Whether any window is named without a scan, whatever the style of ``windows`` and ``located``."""
+    def has_direct(self) -> bool:
+        """Whether any window is answered directly, whatever the style of ``windows`` and ``located``."""
         return self.direct + self.named + self.located_direct > 0
 
 
