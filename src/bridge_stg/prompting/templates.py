@@ -129,10 +129,10 @@ def choices_text(question: str, choices: tuple[str, ...]) -> str:
     return f"{question} {options}"
 
 
-def box_text(box: tuple[float, float, float, float], grid: int = GRID) -> str:
-    """A normalised xyxy box in Qwen's 0-1000 grid.
+def box_text(box: tuple[float, float, float, float]) -> str:
+    """A normalised xyxy box in the grid of written boxes.
 
     >>> box_text((0.1, 0.25, 0.5, 1.0))
     '[100, 250, 500, 1000]'
     """
-    return "[" + ", ".join(str(round(value * grid)) for value in box) + "]"
+    return "[" + ", ".join(str(round(value * GRID)) for value in box) + "]"
