@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from bridge_stg.errors import InputError
+from bridge_stg.shapes.world import absent, long_scene
+from bridge_stg.shapes.world import questions as questions_module
+from bridge_stg.shapes.world import scene as scene_module
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.long_scene import make_long_scene
 from bridge_stg.shapes.world.motion import boxes
@@ -117,6 +120,9 @@ def test_a_new_action_leaves_what_a_version_shows_and_asks_as_it_was(monkeypatch
 
     before = [told(seed) for seed in range(4)]
     monkeypatch.setitem(WORLD_ACTIONS, 2, (*ACTIONS, "hops"))
+    # A file that goes by all actions there are, and not by those of the scene, would notice the new one.
+    for module in (absent, long_scene, questions_module, scene_module):
+        monkeypatch.setattr(module, "ACTIONS", (*ACTIONS, "hops"), raising=False)
     monkeypatch.setitem(BASE_FORM, "hops", "hop")
     assert [told(seed) for seed in range(4)] == before
 
