@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, unwritable
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.metrics.tubes import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
@@ -74,7 +74,7 @@ def write_submission(
         try:
             (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise InputError(f"{folder}: cannot be written ({problem.strerror})") from problem
+            raise unwritable(folder, problem, "give another --submission") from problem
         rows = (",".join(f"{value:.3f}" for value in row) for row in boxes.tolist())
         write_whole(folder / name / f"{name}_001.txt", "\n".join(rows) + "\n")
         if seconds_per_query is not None:
