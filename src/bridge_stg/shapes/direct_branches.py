@@ -1,4 +1,4 @@
-"""Questions answered at once, in the paper's own form, with the evidence that each answer rests on."""
+"""Questions answered directly, in the paper's own form, with the evidence that each answer rests on."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class AskedClip:
 
 
 def direct_branch(clip: AskedClip, question: Question, task: Task) -> Branch:
-    """A window named at once."""
+    """A window, answered directly."""
     answer = window_answer(clip.scene, question, clip.rng, clip.slots, "direct")
     style = style_asked(clip.processor, "direct")
     return led_window(clip, question, clip.processor.branch(task, question.query, answer, False, style))
 
 
 def led_window(clip: AskedClip, question: Question, branch: Branch) -> Branch:
-    """An answer that names its window at once, with its evidence."""
+    """A direct answer with its evidence."""
     assert question.object_index is not None
     assert question.kind is not None
     seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
@@ -90,7 +90,7 @@ def _led(branch: Branch, evidence: Sequence[Evidence]) -> LedBranch:
 
 
 def direct_branches(clip: AskedClip, count: int) -> list[Branch]:
-    """Windows named at once, asked with and without <det> to come."""
+    """Windows answered directly, asked with and without <det> to come."""
     return [
         direct_branch(clip, question, "vtg" if clip.rng.random() < 0.5 else "stvg")
         for question in spread(clip.asked, "vtg", count)
