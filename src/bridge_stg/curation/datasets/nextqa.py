@@ -50,7 +50,7 @@ def read(request: Request) -> Iterator[Outcome]:
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, row) of the table; a row may have too few or too many cells, and so fields."""
+    """(line number, row) of the table; a row may have too few or too many fields."""
     reader = csv.DictReader(read_lines(path), strict=True)
     try:
         missing = sorted(set(_COLUMNS) - set(reader.fieldnames or ()))
