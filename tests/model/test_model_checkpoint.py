@@ -112,7 +112,7 @@ def test_a_wrong_shape_is_refused(folder: Path, key: str) -> None:
 def test_folders_that_are_no_checkpoints(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     empty = tmp_path_factory.mktemp("empty")
     refuse(empty, "not a checkpoint folder")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="not a checkpoint folder"):
         BridgeSTGProcessor.from_pretrained(empty)
     (folder / WEIGHTS).unlink()
     refuse(folder, "cannot be loaded")
