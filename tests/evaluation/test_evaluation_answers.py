@@ -181,6 +181,14 @@ def test_what_counts_as_failed_is_what_the_metric_scores_as_failed(task: Task) -
         assert failed.tolist() == [reason is not None]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"choices": (), "choice": None, "answer": "red"}, {"choice": None, "labels": (True, False, True)}],
+)
+def test_questions_without_one_right_letter_can_be_answered(changes: dict[str, Any]) -> None:
+    assert failure_reason(truth("q", "vqa", **changes), PredictionRecord("q", text="red")) is None
+
+
 def test_failures_are_counted_by_their_reason() -> None:
     counts = count_failures((truth("q", "vtg"), prediction) for prediction, _ in ANSWERS["vtg"])
     assert (counts.n, counts.missing, counts.failed) == (7, 1, 5)

@@ -27,6 +27,9 @@ def failure_reason(record: TruthRecord, prediction: PredictionRecord | None) -> 
     if record.task in WINDOW_TASKS:
         return None if prediction.windows else "no_window"
     if record.task == "vqa":
+        # Free text, or any number of choices: what can be answered though ``score`` knows no rule for it.
+        if len(record.choices) < 2 or record.choice is None:
+            return None
         return "no_letter" if predicted_letter(record, prediction) is None else None
 
     count = len(prediction.boxes)
