@@ -13,6 +13,7 @@ from bridge_stg.inference.answering import RefusalRule
 from bridge_stg.inference.confidence import (
     answer_probability,
     calibrate,
+    choice_probability,
     drop_unsure,
     expected_overlaps,
     scan_probability,
@@ -87,6 +88,16 @@ def test_calibration_is_a_line_in_log_odds() -> None:
     assert calibrate(0.2, None) == calibrate(0.2, (1.0, 0.0)) == pytest.approx(0.2)
     assert calibrate(0.2, (2.0, 1.0)) == pytest.approx(1 / (1 + math.exp(-(2 * math.log(0.25) + 1))))
     assert answer_probability([math.log(0.5), math.log(0.5)]) == pytest.approx(0.25)
+
+
+def test_a_choice_is_as_sure_as_its_words() -> None:
+    half = math.log(0.5)
+    assert choice_probability(
+        ["moves", " up", " (", "C", ")"], [half, half, half, half, half]
+    ) == pytest.approx(0.25)
+    assert choice_probability(["C"], [half]) == pytest.approx(0.5)
+    assert choice_probability(["(", "C", ")"], [half, half, half]) == pytest.approx(0.125)
+    assert choice_probability([], []) == 1.0
 
 
 def tube(times: list[float], score: float) -> Tube:

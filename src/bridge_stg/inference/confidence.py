@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.inference.tubes import join_tubes, part_of
+from bridge_stg.prompting.parsing import without_letter
 from bridge_stg.types import GroundingResult
 
 _NUMBER = re.compile(r"(\d+)(?:\.\d+)?")
@@ -52,6 +53,18 @@ def calibrate(probability: float, calibration: Calibration | None) -> float:
 def answer_probability(log_probs: Sequence[float]) -> float:
     """Of all tokens of an answer together, as in "this does not happen"."""
     return math.exp(sum(log_probs))
+
+
+def choice_probability(pieces: Sequence[str], log_probs: Sequence[float]) -> float:
+    """Of the words of a choice, which count before the letter that may follow; else of the whole answer."""
+    text = "".join(pieces)
+    words = without_letter(text)
+    if words == text:
+        return answer_probability(log_probs)
+    spans = _spans(pieces)
+    return answer_probability(
+        [value for (_, stop), value in zip(spans, log_probs, strict=True) if stop <= len(words)]
+    )
 
 
 def scan_probability(pieces: Sequence[str], log_probs: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bridge_stg.inference.confidence import (
     answer_probability,
     calibrate,
+    choice_probability,
     expected_overlaps,
     scan_probability,
     window_probabilities,
@@ -51,7 +52,7 @@ class ResultBuilder:
         if outcome.status == "absent":
             confidence = self._calibrated(_refusal_probability(said, reasoning), absent=True)
         elif self.question.task == "vqa":
-            confidence = self._calibrated(answer_probability(said.log_probs))
+            confidence = self._calibrated(choice_probability(said.pieces, said.log_probs))
 
         return GroundingResult(
             video=self.video,

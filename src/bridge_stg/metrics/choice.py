@@ -31,6 +31,7 @@ import numpy as np
 
 from bridge_stg.errors import DataError
 from bridge_stg.metrics.query_scores import QueryScores
+from bridge_stg.prompting.parsing import without_letter
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 
@@ -85,7 +86,7 @@ def choice_of(text: str, choices: Sequence[str]) -> str | None:
     if letters and re.match(_RULES[0][0].format(letters=f"[{letters}]"), line, re.IGNORECASE):
         return letter_of(text, letters)
 
-    said = {_plain(line), _plain(re.sub(r"\([A-Za-z]\)\W*$", "", line))}
+    said = {_plain(line), _plain(without_letter(line))}
     named = [letter for letter, choice in zip(letters, choices, strict=True) if _plain(choice) in said]
     return named[0] if len(named) == 1 else letter_of(text, letters)
 

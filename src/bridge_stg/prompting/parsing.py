@@ -33,6 +33,7 @@ _BARE = re.compile(
 
 # A second of a scan and what it says of it.
 _SCAN_WORD = re.compile(r"\b\d+ ([a-z]+)\b")
+_LETTER_AFTER = re.compile(r"(?<=[\w.!?])\s*\([A-Za-z]\)\W*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # "This does not happen.", "The event never happens.", "It doesn't happen": nothing before it but who is meant.
 _REFUSAL = re.compile(
@@ -111,6 +112,15 @@ def split_reasoning(answer: str) -> tuple[str, str]:
         if _times(sentence) or says_absent(sentence):
             return answer[:start].strip(), answer[start:].strip()
     return "", answer
+
+
+def without_letter(answer: str) -> str:
+    """The words of a choice, without the letter that may follow them in brackets.
+
+    >>> without_letter("blue (C)."), without_letter("C")
+    ('blue', 'C')
+    """
+    return _LETTER_AFTER.sub("", answer)
 
 
 def _times(answer: str) -> list[float]:
