@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,22 +58,12 @@ def answer_probability(log_probs: Sequence[float]) -> float:
 
 def choice_probability(pieces: Sequence[str], log_probs: Sequence[float]) -> float:
     """Of the words of a choice, which count before the letter that may follow; else of the whole answer."""
-    text = "".join(pieces)
-    words = without_letter(text)
-    if words == text:
-        return answer_probability(log_probs)
-    spans = _spans(pieces)
-    return answer_probability(
-        [value for (_, stop), value in zip(spans, log_probs, strict=True) if stop <= len(words)]
-    )
+    return _probability_of_beginning(pieces, log_probs, len(without_letter("".join(pieces))))
 
 
 def scan_probability(pieces: Sequence[str], log_probs: Sequence[float]) -> float:
     """Of the words of a scan together, which is the first sentence of an answer."""
-    end = "".join(pieces).find(".") + 1
-    return math.exp(
-        sum(value for (_, stop), value in zip(_spans(pieces), log_probs, strict=True) if stop <= end)
-    )
+    return _probability_of_beginning(pieces, log_probs, "".join(pieces).find(".") + 1)
 
 
 def window_probabilities(
@@ -156,10 +147,16 @@ def _seconds(
     return np.array(values), np.array(probabilities)
 
 
+def _probability_of_beginning(pieces: Sequence[str], log_probs: Sequence[float], end: int) -> float:
+    """Of the tokens that lie within the first ``end`` characters of an answer, together."""
+    spans = _spans(pieces)
+    return answer_probability([value for (_, stop), value in zip(spans, log_probs, strict=True) if stop <= end])
+
+
 def _spans(pieces: Sequence[str]) -> list[tuple[int, int]]:
     """Where each token begins and ends in the text of all."""
     ends = np.cumsum([len(piece) for piece in pieces], dtype=int).tolist()
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+    return list(pairwise([0, *ends]))
 
 
 def _tokens_in(spans: Sequence[tuple[int, int]], part: tuple[int, int]) -> list[int]:
