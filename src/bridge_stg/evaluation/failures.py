@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bridge_stg.metrics.choice import predicted_letter
+from bridge_stg.metrics.choice import has_right_letter, predicted_letter
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import WINDOW_TASKS
@@ -27,10 +27,9 @@ def failure_reason(record: TruthRecord, prediction: PredictionRecord | None) -> 
     if record.task in WINDOW_TASKS:
         return None if prediction.windows else "no_window"
     if record.task == "vqa":
-        # Free text, or any number of choices: what can be answered though ``score`` knows no rule for it.
-        if len(record.choices) < 2 or record.choice is None:
-            return None
-        return "no_letter" if predicted_letter(record, prediction) is None else None
+        # What has no one letter can be answered all the same, though ``score`` knows no rule for it.
+        lettered = has_right_letter(record)
+        return "no_letter" if lettered and predicted_letter(record, prediction) is None else None
 
     count = len(prediction.boxes)
     if record.task == "rec" and count > 1:

@@ -24,7 +24,6 @@ article of ``A dog`` is a letter when no other follows.
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +32,7 @@ from bridge_stg.errors import DataError
 from bridge_stg.metrics.query_scores import QueryScores
 from bridge_stg.prompting.parsing import without_letter
 from bridge_stg.records.prediction import PredictionRecord
-from bridge_stg.records.record import TruthRecord
+from bridge_stg.records.record import TruthRecord, letters_of
 
 PROTOCOL = "video-mme"
 OPERATOR = "=="
@@ -81,7 +80,7 @@ def choice_of(text: str, choices: Sequence[str]) -> str | None:
     >>> choice_of("B", ("C", "A", "B"))
     'B'
     """
-    letters = string.ascii_uppercase[: len(choices)]
+    letters = letters_of(choices)
     line = _last_line(text)
     if letters and re.match(_RULES[0][0].format(letters=f"[{letters}]"), line, re.IGNORECASE):
         return letter_of(text, letters)
@@ -101,13 +100,18 @@ def _plain(words: str) -> str:
     return words.strip().rstrip(".").rstrip().casefold()
 
 
+def has_right_letter(truth: TruthRecord) -> bool:
+    """Whether one letter is the right answer: not so of free text, and where any number of choices is right."""
+    return len(truth.choices) >= 2 and truth.choice is not None
+
+
 def predicted_letter(truth: TruthRecord, prediction: PredictionRecord | None) -> str | None:
     """The letter a prediction stands for; None if it has no usable one.
 
     Raises:
         DataError: the true record has no choices, or does not say which is right.
     """
-    if len(truth.choices) < 2 or truth.choice is None:
+    if not has_right_letter(truth):
         raise DataError(f"record {truth.id!r}: a vqa record needs at least 2 choices and the right choice")
     if prediction is None or prediction.status != "ok":
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
@@ -44,6 +44,11 @@ OPTIONAL_TEXT = (
     "subtitles",
     "provenance",
 )
+
+
+def letters_of(choices: Sequence[str]) -> str:
+    """The letters of choices, "ABC" for three."""
+    return string.ascii_uppercase[: len(choices)]
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class TruthRecord:
     @property
     def letters(self) -> str:
         """The letters of the choices, "ABC" for three."""
-        return string.ascii_uppercase[: len(self.choices)]
+        return letters_of(self.choices)
 
     @property
     def all_windows(self) -> tuple[FrameSpan, ...]:
