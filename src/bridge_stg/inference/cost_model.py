@@ -41,6 +41,7 @@ from bridge_stg.model.operation_counts import (
 )
 from bridge_stg.model.parameter_counts import parameter_counts
 from bridge_stg.model.presets import qwen3_vl_config
+from bridge_stg.prompting.templates import FRAMING_TOKENS
 from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.video.sampling import wanted_times
 
@@ -48,8 +49,6 @@ ScaleName = Literal["shapes", "2b", "4b", "8b"]
 
 LONGEST_CLIP = 86_400.0
 MOST_SENTENCES = 10_000
-# <|im_start|>, "user" and a line break before the clip, <|vision_start|> and <|vision_end|> around it.
-FRAMING_TOKENS = 5
 # A sentence of about ten words between the prompt's own and the opening of the answer.
 QUESTION_TOKENS = 24
 # Table 9: 42.83 generated tokens, and 20.77 of 45.56 frames that the spatial decoder reads.

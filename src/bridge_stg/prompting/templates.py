@@ -47,6 +47,8 @@ DIRECT_OPENING = "The event starts at"
 BEFORE, AFTER = "before", "after"
 LOCATED = "Here it is."
 ABSENT = "This does not happen."
+# <|im_start|>, "user" and a line break before the clip, <|vision_start|> and <|vision_end|> around it.
+FRAMING_TOKENS = 5
 # Boxes in text are whole numbers from 0 to this over the width and height of the frame, as Qwen3-VL has them.
 GRID = 1000
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.model.frames import fit_frame_size
+from bridge_stg.prompting.templates import FRAMING_TOKENS
 from bridge_stg.records.part import asked_frames
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import LOCATED_TASKS, WINDOW_TASKS
@@ -28,7 +29,6 @@ from bridge_stg.types import LOCATED_TASKS, WINDOW_TASKS
 LARGEST_POOL = 1024
 # Words of a prompt and an answer, in tokens: the turns' frame, then what a window or "Here it is." takes.
 TURN_TOKENS, WINDOW_TOKENS, SHORT_ANSWER_TOKENS = 14, 27, 4
-FRAMING_TOKENS = 5  # the opening of the turn before a clip, and the two tokens around it
 STAMP_TOKENS = 7  # "<12.3 seconds>", digit by digit
 LETTERS_PER_TOKEN = 4.5
 
