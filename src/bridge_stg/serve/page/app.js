@@ -23,6 +23,7 @@ async function openFile(file) {
     return complain(`${file.name} has ${megabytes(file.size)}; at most ${megabytes(state.limit)} can be sent`);
   }
   await guard(async () => {
+    forget();
     showVideo(file);
     const { signal } = state.shown;
     try {
@@ -62,7 +63,6 @@ function forget() {
 
 function showVideo(file) {
   if (player.video.src) URL.revokeObjectURL(player.video.src);
-  forget();
   $("unplayable").hidden = true;
   player.open(URL.createObjectURL(file));
   $("drop").hidden = true;
