@@ -104,6 +104,13 @@ def test_configurations_that_mean_nothing(wrong: dict) -> None:
         BridgeSTGConfig(**wrong)
 
 
+def bare_configuration(folder: Path) -> Path:
+    """The configuration of a folder that is a checkpoint by its looks alone."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return folder / "config.json"
+
+
 def truth(folder: Path, clip: Path) -> None:
     """Two copies of the taught video; of its events two happen and one does not."""
     records = []
@@ -161,9 +168,7 @@ def test_a_folder_called_as_a_shipped_checkpoint_is_not_written_for_it(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth(tmp_path, clip)
-    own = tmp_path / "shapes" / "config.json"
-    own.parent.mkdir()
-    own.write_text("{}")
+    own = bare_configuration(tmp_path / "shapes")
     monkeypatch.chdir(tmp_path)
     words = ["calibrate", "--data", ".", "--checkpoint", "shapes", "--write"]
     assert CliRunner().invoke(main.app, words).exit_code == 2
@@ -174,9 +179,7 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_it_is_asked(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth(tmp_path, clip)
-    own = tmp_path / "tuned" / "config.json"
-    own.parent.mkdir()
-    own.write_text("{}")
+    own = bare_configuration(tmp_path / "tuned")
 
     def full(dir: Path) -> None:
         raise OSError(30, "Read-only file system", str(dir))
