@@ -31,8 +31,9 @@ class DataError(InputError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The nearest known name as the end of a message; "" where none is near.
 
-    >>> did_you_mean("tnue", ["tune", "shapes"])
-    '; did you mean tune?'
+    Examples:
+        >>> did_you_mean("tnue", ["tune", "shapes"])
+        '; did you mean tune?'
     """
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
@@ -51,7 +52,8 @@ def unreadable(place: object, problem: OSError) -> DataError:
 def one_line(problem: object, limit: int = 300) -> str:
     """What another library says of a problem, on one line of at most ``limit`` characters.
 
-    >>> one_line(ValueError("bad\\n  value"))
-    'bad value'
+    Examples:
+        >>> one_line(ValueError("bad\\n  value"))
+        'bad value'
     """
     return " ".join(str(problem).split())[:limit]

@@ -66,8 +66,9 @@ class _Clip:
 class VideoGrounder(Grounder):
     """Grounds sentences in videos with one loaded checkpoint.
 
-    >>> grounder = VideoGrounder.from_pretrained("shapes")              # doctest: +SKIP
-    >>> grounder.ground("clip.mp4", "the red circle that moves left")   # doctest: +SKIP
+    Examples:
+        >>> grounder = VideoGrounder.from_pretrained("shapes")              # doctest: +SKIP
+        >>> grounder.ground("clip.mp4", "the red circle that moves left")   # doctest: +SKIP
     """
 
     def __init__(

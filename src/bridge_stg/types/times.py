@@ -20,8 +20,9 @@ FINEST_UNIT = Fraction(1, 2**32)
 class TimeSpan:
     """A half-open window ``[start, end)`` in seconds.
 
-    >>> TimeSpan(2.0, 4.5).length
-    2.5
+    Examples:
+        >>> TimeSpan(2.0, 4.5).length
+        2.5
     """
 
     start: float
@@ -40,10 +41,11 @@ class TimeSpan:
     def cut_to(self, extent: TimeSpan) -> TimeSpan | None:
         """The part of the window inside ``extent``; None if none of it is.
 
-        >>> TimeSpan(-1.0, 4.0).cut_to(TimeSpan(0.0, 3.0))
-        TimeSpan(start=0.0, end=3.0)
-        >>> TimeSpan(1.0, 1.0).cut_to(TimeSpan(0.0, 3.0)) is None
-        True
+        Examples:
+            >>> TimeSpan(-1.0, 4.0).cut_to(TimeSpan(0.0, 3.0))
+            TimeSpan(start=0.0, end=3.0)
+            >>> TimeSpan(1.0, 1.0).cut_to(TimeSpan(0.0, 3.0)) is None
+            True
         """
         start, end = max(self.start, extent.start), min(self.end, extent.end)
         return TimeSpan(start, end) if end > start else None
@@ -51,8 +53,9 @@ class TimeSpan:
     def shifted(self, seconds: float) -> TimeSpan:
         """The same window ``seconds`` later.
 
-        >>> TimeSpan(1.0, 2.0).shifted(0.5)
-        TimeSpan(start=1.5, end=2.5)
+        Examples:
+            >>> TimeSpan(1.0, 2.0).shifted(0.5)
+            TimeSpan(start=1.5, end=2.5)
         """
         return TimeSpan(self.start + seconds, self.end + seconds)
 
@@ -64,8 +67,9 @@ class FrameTimes:
     ``runs`` holds ``(frames, ticks)``: so many frames, each shown for so many ticks of ``unit`` seconds. It is
     the form of the time-to-sample table of an mp4 (ISO/IEC 14496-12, 8.6.1.2).
 
-    >>> FrameTimes.from_stamps(np.array([0, 3, 6, 15, 24]), Fraction(1, 90), last=9)
-    FrameTimes(unit=Fraction(1, 90), runs=((2, 3), (3, 9)))
+    Examples:
+        >>> FrameTimes.from_stamps(np.array([0, 3, 6, 15, 24]), Fraction(1, 90), last=9)
+        FrameTimes(unit=Fraction(1, 90), runs=((2, 3), (3, 9)))
     """
 
     unit: Fraction

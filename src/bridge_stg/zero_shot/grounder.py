@@ -50,8 +50,9 @@ SAMPLE_FPS = 2.0
 class ZeroShotGrounder(Grounder):
     """Grounds sentences in videos with a stock Qwen3-VL; the interface is that of ``VideoGrounder``.
 
-    >>> grounder = ZeroShotGrounder.from_pretrained("Qwen/Qwen3-VL-4B-Instruct")   # doctest: +SKIP
-    >>> grounder.ground("clip.mp4", "the man who opens the door")                  # doctest: +SKIP
+    Examples:
+        >>> grounder = ZeroShotGrounder.from_pretrained("Qwen/Qwen3-VL-4B-Instruct")   # doctest: +SKIP
+        >>> grounder.ground("clip.mp4", "the man who opens the door")                  # doctest: +SKIP
     """
 
     def __init__(
