@@ -112,6 +112,15 @@ def test_what_cannot_be_asked_is_refused(clips: Path, tmp_path: Path) -> None:
         read_questions(str(tmp_path / "twice.jsonl"), [])
 
 
+def test_a_name_that_is_not_there_is_told_from_a_folder_without_videos(tmp_path: Path) -> None:
+    found = []
+    for source in (tmp_path, tmp_path / "none", tmp_path / "*.mp4"):
+        with pytest.raises(InputError) as caught:
+            read_questions(str(source), ["x"])
+        found.append("no such" in str(caught.value))
+    assert found == [False, True, False]
+
+
 def test_a_file_of_sentences(tmp_path: Path) -> None:
     path = tmp_path / "queries.txt"
     path.write_text("\ufeffone\n\n  two \n", encoding="utf-8")

@@ -319,6 +319,11 @@ def test_an_absent_event_is_said_and_does_not_hide_the_others(
     assert [one["status"] for one in results] == ["absent", "ok"]
     assert page.locator(".card.absent").count() == 1
     assert page.locator(".track .none").count() == 1
+    # What holds for every answer is said once.
+    shared = set(results[0]["notes"]).intersection(results[1]["notes"])
+    cards, limits = page.inner_text("#results"), page.text_content("#limit-list")
+    assert shared
+    assert all(note in limits and note not in cards for note in shared)
     # The first that was found is chosen.
     assert page.get_attribute(".card >> nth=1", "aria-current") == "true"
     assert page.problems == []

@@ -359,3 +359,12 @@ def test_a_variable_rate_video_goes_through(http: httpx.Client, tmp_path: Path) 
         "/v1/ground", files={"video": path.read_bytes()}, data={"query": "an object moving down"}
     )
     assert response.json()[0]["video_info"]["frames"] == 5
+
+
+def test_a_note_of_every_answer_is_told_before_anything_is_asked(
+    http: httpx.Client, truth: list[dict[str, Any]]
+) -> None:
+    limits = http.get("/v1/about").json()["limits_of_checkpoint"]
+    shared = set(truth[0]["notes"]).intersection(*(one["notes"] for one in truth))
+    assert shared
+    assert shared <= set(limits)

@@ -70,7 +70,9 @@ def read_questions(source: str, queries: Sequence[str]) -> list[BatchQuestion]:
                 raise InputError(f"{where}: a second question has the id {question.id!r}; give each its own")
             found[question.id] = question
     if not found:
-        raise InputError(f"{source}: no videos; give a folder, a pattern such as 'clips/*.mp4', or a manifest")
+        exists = path.exists() or glob.has_magic(source)
+        lack = "no videos" if exists else "no such file or folder"
+        raise InputError(f"{source}: {lack}; give a folder, a pattern such as 'clips/*.mp4', or a manifest")
     return list(found.values())
 
 

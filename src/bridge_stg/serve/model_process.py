@@ -47,7 +47,10 @@ class Question:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the loaded model says of itself; ``limits`` are lines of its model card."""
+    """What the loaded model says of itself.
+
+    ``limits`` are the notes that all of its answers carry, and then the limits in its model card.
+    """
 
     checkpoint: str
     device: str
@@ -189,9 +192,8 @@ def _load(choice: ModelChoice) -> tuple[Any, ModelFacts]:
     grounder: Any = open_grounder(
         choice.method, choice.checkpoint, choice.device, choice.threads, choice.detector
     )
-    return grounder, ModelFacts(
-        grounder.name, str(grounder.model.device), tuple(limits_in_card(choice.checkpoint))
-    )
+    limits = (*grounder.notes, *limits_in_card(choice.checkpoint))
+    return grounder, ModelFacts(grounder.name, str(grounder.model.device), limits)
 
 
 def _answer(grounder: Any, question: Question, pipe: Connection) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ import { addByHand, colourOf, confidenceOf, isEdited, spansOf } from "./tube.js"
 
 const $ = (id) => document.getElementById(id);
 // ``shown`` ends when another video takes the place: what comes later about the former one is nobody's any more.
-const state = { video: null, job: null, results: [], chosen: 0, limit: 0, shown: new AbortController() };
+const state = { video: null, job: null, results: [], chosen: 0, limit: 0, limits: [], shown: new AbortController() };
 
 const player = new Player($("video"), $("overlay"), { onTime: showTime, onEdit: showResults });
 const timeline = new Timeline($("timeline"), {
@@ -168,7 +168,9 @@ function card(result, index) {
   }
   if (isEdited(result)) item.append(element("span", "edited", "corrected by hand"));
   item.append(element("p", "quiet", `The model said: ${result.answer || "nothing"}`));
-  for (const note of result.notes ?? []) if (note !== "corrected by hand") item.append(element("p", "quiet", note));
+  // What holds for every answer is said once, below.
+  const said = ["corrected by hand", ...state.limits];
+  for (const note of result.notes ?? []) if (!said.includes(note)) item.append(element("p", "quiet", note));
   return item;
 }
 
@@ -304,6 +306,7 @@ guard(async () => {
   state.limit = about.upload_bytes;
   $("model").textContent = `${about.checkpoint} (${about.method}, ${about.device}), version ${about.version}`;
   $("accepts").textContent = `mp4, mov, mkv, webm, avi or gif; at most ${megabytes(about.upload_bytes)} and ${about.video_seconds} s`;
+  state.limits = about.limits_of_checkpoint;
   $("limits").hidden = !about.limits_of_checkpoint.length;
   $("limits").open = true;
   $("limit-list").replaceChildren(...about.limits_of_checkpoint.map((line) => element("li", "", line)));
