@@ -19,7 +19,7 @@ from support.taught import TAUGHT
 
 from bridge_stg.errors import CheckpointError, InputError, VideoError
 from bridge_stg.inference import grounder as module
-from bridge_stg.inference import locating
+from bridge_stg.inference import locating, memory
 from bridge_stg.inference.answering import Answers, answer
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.outcome import read_outcome
@@ -107,7 +107,7 @@ def test_chunks_do_not_change_results(
     frames: int,
     sentences: int,
 ) -> None:
-    monkeypatch.setattr(locating, "FRAMES_PER_CHUNK", frames)
+    monkeypatch.setattr(locating, "frames_at_once", lambda model, height, width: frames)
     monkeypatch.setattr(module, "sentences_at_once", lambda model, tokens: sentences)
     for one, other in zip(grounder.ground(clip, QUERIES), results, strict=True):
         same(one, other)
@@ -135,6 +135,36 @@ def test_out_of_memory_halves_the_sentences_at_a_time(
     assert asked[0] == len(QUERIES)
     assert max(asked[1:]) < len(QUERIES)
     assert asked[-1] <= room
+
+
+def test_out_of_memory_halves_the_frames_at_a_time(
+    grounder: VideoGrounder, results: list[GroundingResult], clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = grounder.model.localizer.encode
+    asked: list[int] = []
+
+    def with_little_room(pixels: Any, *rest: Any) -> Any:
+        asked.append(len(pixels))
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("no memory left")
+        return encode(pixels, *rest)
+
+    monkeypatch.setattr(grounder.model.localizer, "encode", with_little_room)
+    for one, other in zip(grounder.ground(clip, QUERIES), results, strict=True):
+        same(one, other)
+    assert asked[0] > 2
+    assert asked[-1] <= 2
+
+
+def test_frames_at_a_time_follow_from_free_bytes(
+    grounder: VideoGrounder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = memory.frame_activations(grounder.model.config.spatial, 240, 320) * 4
+    fitting = []
+    for frames in (0, 1, 5, 1000):
+        monkeypatch.setattr(memory, "free_bytes", lambda device, frames=frames: 4 * each * frames + 8)
+        fitting.append(memory.frames_at_once(grounder.model, 240, 320))
+    assert fitting == [1, 1, 5, memory.MOST_FRAMES]
 
 
 def test_one_sentence_that_does_not_fit_fails(

@@ -28,9 +28,9 @@ from bridge_stg.inference.cost_devices import (
     launches_on,
     reached_share,
 )
-from bridge_stg.inference.locating import FRAMES_PER_CHUNK
+from bridge_stg.inference.memory import MOST_FRAMES, frame_activations
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
-from bridge_stg.model.frames import fit_frame_size
+from bridge_stg.model.frames import fit_frame_size, spatial_size
 from bridge_stg.model.operation_counts import (
     decoder_operations,
     encoder_operations,
@@ -61,8 +61,6 @@ DIRECT_PASSES = 14
 # it needs 9.3 passes in the mean and at most 22 (docs/results.md). Sentences side by side take the passes of
 # the slowest.
 SCAN_TOKENS, SCAN_TOKENS_PER_SECOND, SCAN_PASSES, MOST_SCAN_PASSES = 35, 3, 9, 22
-# Activations of the largest map that a stage of the spatial decoder holds at a time: an assumption.
-LIVE_MAPS = 10
 
 
 @dataclass(frozen=True)
@@ -289,12 +287,12 @@ def _stages(
     found.append(stage("bridge", operations, bytes_read, layers * each.language_layer))
 
     # Frames are encoded once, and decoded for each sentence that asks for them.
-    height, width = _spatial_size(scale, clip)
+    height, width = spatial_size(clip.height, clip.width, scale.config.spatial_short_side)
     levels = level_sizes(spatial, height, width)
     encoded = swin_operations(spatial, height, width) + encoder_operations(spatial, levels)
     operations = clip.encoded_frames * encoded
     operations += clip.sentences * clip.located_frames * decoder_operations(spatial, levels)
-    chunks = math.ceil(clip.encoded_frames / FRAMES_PER_CHUNK)
+    chunks = math.ceil(clip.encoded_frames / MOST_FRAMES)
     weights = sum(count for part, count in parameters.items() if part.startswith("QGSL"))
     encoding = (sum(spatial.backbone_depths) + spatial.num_encoder_layers) * each.spatial_encoded
     decoding = clip.sentences * spatial.num_decoder_layers * each.spatial_decoded
@@ -305,26 +303,15 @@ def _stages(
 def _activations(scale: Scale, clip: ClipTokens, number: int) -> float:
     """Bytes of the activations of the stage that has the most; its frames and weights apart."""
     text, vision, spatial = scale.mllm.text_config, scale.mllm.vision_config, scale.spatial
-    height, width = _spatial_size(scale, clip)
+    height, width = spatial_size(clip.height, clip.width, scale.config.spatial_short_side)
 
     # Prefill and vision: the feed-forward layer with its input, the residual, queries, keys and values.
     prefill = clip.clip_tokens * (8 * text.hidden_size + 3 * text.intermediate_size)
     patches = clip.visual_tokens * vision.spatial_merge_size**2
     seen = patches * (8 * vision.hidden_size + 2 * vision.intermediate_size)
 
-    # The spatial decoder on one chunk of frames: Swin's first stage, or the queries of all layers.
-    frames = min(FRAMES_PER_CHUNK, clip.encoded_frames)
-    first = (height * width // spatial.backbone_patch_size**2) * spatial.backbone_embed_dim
-    queries = spatial.num_selecting_layers * min(spatial.topk, sum(level_sizes(spatial, height, width)))
-    decoded = queries * (8 * spatial.d_model + spatial.ffn_dim)
-    return float(max(prefill, seen, frames * LIVE_MAPS * first, frames * decoded) * number)
-
-
-def _spatial_size(scale: Scale, clip: ClipTokens) -> tuple[int, int]:
-    """(height, width) in pixels of what the spatial decoder reads."""
-    short = scale.config.spatial_short_side
-    factor = 1.0 if short is None else short / min(clip.width, clip.height)
-    return round(clip.height * factor), round(clip.width * factor)
+    frames = min(MOST_FRAMES, clip.encoded_frames)
+    return float(max(prefill, seen, frames * frame_activations(spatial, height, width)) * number)
 
 
 def _qwen_tokens(text: str) -> int:

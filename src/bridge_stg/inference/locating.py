@@ -7,12 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge_stg.inference.memory import frames_at_once, is_out_of_memory
+from bridge_stg.model.frames import spatial_size
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.types import SampledVideo, Tube
-
-# What bounds memory: frames in the spatial encoder at a time.
-FRAMES_PER_CHUNK = 16
 
 
 def locate_frames(
@@ -39,23 +38,24 @@ def locate_frames(
     found: dict[int, list[tuple[int, NDArray[np.float64], float]]] = {index: [] for index in wanted}
     union = np.unique(np.concatenate(list(wanted.values()))) if wanted else np.array([], dtype=np.int64)
     scale = np.array([sampled.info.width, sampled.info.height] * 2, dtype=np.float64)
-    for begin in range(0, len(union), FRAMES_PER_CHUNK):
-        chunk = union[begin : begin + FRAMES_PER_CHUNK]
-        # Frames travel to the device as bytes and become floats there.
-        images = processor.resize(sampled.frames[chunk]).to(model.device)
-        pixels = processor.normalise(images).to(model.dtype)
-        features = model.localizer.encode(pixels, None)
+    height, width = sampled.frames.shape[1:3]
+    at_once = frames_at_once(model, *spatial_size(height, width, processor.config.spatial_short_side))
+    begin = 0
+    while begin < len(union):
+        chunk = union[begin : begin + at_once]
+        try:
+            located = _locate_chunk(model, processor, sampled.frames[chunk], chunk, wanted, bridge)
+        except RuntimeError as problem:
+            # Fewer frames need less memory; where one alone needs too much, nothing helps.
+            if not is_out_of_memory(problem) or len(chunk) == 1:
+                raise
+            at_once = len(chunk) // 2
+            continue
 
-        for index, frames in wanted.items():
-            rows = np.flatnonzero(np.isin(chunk, frames))
-            if len(rows) == 0:
-                continue
-            place = torch.from_numpy(rows).to(model.device)
-            queries = bridge[index].expand(len(rows), -1, -1)
-            output = model.localizer.locate(features, place, queries, None, None)
-            boxes, scores = output.best()
-            for row, box, score in zip(rows, boxes.cpu().double().numpy(), scores.tolist(), strict=True):
-                found[index].append((int(chunk[row]), box * scale, float(score)))
+        begin += len(chunk)
+        for index, frame, box, score in located:
+            found[index].append((frame, box * scale, score))
+
     tubes = {}
     for index, rows_found in found.items():
         frames = np.array([frame for frame, _, _ in rows_found], dtype=np.int64)
@@ -66,6 +66,35 @@ def locate_frames(
             scores=np.array([score for _, _, score in rows_found]),
         )
     return tubes
+
+
+def _locate_chunk(
+    model: BridgeSTGForVideoGrounding,
+    processor: BridgeSTGProcessor,
+    shown: NDArray[np.uint8],
+    chunk: NDArray[np.int64],
+    wanted: dict[int, NDArray[np.int64]],
+    bridge: Tensor,
+) -> list[tuple[int, int, NDArray[np.float64], float]]:
+    """(sentence, sampled frame, box in [0, 1], score) on the frames ``chunk`` (C,), which are ``shown``."""
+    assert model.localizer is not None
+
+    # Frames travel to the device as bytes and become floats there.
+    images = processor.resize(shown).to(model.device)
+    pixels = processor.normalise(images).to(model.dtype)
+    features = model.localizer.encode(pixels, None)
+
+    found = []
+    for index, frames in wanted.items():
+        rows = np.flatnonzero(np.isin(chunk, frames))
+        if len(rows) == 0:
+            continue
+        place = torch.from_numpy(rows).to(model.device)
+        queries = bridge[index].expand(len(rows), -1, -1)
+        boxes, scores = model.localizer.locate(features, place, queries, None, None).best()
+        for row, box, score in zip(rows, boxes.cpu().double().numpy(), scores.tolist(), strict=True):
+            found.append((index, int(chunk[row]), box, float(score)))
+    return found
 
 
 def _given_boxes(sampled: SampledVideo, frames: NDArray[np.int64], boxes: Tensor) -> Tube:

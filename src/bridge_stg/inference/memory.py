@@ -6,15 +6,34 @@ import os
 
 import torch
 
+from bridge_stg.model.configuration import SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.operation_counts import level_sizes
 
-# The share of the free memory that answers may take; passes need some for themselves.
+# The share of the free memory that answers, or the maps of frames, may take; passes need some for themselves.
 SHARE = 0.25
+# More frames than these in the spatial decoder at a time make nothing faster.
+MOST_FRAMES = 16
+# Activations of the largest map that a stage of the spatial decoder holds at a time: an assumption.
+LIVE_MAPS = 10
 
 
 def sentences_at_once(model: BridgeSTGForVideoGrounding, tokens: int) -> int:
     """How many sentences are answered together, by the own tokens of the longest; at least one."""
     return max(int(SHARE * free_bytes(model.device)) // (tokens * bytes_per_token(model)), 1)
+
+
+def frames_at_once(model: BridgeSTGForVideoGrounding, height: int, width: int) -> int:
+    """How many frames of ``height`` x ``width`` pixels QGSL reads together, 1 to ``MOST_FRAMES``."""
+    each = int(frame_activations(model.config.spatial, height, width) * model.dtype.itemsize)
+    return min(max(int(SHARE * free_bytes(model.device)) // each, 1), MOST_FRAMES)
+
+
+def frame_activations(spatial: SpatialConfig, height: int, width: int) -> int:
+    """Numbers that the spatial decoder holds of a frame at its peak: Swin's first stage, or all its queries."""
+    first = (height * width // spatial.backbone_patch_size**2) * spatial.backbone_embed_dim
+    queries = spatial.num_selecting_layers * min(spatial.topk, sum(level_sizes(spatial, height, width)))
+    return max(LIVE_MAPS * first, queries * (8 * spatial.d_model + spatial.ffn_dim))
 
 
 def bytes_per_token(model: BridgeSTGForVideoGrounding) -> int:

@@ -69,9 +69,19 @@ def resize_frames(frames: NDArray[np.uint8], short_side: int | None = None) -> T
     images = torch.from_numpy(frames).permute(0, 3, 1, 2)
     if short_side is None:
         return images
-    scale = short_side / min(images.shape[-2:])
-    size = (round(images.shape[-2] * scale), round(images.shape[-1] * scale))
+    size = spatial_size(images.shape[-2], images.shape[-1], short_side)
     return torch.nn.functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def spatial_size(height: int, width: int, short_side: int | None) -> tuple[int, int]:
+    """(h, w) in pixels of what QGSL reads of frames of ``height`` x ``width``.
+
+    Examples:
+        >>> spatial_size(720, 1280, 360)
+        (360, 640)
+    """
+    scale = 1.0 if short_side is None else short_side / min(height, width)
+    return round(height * scale), round(width * scale)
 
 
 def normalise_frames(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
