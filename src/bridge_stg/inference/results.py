@@ -16,6 +16,7 @@ from bridge_stg.inference.confidence import (
 from bridge_stg.inference.notes import cut_note, domain_note, length_note, scan_note, words_note
 from bridge_stg.inference.outcome import Outcome
 from bridge_stg.inference.said import Question, Said
+from bridge_stg.inference.tracked import AGREES, given_overlap
 from bridge_stg.inference.tubes import part_of
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import says_absent, split_reasoning
@@ -46,7 +47,7 @@ class ResultBuilder:
     ) -> GroundingResult:
         """The result for one sentence, its surest window first."""
         reasoning, point = split_reasoning(said.text) if self.question.style else ("", said.text)
-        windows = self._scored(said, reasoning, outcome, tube)
+        windows = self._scored(query, said, reasoning, outcome, tube)
 
         confidence = windows[0].score if windows else None
         if outcome.status == "absent":
@@ -74,7 +75,7 @@ class ResultBuilder:
         )
 
     def _scored(
-        self, said: Said, reasoning: str, outcome: Outcome, tube: Tube | None
+        self, query: str, said: Said, reasoning: str, outcome: Outcome, tube: Tube | None
     ) -> tuple[ScoredSpan, ...]:
         """The windows with their confidences, best first; of equals in the order of the answer."""
         likely: Sequence[float] = [1.0] * len(outcome.windows)  # a window that is given is not the model's
@@ -87,15 +88,23 @@ class ResultBuilder:
             else:
                 likely = window_probabilities(pieces, [0.0, *said.log_probs], reasoning, outcome.spoken)
 
+        agreement = self._agreement(query, tube)
         found = []
         for window, probability in zip(outcome.windows, likely, strict=True):
             if tube is not None:
                 probability *= float(part_of(tube, window).scores.mean())
+                probability *= 1.0 if agreement is None else agreement
             score = None
             if outcome.spoken or tube is not None:
                 score = self._calibrated(probability)
             found.append(ScoredSpan(window, score))
         return tuple(sorted(found, key=lambda one: -(one.score or 0.0)))
+
+    def _agreement(self, query: str, tube: Tube | None) -> float | None:
+        """How well the tube begins where an object to track was given; None where nothing was given."""
+        if tube is None or self.question.task != "vot":
+            return None
+        return given_overlap(query, tube, self.sampled.info, self.extent)
 
     def _calibrated(self, probability: float, absent: bool = False) -> float:
         """The confidence of a window or choice, or of a refusal."""
@@ -117,6 +126,11 @@ class ResultBuilder:
             notes.append("the scan saw it in no second, so the window that the answer names does not count")
         if outcome.windows and tube is None and question.task in LOCATED_TASKS:
             notes.append("the model ended its answer without asking where, so there are no boxes")
+        agreement = self._agreement(query, tube)
+        if agreement is not None and agreement < AGREES:
+            notes.append(
+                f"the tube does not begin at the given box (IoU {agreement:.2f}): it may follow something else"
+            )
         return tuple(notes)
 
 

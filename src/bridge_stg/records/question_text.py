@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from bridge_stg.errors import DataError
-from bridge_stg.prompting.templates import box_text, choices_text
+from bridge_stg.prompting.given_box import GivenBox, given_text
+from bridge_stg.prompting.templates import choices_text
 from bridge_stg.records.record import TruthRecord
 
 _BOX_IN_TEXT = re.compile(r"\[\s*\d+(?:\s*,\s*\d+){3}\s*\]")
@@ -31,10 +32,8 @@ def question_text(record: TruthRecord) -> str:
     left, top, right, bottom = record.boxes[first]
     sides = (left / record.width, top / record.height, right / record.width, bottom / record.height)
     x1, y1, x2, y2 = (min(max(side, 0.0), 1.0) for side in sides)
-    since = ""
-    if first > record.clip[0]:
-        since = f" from {record.clock.span(record.clip[0], first).length:.1f} seconds"
-    return f"{record.query.strip()} at {box_text((x1, y1, x2, y2))}{since}"
+    second = record.clock.span(record.clip[0], first).length if first > record.clip[0] else 0.0
+    return given_text(record.query.strip(), GivenBox((x1, y1, x2, y2), second))
 
 
 def subtitled_text(question: str, said: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bridge_stg.metrics.overlap import box_iou
-from bridge_stg.prompting.templates import box_text
+from bridge_stg.prompting.given_box import GivenBox, given_text
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.matching import (
     RELATIONS,
@@ -214,8 +214,7 @@ def _tracking(timeline: Timeline) -> list[Question]:
 
         x1, y1, x2, y2 = here[index].tolist()
         time = float(timeline.times[first])
-        since = f" from {time:.1f} seconds" if first else ""
-        query = f"track the object at {box_text((x1, y1, x2, y2))}{since}"
+        query = given_text("track the object", GivenBox((x1, y1, x2, y2), time if first else 0.0))
         found.append(Question("vot", query, "declarative", index, whole, time=time))
     return found
 

@@ -1,0 +1,49 @@
+"""The box by which an object to track is given: how a query writes it, and how it is read back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from bridge_stg.prompting.templates import GRID, box_text
+
+Box = tuple[float, float, float, float]
+
+_GIVEN = re.compile(r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\](?: from (\d+(?:\.\d+)?) seconds)?")
+
+
+@dataclass(frozen=True)
+class GivenBox:
+    """xyxy in [0, 1] at a second of the clip."""
+
+    box: Box
+    second: float = 0.0
+
+
+def given_text(what: str, given: GivenBox) -> str:
+    """What is to be tracked, its first box, and since when, unless it is there from the beginning.
+
+    Examples:
+        >>> given_text("track the panda", GivenBox((0.1, 0.25, 0.5, 1.0), 1.5))
+        'track the panda at [100, 250, 500, 1000] from 1.5 seconds'
+    """
+    since = f" from {given.second:.1f} seconds" if given.second else ""
+    return f"{what} at {box_text(given.box)}{since}"
+
+
+def read_given(query: str) -> GivenBox | None:
+    """The first box of a query; None where there is none, or one without area.
+
+    Examples:
+        >>> read_given("track the panda at [100, 250, 500, 1000] from 1.5 seconds")
+        GivenBox(box=(0.1, 0.25, 0.5, 1.0), second=1.5)
+        >>> read_given("track the panda") is None
+        True
+    """
+    match = _GIVEN.search(query)
+    if match is None:
+        return None
+    x1, y1, x2, y2 = (min(int(number) / GRID, 1.0) for number in match.groups()[:4])
+    if x1 >= x2 or y1 >= y2:
+        return None
+    return GivenBox((x1, y1, x2, y2), float(match[5] or 0.0))

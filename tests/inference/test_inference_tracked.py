@@ -1,0 +1,57 @@
+"""A tube that does not begin at the given box is less sure, and says so."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.tracked import AGREES, given_overlap
+from bridge_stg.types import TimeSpan, Tube, VideoInfo
+
+INFO = VideoInfo(path="clip.mp4", width=200, height=100, fps=Fraction(10), duration=5.0, frames=50)
+# 20 x 10 pixels, each second 20 pixels further to the right.
+TUBE = Tube(
+    times=np.array([1.0, 2.0, 3.0]),
+    frames=np.array([10, 20, 30]),
+    boxes=np.array([[0.0, 0, 20, 10], [20, 0, 40, 10], [40, 0, 60, 10]]),
+    scores=np.ones(3),
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "overlap"),
+    [
+        ("track it at [0, 0, 100, 100]", 1.0, 1.0),
+        ("track it at [0, 0, 100, 100]", 0.0, 1.0),  # the box at 1 s is the nearest to 0 s
+        ("track it at [0, 0, 100, 50]", 1.0, 0.5),
+        ("track it at [50, 0, 150, 100]", 1.0, 1 / 3),
+        ("track it at [200, 0, 300, 100]", 1.0, 0.0),
+        ("track it at [200, 0, 300, 100] from 2.0 seconds", 1.0, 1.0),
+        ("track it at [100, 0, 200, 100] from 1 seconds", 1.0, 1.0),
+        ("track it at [300, 0, 200, 100]", 1.0, None),
+        ("track it", 1.0, None),
+    ],
+)
+def test_a_tube_is_compared_with_the_given_box_at_its_time(
+    query: str, start: float, overlap: float | None
+) -> None:
+    found = given_overlap(query, TUBE, INFO, TimeSpan(start, 5.0))
+    assert found == (None if overlap is None else pytest.approx(overlap))
+
+
+@pytest.mark.parametrize("box", [[0, 0, 60, 60], [300, 300, 800, 800]])
+def test_the_confidence_of_a_track_is_worth_its_beginning(
+    taught_checkpoint: Path, clip: Path, box: list[int]
+) -> None:
+    grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    result = grounder.ground(clip, f"track the object at {box}", task="vot")
+    assert result.tube is not None
+    assert result.window is not None
+    overlap = given_overlap(result.query, result.tube, result.info, result.window)
+    assert overlap is not None
+    assert result.windows[0].score == pytest.approx(max(result.tube.scores.mean() * overlap, 1e-6))
+    assert any("given box" in note for note in result.notes) == (overlap < AGREES)
