@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +93,55 @@ def test_killed_and_given_again_it_asks_nothing_twice_and_loses_nothing(
         text=True,
     )
     assert third.returncode == 2
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """A cluster that is running already, and the address for its clients."""
+    pytest.importorskip("grpc", reason="ray[client] is not installed")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    store, clients = free_port(), free_port()
+    # Sockets have short names.
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
+    start += ["--include-dashboard=false", f"--port={store}", f"--ray-client-server-port={clients}"]
+    head = subprocess.Popen(
+        [*start, f"--temp-dir={folder}"],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not is_open(clients) and head.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    yield f"ray://127.0.0.1:{clients}"
+    os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_client_of_a_cluster_gets_the_same_answers(shapes_data: Path, tmp_path: Path, cluster: str) -> None:
+    clip = min((shapes_data / "videos").iterdir())
+    out = tmp_path / "out"
+    done = subprocess.run(
+        command(clip, out, "--no-video", "--jsonl", "--address", cluster), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+    from bridge_stg import VideoGrounder
+
+    grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
+    wanted = {one.query: one.to_json()["window"] for one in grounder.ground_many(clip, QUERIES)}
+    assert {one["query"]: one["window"] for one in lines(out / "tubes.jsonl")} == wanted

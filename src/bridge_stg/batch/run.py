@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bridge_stg.batch.answer_store import AnswerStore
+from bridge_stg.batch.cluster import run
 from bridge_stg.batch.questions import BatchQuestion, by_video
 from bridge_stg.batch.summary import write_summary
-from bridge_stg.batch.workers import BatchModel, run
+from bridge_stg.batch.workers import BatchModel
 from bridge_stg.errors import InputError
 from bridge_stg.files.descriptions import changed_plan
 from bridge_stg.files.json_lines import to_line
@@ -45,7 +46,7 @@ def run_batch(
 
     Args:
         out: the folder of the batch; of an earlier run with the same model, or new.
-        address, workers: as in :func:`bridge_stg.batch.workers.run`.
+        address, workers: as in :func:`bridge_stg.batch.cluster.run`.
         jsonl: write ``tubes.jsonl`` too, one object of tube.json a line.
 
     Raises:

@@ -1,27 +1,22 @@
-"""Ray Data: one model per worker, one video at a time, answers as they come."""
+"""What a worker of a batch does: it loads one model, and answers the questions about one video at a time."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bridge_stg.batch.questions import BatchQuestion, VideoQuestions
-from bridge_stg.errors import BridgeSTGError, InputError, VideoError, one_line
+from bridge_stg.errors import InputError, VideoError, one_line
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.types import TimeSpan
 from bridge_stg.zero_shot.open_grounder import MethodName
 
 # A video that ended this many workers is not given to another one.
 _DEATHS = 2
-# Videos of one task, at most: their answers come together.
-_VIDEOS_PER_TASK = 4
-_MOST_TASKS = 20_000
 
 
 @dataclass(frozen=True)
@@ -129,88 +124,6 @@ def drawing_name(question_id: str) -> str:
     """The file of a question's annotated video; an id from a manifest cannot lead out of the folder."""
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in question_id)
     return f"{safe.lstrip('.')[:150] or 'question'}.mp4"
-
-
-def run(
-    asked: Sequence[VideoQuestions], model: BatchModel, address: str, workers: int | None
-) -> Iterator[Answer]:
-    """The answers to all questions, in any order.
-
-    Args:
-        address: "local" starts Ray on this machine for this run; "auto" or ``ray://...`` joins a cluster.
-        workers: models that are loaded; None is one per GPU, else one per core.
-
-    Raises:
-        BridgeSTGError: Ray cannot be started or reached, or the model cannot be loaded.
-    """
-    # The environment of a worker is copied from here; a line per dead process is not for a person.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its core warns on stderr of what a restarted worker would lack; this package reports a lost worker itself.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # Ray's workers step aside for every other process; here they are what the command was given for.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    import ray
-    import ray.data
-
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    try:
-        with _silent_stderr():
-            ray.init(address=address, include_dashboard=False if address == "local" else None, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as problem:
-        raise InputError(f"--address {address}: no Ray there ({one_line(problem, 200)})") from problem
-    except Exception as problem:  # of no class of its own: it gives its processes half a minute to start
-        raise BridgeSTGError(
-            f"Ray did not start ({one_line(problem, 200)}); the same command tries again"
-        ) from problem
-    try:
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        gpus = int(ray.cluster_resources().get("GPU", 0))
-        cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        count = min(workers or gpus or cores, len(asked))
-        tasks = min(max(-(-len(asked) // _VIDEOS_PER_TASK), count), _MOST_TASKS, len(asked))
-        attempts = ray.remote(Attempts).options(num_cpus=0).remote()
-
-        data = ray.data.from_items(
-            [{"video_questions": json.dumps(asdict(one))} for one in asked], override_num_blocks=tasks
-        )
-        answered = data.map_batches(
-            VideoWorker,
-            fn_constructor_args=(model, attempts),
-            batch_size=1,
-            num_cpus=cores / max(count, 1) if not gpus else 1,
-            num_gpus=1 if gpus else None,
-            compute=ray.data.ActorPoolStrategy(size=count),
-        )
-        for row in answered.iter_rows():
-            yield Answer(**json.loads(row["answer"]))
-    except ray.exceptions.RayError as problem:
-        raise BridgeSTGError(f"a worker failed: {_cause(problem)}") from problem
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Silence stderr for compiled code too: Ray's core prints its log level there."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _cause(problem: Exception) -> str:
-    """The last line of Ray's message, which is the worker's own error."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return one_line(lines[-1] if lines else problem)
 
 
 def _failed(questions: Sequence[BatchQuestion], reason: str) -> list[Answer]:
