@@ -32,6 +32,7 @@ from bridge_stg.inference.outcome import Outcome, read_outcome
 from bridge_stg.inference.read_ahead import reading_ahead
 from bridge_stg.inference.results import ResultBuilder
 from bridge_stg.inference.said import Question, Said, read_answers, refusal_rule
+from bridge_stg.inference.several_times import tell_apart
 from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
@@ -372,6 +373,11 @@ class VideoGrounder(Grounder):
                 continue
 
             said += read_answers(self.processor, question, answers)
+
+        # A scan may see several times of an event where its answer names one.
+        if question.style == "scan" and question.windows is None:
+            with clock.stage("answer"):
+                said = tell_apart(self.model, self.processor, clip.read, question, said)
         return said, torch.cat(bridges) if bridges else None
 
 

@@ -122,6 +122,8 @@ class ResultBuilder:
         if question.style == "scan":
             notes += scan_note(seconds, longest_scan(self.processor, question.limit), question.limit)
         notes += cut_note(said.is_cut, question.limit)
+        if said.times_seen > 1:
+            notes.append(f"the scan sees it {said.times_seen} times; each was asked for its window")
         if outcome.status == "absent" and not says_absent(split_reasoning(said.text)[1]):
             notes.append("the scan saw it in no second, so the window that the answer names does not count")
         if outcome.windows and tube is None and question.task in LOCATED_TASKS:

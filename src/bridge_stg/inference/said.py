@@ -38,7 +38,7 @@ class Said:
 
     ``alternatives``: the likeliest texts in the place of each number, nothing elsewhere. ``refusal``: how
     probable it was that the answer begins as a refusal does; None where its beginning was given. ``is_cut``: it
-    did not end by itself.
+    did not end by itself. ``times_seen``: how many times of the event its scan was read for one by one.
     """
 
     text: str
@@ -48,6 +48,7 @@ class Said:
     refusal: float | None
     asks_where: bool
     is_cut: bool
+    times_seen: int = 1
 
 
 def refusal_rule(processor: BridgeSTGProcessor, style: AnswerStyle) -> RefusalRule | None:

@@ -1,0 +1,54 @@
+"""The times at which a scan sees an event, one by one."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby, pairwise
+
+from bridge_stg.prompting.templates import AFTER, BEFORE
+
+# Who is meant and what for, a word for each second, and the end of the sentence.
+_SCAN = re.compile(r"([^.:]+:) (\d+ [a-z]+(?: \d+ [a-z]+)*)\.")
+
+
+def each_time(reasoning: str) -> list[str]:
+    """The scan once for each time at which it sees the event; the other times are told as before or after.
+
+    Returns:
+        Nothing where the scan sees the event once or never, or where it is not one word a second.
+
+    Examples:
+        >>> for scan in each_time("The star spins: 0 spins 1 after 2 after 3 spins 4 ends. It happens ..."):
+        ...     print(scan)
+        The star spins: 0 spins 1 after 2 after 3 after 4 after.
+        The star spins: 0 before 1 before 2 before 3 spins 4 ends.
+        >>> each_time("The star spins: 0 before 1 spins 2 after.")
+        []
+    """
+    match = _SCAN.match(reasoning)
+    if match is None:
+        return []
+    parts = match[2].split()
+    seconds, words = [int(part) for part in parts[::2]], parts[1::2]
+    if any(after <= before for before, after in pairwise(seconds)):
+        return []
+
+    times = _seen(words)
+    if len(times) < 2:
+        return []
+    found = []
+    for first, last in times:
+        told = [BEFORE] * first + words[first : last + 1] + [AFTER] * (len(words) - last - 1)
+        scan = " ".join(f"{second} {word}" for second, word in zip(seconds, told, strict=True))
+        found.append(f"{match[1]} {scan}.")
+    return found
+
+
+def _seen(words: list[str]) -> list[tuple[int, int]]:
+    """First and last place of each time at which something is seen."""
+    found = []
+    for seen, group in groupby(range(len(words)), key=lambda place: words[place] not in (BEFORE, AFTER)):
+        if seen:
+            places = list(group)
+            found.append((places[0], places[-1]))
+    return found

@@ -1,0 +1,45 @@
+"""An event that happens twice in a clip: the shipped checkpoint was trained on events that happen once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.command import run
+
+from bridge_stg import VideoGrounder
+from bridge_stg.records.open import read_truth
+from bridge_stg.records.record import TruthRecord
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TruthRecord]:
+    """A clip, and a question about what an object does twice in it."""
+    folder = tmp_path_factory.mktemp("twice") / "data"
+    drawn = ["--videos", "1", "--seed", "2000", "--split", "test", "--repeats", "1", "--min-duration", "8"]
+    assert run("data", "shapes", "--out", folder, "--workers", 1, *drawn).exit_code == 0
+    record = next(one for one in read_truth(folder / "truth.jsonl") if len(one.windows or ()) == 2)
+    return folder / record.video, record
+
+
+def test_both_times_have_a_window_and_boxes(twice: tuple[Path, TruthRecord]) -> None:
+    path, record = twice
+    grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
+    result = grounder.ground(path, record.query, task="stvg")
+    found = sorted((one.span for one in result.windows), key=lambda span: span.start)
+    assert len(found) == 2
+    assert result.tube is not None
+
+    true = [record.clock.span(first, end) for first, end in record.windows or ()]
+    for span, wanted in zip(found, true, strict=True):
+        shared = span.cut_to(wanted)
+        assert shared is not None
+        assert shared.length > 0.5 * max(span.length, wanted.length)
+        inside = (result.tube.times >= span.start) & (result.tube.times < span.end)
+        assert inside.any()
+    assert all(any(span.start <= time < span.end for span in found) for time in result.tube.times)
+    assert result.windows[0].score == max(one.score or 0.0 for one in result.windows)
+
+    # A window that the caller gives is no matter of the scan; a short answer has none.
+    assert len(grounder.ground(path, record.query, window=true[0]).windows) == 1
+    assert len(grounder.ground(path, record.query, answer="direct").windows) <= 1
