@@ -12,6 +12,7 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.inference.said import Question
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.drafts import direct_draft, scan_draft
+from bridge_stg.prompting.timestamps import named_second
 from bridge_stg.types import WINDOW_TASKS
 
 # What follows a text, given the answer as far as it is foreseen.
@@ -49,11 +50,15 @@ def drafter_of(
         return None
     queries = question.queries[first:]
     if question.style == "scan":
-        # A scan names the second in which each frame pair begins.
-        seconds = [int(time + 0.25) for time in times[frame_pairs(len(times))[:, 0]]]
+        seconds = scan_seconds(times)
         continuations: list[Continuation] = [
             partial(scan_draft, query=query, seconds=seconds) for query in queries
         ]
     else:
         continuations = [partial(direct_draft, fps=config.sample_fps) for _ in queries]
     return TextDrafter(processor, continuations, question.opening)
+
+
+def scan_seconds(times: NDArray[np.float64]) -> list[int]:
+    """The seconds that a scan names, one of each pair of the frames at ``times`` (F,)."""
+    return [named_second(float(time)) for time in times[frame_pairs(len(times))[:, 0]]]

@@ -20,7 +20,7 @@ from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
-from bridge_stg.inference.drafting import drafter_of
+from bridge_stg.inference.drafting import drafter_of, scan_seconds
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
 from bridge_stg.inference.hand_over import hand_over
 from bridge_stg.inference.locating import locate_frames
@@ -32,7 +32,7 @@ from bridge_stg.inference.outcome import Outcome, read_outcome
 from bridge_stg.inference.read_ahead import reading_ahead
 from bridge_stg.inference.results import ResultBuilder
 from bridge_stg.inference.said import Question, Said, read_answers, refusal_rule
-from bridge_stg.inference.several_times import tell_apart
+from bridge_stg.inference.several_times import ScanReader
 from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
@@ -377,7 +377,10 @@ class VideoGrounder(Grounder):
         # A scan may see several times of an event where its answer names one.
         if question.style == "scan" and question.windows is None:
             with clock.stage("answer"):
-                said = tell_apart(self.model, self.processor, clip.read, question, said)
+                reader = ScanReader(
+                    self.model, self.processor, clip.read, question.limit, scan_seconds(seconds)
+                )
+                said = reader.tell_apart(question, said)
         return said, torch.cat(bridges) if bridges else None
 
 

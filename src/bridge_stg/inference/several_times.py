@@ -2,13 +2,14 @@
 
 A scan judges every second alone, so it sees each time at which an event happens. But the window that follows is
 that of one of them, or it spans them all, where a checkpoint was trained on events that happen once. So the
-model goes on from its own scan once for each time, with the other times told as before or after.
+model goes on from its own scan once for each time, with the other times told as before or after. Such a
+checkpoint may also leave out a second when the event begins again; they are known, so it goes on from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from bridge_stg.inference.answering import ReadClip, answer
@@ -16,52 +17,68 @@ from bridge_stg.inference.said import Question, Said
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
-from bridge_stg.prompting.scan_times import each_time
+from bridge_stg.prompting.scan_times import each_time, left_out
 
 
-def tell_apart(
-    model: BridgeSTGForVideoGrounding,
-    processor: BridgeSTGProcessor,
-    clip: ReadClip,
-    question: Question,
-    said: Sequence[Said],
-) -> list[Said]:
-    """The answers by scan; one that sees its event several times has a window for each of them."""
-    return [
-        _told_apart(model, processor, clip, question, asked, one, scans)
-        if (scans := each_time(one.text))
-        else one
-        for asked, one in zip(question.ids, said, strict=True)
-    ]
+@dataclass(frozen=True)
+class ScanReader:
+    """Goes on with answers by scan about one clip; ``seconds`` are those at which its frame pairs begin."""
 
+    model: BridgeSTGForVideoGrounding
+    processor: BridgeSTGProcessor
+    clip: ReadClip
+    limit: int
+    seconds: Sequence[int]
 
-def _told_apart(
-    model: BridgeSTGForVideoGrounding,
-    processor: BridgeSTGProcessor,
-    clip: ReadClip,
-    question: Question,
-    asked: Sequence[int],
-    said: Said,
-    scans: Sequence[str],
-) -> Said:
-    """An answer that goes on once from each of ``scans``; as it was unless each of them leads to a window."""
-    begun = [(*asked, *processor.plain_ids(scan)) for scan in scans]
-    answers = answer(model, clip, begun, processor.turn_end, question.limit)
-    decode = processor.tokenizer.decode
-    endings = [[decode([token]) for token in ids] for ids in answers.ids]
-    if any(parse_window("".join(pieces)) is None for pieces in endings):
+    def tell_apart(self, question: Question, said: Sequence[Said]) -> list[Said]:
+        """The answers; one that sees its event several times has a window for each of them."""
+        found = []
+        for asked, one in zip(question.ids, said, strict=True):
+            whole = self._in_order(asked, one)
+            scans = each_time(whole.text)
+            found.append(self._told_apart(asked, whole, scans) if scans else one)
+        return found
+
+    def _in_order(self, asked: Sequence[int], said: Said) -> Said:
+        """The answer with every second of its scan."""
+        for _ in self.seconds:
+            lost = left_out(said.text, self.seconds)
+            if lost is None:
+                break
+            place, second = lost
+            said = self._go_on(asked, said, place, [said.text[:place] + second], [second])
         return said
 
-    # The tokens of the scan itself, which is the first sentence.
-    end = said.text.index(".") + 1
-    kept = sum(length <= end for length in accumulate(map(len, said.pieces)))
-    pieces = said.pieces[:kept] + [piece for ending in endings for piece in ending]
-    return replace(
-        said,
-        text="".join(pieces).strip(),
-        pieces=pieces,
-        log_probs=said.log_probs[:kept] + [value for values in answers.log_probs for value in values],
-        alternatives=said.alternatives[:kept] + [()] * (len(pieces) - kept),
-        is_cut=any(len(ids) >= question.limit for ids in answers.ids),
-        times_seen=len(scans),
-    )
+    def _told_apart(self, asked: Sequence[int], said: Said, scans: Sequence[str]) -> Said:
+        """An answer that goes on from each of ``scans``; as it was unless each of them leads to a window."""
+        # The scan itself is the first sentence.
+        end = said.text.index(".") + 1
+        told = self._go_on(asked, said, end, scans, [""] * len(scans))
+        windows = [parse_window(part) for part in told.text[end:].split(" It happens ")[1:]]
+        return replace(told, times_seen=len(scans)) if len(windows) == len(scans) and all(windows) else said
+
+    def _go_on(
+        self, asked: Sequence[int], said: Said, place: int, texts: Sequence[str], given: Sequence[str]
+    ) -> Said:
+        """The first ``place`` letters of an answer, and how the model goes on from each of ``texts``.
+
+        ``given`` are the ends of the texts that are words of the answer, too.
+        """
+        plain, decode = self.processor.plain_ids, self.processor.tokenizer.decode
+        begun = [(*asked, *plain(text)) for text in texts]
+        answers = answer(self.model, self.clip, begun, self.processor.turn_end, self.limit)
+
+        kept = sum(length <= place for length in accumulate(map(len, said.pieces)))
+        pieces, log_probs = said.pieces[:kept], said.log_probs[:kept]
+        for first, ids, values in zip(given, answers.ids, answers.log_probs, strict=True):
+            new = [decode([token]) for token in plain(first)]
+            pieces = [*pieces, *new, *(decode([token]) for token in ids)]
+            log_probs = [*log_probs, *[0.0] * len(new), *values]
+        return replace(
+            said,
+            text="".join(pieces).strip(),
+            pieces=pieces,
+            log_probs=log_probs,
+            alternatives=said.alternatives[:kept] + [()] * (len(pieces) - kept),
+            is_cut=any(len(ids) >= self.limit for ids in answers.ids),
+        )

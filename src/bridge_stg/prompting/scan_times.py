@@ -1,14 +1,48 @@
-"""The times at which a scan sees an event, one by one."""
+"""Scans of what happens several times: their seconds in order, and the times of the event one by one."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 from bridge_stg.prompting.templates import AFTER, BEFORE
 
 # Who is meant and what for, a word for each second, and the end of the sentence.
 _SCAN = re.compile(r"([^.:]+:) (\d+ [a-z]+(?: \d+ [a-z]+)*)\.")
+
+
+_HEAD = re.compile(r"[^.:]+:(?= \d)")
+_WORD = re.compile(r" [a-z]+(?=[ .])")
+
+
+def left_out(said: str, seconds: Sequence[int]) -> tuple[int, str] | None:
+    """Where a scan goes on without naming its next second, and that second.
+
+    Args:
+        seconds: at which the frame pairs of the clip begin, in order.
+
+    Returns:
+        How many letters are right, and what should follow them. None for a scan that leaves no second out,
+        or that ends early, and for what is no scan.
+
+    Examples:
+        >>> left_out("The star spins: 0 before 1 spins spins 3 after. It happens ...", [0, 1, 2, 3])
+        (32, ' 2')
+        >>> left_out("The star spins: 0 before 1 spins.", [0, 1, 2, 3]) is None
+        True
+    """
+    head = _HEAD.match(said)
+    if head is None:
+        return None
+    place = head.end()
+    for second in seconds:
+        named = said.startswith(f" {second} ", place)
+        word = _WORD.match(said, place + len(f" {second}")) if named else None
+        if word is None:
+            return None if said.startswith(".", place) else (place, f" {second}")
+        place = word.end()
+    return None
 
 
 def each_time(reasoning: str) -> list[str]:

@@ -24,3 +24,13 @@ def pair_timestamps(times: NDArray[np.float64]) -> list[str]:
     ['<0.2 seconds>', '<1.0 seconds>']
     """
     return [timestamp_text(float(time)) for time in pair_times(times)]
+
+
+def named_second(time: float) -> int:
+    """The second by which a scan names a frame pair that begins at ``time``.
+
+    Examples:
+        >>> named_second(1.2), named_second(1.9)
+        (1, 2)
+    """
+    return int(time + 0.25)
