@@ -28,7 +28,7 @@ from bridge_stg.shapes.frames import sample_times
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import COLOURS, ING_FORM, SHAPES, Action, Scene, SceneSettings
-from bridge_stg.shapes.world.questions import Question, questions
+from bridge_stg.shapes.world.questions import WorldQuestion, questions
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.types import TimeSpan
 
@@ -48,7 +48,7 @@ def one_mover() -> Scene:
 
 
 SLOTS = np.array([[0.0, 0.5], [1.0, 1.48], [2.0, 2.5], [3.0, 3.5], [4.0, 4.0]])
-LEFT = Question("vtg", "what moves left?", "interrogative", 0, TimeSpan(1.2, 3.1), kind="moves left")
+LEFT = WorldQuestion("vtg", "what moves left?", "interrogative", 0, TimeSpan(1.2, 3.1), kind="moves left")
 
 
 def test_an_answer_says_who_and_what_and_of_every_pair_whether_it_is_seen_and_then_when() -> None:

@@ -23,14 +23,14 @@ from bridge_stg.shapes.world.objects import (
     SceneObject,
     SceneSettings,
 )
-from bridge_stg.shapes.world.questions import Question, captions, questions, random_sentence
+from bridge_stg.shapes.world.questions import WorldQuestion, captions, questions, random_sentence
 from bridge_stg.shapes.world.scene import make_scene
 
 RELATION = re.compile(r"(to the left of|to the right of|above|below) the (\w+) (\w+)\??$")
 
 
 @cache
-def asked(seed: int, **options: int) -> tuple[Scene, list[Question]]:
+def asked(seed: int, **options: int) -> tuple[Scene, list[WorldQuestion]]:
     """A scene and its questions; most tests look at the same ones."""
     scene = make_scene(seed, SceneSettings(**options))  # type: ignore[arg-type]
     return scene, questions(scene, np.random.default_rng(seed))

@@ -12,7 +12,7 @@ from bridge_stg.prompting.templates import AFTER, BEFORE, WINDOW_WORDINGS, scan_
 from bridge_stg.shapes.frames import sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import Scene
-from bridge_stg.shapes.world.questions import Question, questions, random_sentence
+from bridge_stg.shapes.world.questions import WorldQuestion, questions, random_sentence
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.types import AnswerStyle, TimeSpan
 
@@ -28,7 +28,7 @@ BLUR = 0.15
 
 
 def scan_branches(
-    asked: list[Question],
+    asked: list[WorldQuestion],
     scene: Scene,
     slots: NDArray[np.float64],
     count: int,
@@ -113,7 +113,7 @@ def _judged(
 
 
 def name_branches(
-    asked: list[Question], scene: Scene, skip: int, count: int, processor: BridgeSTGProcessor
+    asked: list[WorldQuestion], scene: Scene, skip: int, count: int, processor: BridgeSTGProcessor
 ) -> list[Branch]:
     """Who is meant, as scans begin: the hardest word of an answer, at a third of a scan's tokens.
 
@@ -171,7 +171,7 @@ def scan_words(seen: list[str], read: list[str] | None = None) -> list[str]:
 
 
 def window_branches(
-    asked: list[Question],
+    asked: list[WorldQuestion],
     scene: Scene,
     count: int,
     processor: BridgeSTGProcessor,
@@ -216,10 +216,10 @@ def style_asked(processor: BridgeSTGProcessor, style: AnswerStyle) -> AnswerStyl
     return style if style in processor.config.answer_styles else None
 
 
-def spread(asked: list[Question], task: str, count: int) -> list[Question]:
+def spread(asked: list[WorldQuestion], task: str, count: int) -> list[WorldQuestion]:
     """Up to ``count`` questions of a task about different events as far as there are any."""
     pool = [question for question in asked if question.task == task]
-    first: dict[object, Question] = {}
+    first: dict[object, WorldQuestion] = {}
     for question in pool:
         first.setdefault((question.object_index, question.window, question.answer), question)
     chosen = list(first.values())[:count]
@@ -229,7 +229,7 @@ def spread(asked: list[Question], task: str, count: int) -> list[Question]:
 
 def window_answer(
     scene: Scene,
-    question: Question,
+    question: WorldQuestion,
     rng: np.random.Generator,
     slots: NDArray[np.float64],
     style: AnswerStyle = "scan",

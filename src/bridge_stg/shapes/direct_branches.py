@@ -25,7 +25,7 @@ from bridge_stg.shapes.evidence import (
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.matching import Appearance, Description
 from bridge_stg.shapes.world.objects import Scene
-from bridge_stg.shapes.world.questions import LETTERS, Question, sentence
+from bridge_stg.shapes.world.questions import LETTERS, WorldQuestion, sentence
 from bridge_stg.types import Task
 
 TURN_END = "<|im_end|>"
@@ -37,7 +37,7 @@ class AskedClip:
     """What can be asked about a clip; ``slots`` (P, 2) are the first and last seconds of its pairs."""
 
     scene: Scene
-    asked: list[Question]
+    asked: list[WorldQuestion]
     times: NDArray[np.float64]
     slots: NDArray[np.float64]
     map: ClipMap
@@ -45,14 +45,14 @@ class AskedClip:
     rng: np.random.Generator
 
 
-def direct_branch(clip: AskedClip, question: Question, task: Task) -> Branch:
+def direct_branch(clip: AskedClip, question: WorldQuestion, task: Task) -> Branch:
     """A window, answered directly."""
     answer = window_answer(clip.scene, question, clip.rng, clip.slots, "direct")
     style = style_asked(clip.processor, "direct")
     return led_window(clip, question, clip.processor.branch(task, question.query, answer, False, style))
 
 
-def led_window(clip: AskedClip, question: Question, branch: Branch) -> Branch:
+def led_window(clip: AskedClip, question: WorldQuestion, branch: Branch) -> Branch:
     """A direct answer with its evidence."""
     assert question.object_index is not None
     assert question.kind is not None
@@ -62,7 +62,7 @@ def led_window(clip: AskedClip, question: Question, branch: Branch) -> Branch:
     return _led(_found(clip, question.object_index, seen, branch), evidence)
 
 
-def found_branch(clip: AskedClip, question: Question, branch: Branch) -> LedBranch:
+def found_branch(clip: AskedClip, question: WorldQuestion, branch: Branch) -> LedBranch:
     """An answer that is given because the event is found; its bridging queries ask for the object."""
     assert question.object_index is not None
     assert question.kind is not None
@@ -99,7 +99,7 @@ def direct_branches(clip: AskedClip, count: int) -> list[Branch]:
 
 def named_branches(clip: AskedClip, count: int) -> list[Branch]:
     """The same of objects that are named in full: who is meant is then no riddle."""
-    events: dict[tuple[int | None, str | None], Question] = {}
+    events: dict[tuple[int | None, str | None], WorldQuestion] = {}
     for question in clip.asked:
         if question.task == "vtg":
             events.setdefault((question.object_index, question.kind), question)
@@ -172,7 +172,7 @@ def _letters(words: Sequence[str], first: int, said: int, right: str | None) -> 
     return found
 
 
-def led_spot(clip: AskedClip, question: Question, branch: Branch) -> Branch:
+def led_spot(clip: AskedClip, question: WorldQuestion, branch: Branch) -> Branch:
     """An answer that names the object at a given box, with its evidence."""
     assert question.object_index is not None
     assert question.time is not None

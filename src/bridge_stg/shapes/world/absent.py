@@ -9,7 +9,7 @@ import numpy as np
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.matching import Appearance, Description, looks_of
 from bridge_stg.shapes.world.objects import COLOURS, SHAPES, Scene, can_show
-from bridge_stg.shapes.world.questions import Question, sentence
+from bridge_stg.shapes.world.questions import WorldQuestion, sentence
 
 # "action": an object of the scene does something else. "look": something of another colour or shape does it.
 # "stranger": neither the object nor, as a rule, what it does is there.
@@ -17,12 +17,12 @@ Miss = Literal["action", "look", "stranger"]
 TRIES = 60
 
 
-def absent_questions(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
+def absent_questions(scene: Scene, rng: np.random.Generator, count: int) -> list[WorldQuestion]:
     """Up to ``count`` different sentences that nothing in the scene fits; two in three are near misses.
 
     An action that is too short or too far out of view to be asked about still counts as happening.
     """
-    found: dict[str, Question] = {}
+    found: dict[str, WorldQuestion] = {}
     kinds = get_args(Miss)
     for number in range(TRIES * count):
         if len(found) == count:
@@ -33,7 +33,7 @@ def absent_questions(scene: Scene, rng: np.random.Generator, count: int) -> list
         asks = bool(rng.random() < 0.5)
         query = sentence(scene, description, asks, rng)
         qtype: QueryType = "interrogative" if asks else "declarative"
-        found[query] = Question("stvg", query, qtype, kind=description.kind, absent=True)
+        found[query] = WorldQuestion("stvg", query, qtype, kind=description.kind, absent=True)
     return list(found.values())
 
 

@@ -22,7 +22,7 @@ from bridge_stg.shapes.world.objects import (
     Split,
     can_show,
 )
-from bridge_stg.shapes.world.questions import Question, sentence
+from bridge_stg.shapes.world.questions import WorldQuestion, sentence
 from bridge_stg.shapes.world.scene import (
     GROWTH,
     MAX_ACTION,
@@ -57,7 +57,7 @@ class LongScene:
     """A scene and a sentence about what happens in it once."""
 
     scene: Scene
-    question: Question
+    question: WorldQuestion
 
 
 def make_long_scene(
@@ -191,7 +191,7 @@ def _undo(action: Action, time: float) -> Action:
     return Action(UNDONE_BY[action.kind], time, time + action.end - action.start, rate)
 
 
-def _about(scene: Scene, kind: str, rng: np.random.Generator) -> Question | None:
+def _about(scene: Scene, kind: str, rng: np.random.Generator) -> WorldQuestion | None:
     """A sentence that fits what object 0 does once and nothing else in the scene."""
     fitting = [
         (candidate, description)
@@ -202,4 +202,4 @@ def _about(scene: Scene, kind: str, rng: np.random.Generator) -> Question | None
         return None
     candidate, description = fitting[int(rng.integers(len(fitting)))]
     query = sentence(scene, description, False, rng)
-    return Question("stvg", query, "declarative", 0, candidate.window, kind=kind)
+    return WorldQuestion("stvg", query, "declarative", 0, candidate.window, kind=kind)

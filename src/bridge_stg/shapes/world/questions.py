@@ -32,7 +32,7 @@ _SIDE = {"left": "to the left of", "right": "to the right of", "above": "above",
 
 
 @dataclass(frozen=True)
-class Question:
+class WorldQuestion:
     """A question about one scene.
 
     ``window`` is in seconds: the visible part of the action (stvg, vtg), the whole clip (vot), None (rec, vqa).
@@ -57,7 +57,7 @@ class Question:
     absent: bool = False
 
 
-def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
+def questions(scene: Scene, rng: np.random.Generator) -> list[WorldQuestion]:
     """All questions that the scene answers without doubt, in random order; deterministic by ``rng``."""
     timeline = Timeline(scene)
     grounded = _grounded(timeline, rng)
@@ -71,7 +71,7 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
     return [found[position] for position in rng.permutation(len(found))]
 
 
-def repeated_questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
+def repeated_questions(scene: Scene, rng: np.random.Generator) -> list[WorldQuestion]:
     """Sentences that fit one object, which does it several times: all of the times are the answer."""
     timeline = Timeline(scene)
     fitting: dict[Description, list[Candidate]] = {}
@@ -85,7 +85,7 @@ def repeated_questions(scene: Scene, rng: np.random.Generator) -> list[Question]
         # All or nothing: a time that is too short to be asked about would be right and count as wrong.
         if len(doers) > 1 or len(windows) < 2 or len(windows) < len(candidates):
             continue
-        question = Question(
+        question = WorldQuestion(
             "stvg",
             sentence(scene, description, False, rng),
             "declarative",
@@ -173,7 +173,7 @@ def _interrogative(scene: Scene, description: Description, rng: np.random.Genera
     return f"{subject} {description.kind}{tail}?"
 
 
-def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
+def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[WorldQuestion]:
     """STVG: each unique description once as a phrase and once as a question."""
     plain: list[tuple[Candidate, Description]] = []
     related: dict[tuple[int, str, Appearance], list[tuple[Candidate, Description]]] = {}
@@ -192,13 +192,13 @@ def _grounded(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
     for candidate, description in plain:
         index, window = candidate.index, candidate.window
         phrase = _declarative(timeline.scene, description, rng)
-        found.append(Question("stvg", phrase, "declarative", index, window, kind=description.kind))
+        found.append(WorldQuestion("stvg", phrase, "declarative", index, window, kind=description.kind))
         asked = _interrogative(timeline.scene, description, rng)
-        found.append(Question("stvg", asked, "interrogative", index, window, kind=description.kind))
+        found.append(WorldQuestion("stvg", asked, "interrogative", index, window, kind=description.kind))
     return found
 
 
-def _tracking(timeline: Timeline) -> list[Question]:
+def _tracking(timeline: Timeline) -> list[WorldQuestion]:
     """VOT: the query holds an object's first visible box as text, and its time if that is not the start."""
     found = []
     whole = TimeSpan(0.0, timeline.scene.duration)
@@ -215,11 +215,11 @@ def _tracking(timeline: Timeline) -> list[Question]:
         x1, y1, x2, y2 = here[index].tolist()
         time = float(timeline.times[first])
         query = given_text("track the object", GivenBox((x1, y1, x2, y2), time if first else 0.0))
-        found.append(Question("vot", query, "declarative", index, whole, time=time))
+        found.append(WorldQuestion("vot", query, "declarative", index, whole, time=time))
     return found
 
 
-def _referring(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
+def _referring(timeline: Timeline, rng: np.random.Generator) -> list[WorldQuestion]:
     """REC: phrases that fit exactly one object of a single image."""
     scene = timeline.scene
     found = []
@@ -248,7 +248,7 @@ def _referring(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
                 if unique:
                     relation = unique[rng.integers(len(unique))]
                     phrases.append(f"the {_noun(look)}{_tail(scene, relation)}")
-                found += [Question("rec", phrase, "declarative", index, time=time) for phrase in phrases]
+                found += [WorldQuestion("rec", phrase, "declarative", index, time=time) for phrase in phrases]
     return found
 
 
@@ -259,17 +259,17 @@ def _ask(
     others: list[str],
     index: int | None = None,
     kind: str | None = None,
-) -> Question:
+) -> WorldQuestion:
     """A vqa question with the answer and up to three others as lettered choices in random order."""
     pool = [other for other in others if other != answer]
     wrong = [pool[position] for position in rng.permutation(len(pool))[: len(LETTERS) - 1]]
     options = [answer, *wrong]
     choices = tuple(options[position] for position in rng.permutation(len(options)))
     letter = LETTERS[choices.index(answer)]
-    return Question("vqa", query, "interrogative", index, None, answer, choices, letter, kind=kind)
+    return WorldQuestion("vqa", query, "interrogative", index, None, answer, choices, letter, kind=kind)
 
 
-def _choices(timeline: Timeline, rng: np.random.Generator) -> list[Question]:
+def _choices(timeline: Timeline, rng: np.random.Generator) -> list[WorldQuestion]:
     """VQA: colour, shape, action and number, with lettered choices."""
     scene = timeline.scene
     found = []
@@ -327,6 +327,6 @@ def _present_and_one_absent(rng: np.random.Generator, words: tuple[str, ...], pr
     return [*chosen, absent[rng.integers(len(absent))]] if absent else chosen
 
 
-def _count(rng: np.random.Generator, query: str, count: int) -> Question:
+def _count(rng: np.random.Generator, query: str, count: int) -> WorldQuestion:
     near = [str(number) for number in range(9) if 0 < abs(number - count) <= 3]
     return _ask(rng, query, str(count), near)

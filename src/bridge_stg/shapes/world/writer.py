@@ -22,7 +22,7 @@ from bridge_stg.records.record import TruthRecord, write_truth
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.motion import boxes, frame_times
 from bridge_stg.shapes.world.objects import Scene, SceneSettings, Split
-from bridge_stg.shapes.world.questions import Question, questions, repeated_questions
+from bridge_stg.shapes.world.questions import WorldQuestion, questions, repeated_questions
 from bridge_stg.shapes.world.render import CHUNK, render
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.types import Box
@@ -161,7 +161,7 @@ def write_video(path: Path, scene: Scene) -> None:
                 writer.write(image)
 
 
-def _choose(scene: Scene, count: int, rng: np.random.Generator) -> list[Question]:
+def _choose(scene: Scene, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
     """Half stvg (rounded up), the first of them about object 0, then the other tasks in turn; no query twice.
 
     In the compositional split every question is about object 0, whose looks were held out, and every sentence
@@ -180,7 +180,7 @@ def _choose(scene: Scene, count: int, rng: np.random.Generator) -> list[Question
     wanted = ["stvg"] * (-(-count // 2))
     others = [("vtg", "vot", "rec", "vqa")[position] for position in rng.permutation(4)]
     wanted += [others[turn % 4] for turn in range(count - len(wanted))]
-    chosen: list[Question] = []
+    chosen: list[WorldQuestion] = []
     for task in wanted:
         pool = [q for q in asked if q.task == task and all(q.query != other.query for other in chosen)]
         if not chosen:
@@ -192,7 +192,7 @@ def _choose(scene: Scene, count: int, rng: np.random.Generator) -> list[Question
     return chosen
 
 
-def truth_record(scene: Scene, question: Question, name: str, video: str) -> TruthRecord:
+def truth_record(scene: Scene, question: WorldQuestion, name: str, video: str) -> TruthRecord:
     """A question as a line of ``truth.jsonl``: seconds become frames, fractions become pixels.
 
     The frames of a window are those that appear inside it. ``clip`` is the whole video, or the single frame
