@@ -37,8 +37,8 @@ class StoppedError(BridgeSTGError):
 
 
 @dataclass(frozen=True)
-class Question:
-    """What one call asks: sentences about one file."""
+class ModelRequest:
+    """What the model is asked at once: sentences about one file."""
 
     video: Path
     queries: tuple[str, ...]
@@ -58,7 +58,7 @@ class ModelFacts:
 
 
 class ModelProcess:
-    """Loads the model when started, answers one question at a time, and starts again after it was ended."""
+    """Loads the model when started, answers one request at a time, and starts again after it was ended."""
 
     def __init__(self, choice: ModelChoice) -> None:
         self.choice = choice
@@ -75,7 +75,7 @@ class ModelProcess:
         # A fresh process: a copy of one that runs threads can hang.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_answer_questions, args=(self.choice, theirs), daemon=True)
+        self._process = context.Process(target=_answer_requests, args=(self.choice, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -102,7 +102,7 @@ class ModelProcess:
 
     def ground(
         self,
-        question: Question,
+        request: ModelRequest,
         timeout: float,
         on_stage: Callable[[str], None],
         wanted: Callable[[], bool],
@@ -126,7 +126,7 @@ class ModelProcess:
         deadline = time.monotonic() + timeout
         told_to_stop = False
         try:
-            pipe.send(question)
+            pipe.send(request)
             while True:
                 if not pipe.poll(_POLL):
                     # A stage cannot be interrupted, its process can.
@@ -159,7 +159,7 @@ class ModelProcess:
             ) from problem
 
 
-def _answer_questions(choice: ModelChoice, pipe: Connection) -> None:
+def _answer_requests(choice: ModelChoice, pipe: Connection) -> None:
     """The body of the process: load, say so, answer until the pipe is closed."""
     # Ctrl-C goes to every process of a terminal; the server decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -177,7 +177,7 @@ def _answer_questions(choice: ModelChoice, pipe: Connection) -> None:
         try:
             message = pipe.recv()
             # A "stop" that came too late is for a job that has ended.
-            if isinstance(message, Question):
+            if isinstance(message, ModelRequest):
                 pipe.send(_answer(grounder, message, pipe))
         except (EOFError, OSError):
             return
@@ -196,7 +196,7 @@ def _load(choice: ModelChoice) -> tuple[Any, ModelFacts]:
     return grounder, ModelFacts(grounder.name, str(grounder.model.device), limits)
 
 
-def _answer(grounder: Any, question: Question, pipe: Connection) -> tuple[str, Any]:
+def _answer(grounder: Any, request: ModelRequest, pipe: Connection) -> tuple[str, Any]:
     from torch import OutOfMemoryError
 
     def tell(stage: str) -> None:
@@ -205,7 +205,7 @@ def _answer(grounder: Any, question: Question, pipe: Connection) -> tuple[str, A
             raise StoppedError("stop")
 
     try:
-        results = grounder.ground_with(question.video, list(question.queries), question.options, progress=tell)
+        results = grounder.ground_with(request.video, list(request.queries), request.options, progress=tell)
     except StoppedError:
         return "stopped", None
     except InputError as problem:

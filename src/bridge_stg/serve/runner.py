@@ -11,7 +11,7 @@ from typing import Any
 from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.serve.job_store import Job, JobStore
 from bridge_stg.serve.metrics import Metrics
-from bridge_stg.serve.model_process import ModelError, ModelProcess, Question, StoppedError
+from bridge_stg.serve.model_process import ModelError, ModelProcess, ModelRequest, StoppedError
 from bridge_stg.serve.schemas import AskOptions
 from bridge_stg.serve.settings import Limits
 from bridge_stg.serve.uploads import Uploads
@@ -89,9 +89,9 @@ class Runner(threading.Thread):
         if video is None:
             return self._fail(batch, "not_found", "the video was deleted before its turn came")
 
-        # All sentences of the jobs as one question.
+        # All sentences of the jobs as one request.
         ids = [job.id for job in batch]
-        question = Question(
+        request = ModelRequest(
             self.uploads.path_of(video),
             tuple(query for job in batch for query in job.queries),
             AskOptions.model_validate_json(batch[0].options).to_options(),
@@ -99,7 +99,7 @@ class Runner(threading.Thread):
 
         try:
             results = self.model.ground(
-                question,
+                request,
                 self.limits.job_timeout,
                 on_stage=lambda stage: self.store.set_stage(ids, stage),
                 wanted=lambda: not self._stopping.is_set() and bool(self.store.waiting_for(ids)),
@@ -112,11 +112,11 @@ class Runner(threading.Thread):
                 for job in batch:
                     self._answer([job])
                 return None
-            return self._fail(batch, "bad_input", self._without_path(str(problem), question))
+            return self._fail(batch, "bad_input", self._without_path(str(problem), request))
         except ModelError as problem:
-            return self._fail(batch, problem.code, self._without_path(str(problem), question))
+            return self._fail(batch, problem.code, self._without_path(str(problem), request))
         except BridgeSTGError as problem:
-            return self._fail(batch, "failed", self._without_path(str(problem), question))
+            return self._fail(batch, "failed", self._without_path(str(problem), request))
 
         return self._deliver(batch, results, video.name)
 
@@ -133,8 +133,8 @@ class Runner(threading.Thread):
         for job in batch:
             self.store.fail(job.id, code, message)
 
-    def _without_path(self, message: str, question: Question) -> str:
-        return message.replace(f"{question.video}: ", "").replace(str(question.video), "the video")
+    def _without_path(self, message: str, request: ModelRequest) -> str:
+        return message.replace(f"{request.video}: ", "").replace(str(request.video), "the video")
 
     def _sweep(self) -> None:
         now = time.time()
