@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from fuzz.mutations import ROUNDS, SEED, mutate
 
-from bridge_stg.inference.outcome import read_outcome
+from bridge_stg.inference.answer_outcome import read_outcome
 from bridge_stg.prompting.parsing import parse_windows, split_reasoning
 from bridge_stg.types import TimeSpan
 from bridge_stg.zero_shot.answers import parse_image_answer, parse_video_answer

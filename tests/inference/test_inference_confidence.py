@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from bridge_stg.inference.answer_outcome import read_outcome
 from bridge_stg.inference.answering import RefusalRule
 from bridge_stg.inference.confidence import (
     answer_probability,
@@ -19,7 +20,6 @@ from bridge_stg.inference.confidence import (
     scan_probability,
     window_probabilities,
 )
-from bridge_stg.inference.outcome import read_outcome
 from bridge_stg.inference.tubes import join_tubes, part_of
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube, VideoInfo
 

@@ -20,9 +20,9 @@ from support.taught import TAUGHT
 from bridge_stg.errors import CheckpointError, InputError, VideoError
 from bridge_stg.inference import grounder as module
 from bridge_stg.inference import locating, memory
+from bridge_stg.inference.answer_outcome import read_outcome
 from bridge_stg.inference.answering import Answers, answer
 from bridge_stg.inference.grounder import VideoGrounder
-from bridge_stg.inference.outcome import read_outcome
 from bridge_stg.types import GroundingResult, TimeSpan
 from bridge_stg.video.sampling import sample_video
 from bridge_stg.weights.locate import checkpoint_folder

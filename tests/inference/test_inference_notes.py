@@ -11,7 +11,7 @@ from PIL import Image
 from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.notes import is_far_longer, unknown_words
-from bridge_stg.inference.results import longest_scan
+from bridge_stg.inference.result_builder import longest_scan
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.sampling import sample_video

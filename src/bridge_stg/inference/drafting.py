@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.inference.said import Question
+from bridge_stg.inference.decoded_answers import AskedQueries
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.drafts import direct_draft, scan_draft
 from bridge_stg.prompting.timestamps import named_second
@@ -38,25 +38,25 @@ class TextDrafter:
 
 
 def drafter_of(
-    processor: BridgeSTGProcessor, question: Question, times: NDArray[np.float64], first: int = 0
+    processor: BridgeSTGProcessor, asked: AskedQueries, times: NDArray[np.float64], first: int = 0
 ) -> TextDrafter | None:
-    """Drafts of the answers about ``question`` from sentence ``first`` on; None for tasks without wordings.
+    """Drafts of the answers to ``asked`` from sentence ``first`` on; None for tasks without wordings.
 
     Args:
         times: (F,) seconds of the frames that the model reads, on the clock of the clip.
     """
     config = processor.config
-    if question.task not in WINDOW_TASKS or config.objective == "entangled":
+    if asked.task not in WINDOW_TASKS or config.objective == "entangled":
         return None
-    queries = question.queries[first:]
-    if question.style == "scan":
+    queries = asked.queries[first:]
+    if asked.style == "scan":
         seconds = scan_seconds(times)
         continuations: list[Continuation] = [
             partial(scan_draft, query=query, seconds=seconds) for query in queries
         ]
     else:
         continuations = [partial(direct_draft, fps=config.sample_fps) for _ in queries]
-    return TextDrafter(processor, continuations, question.opening)
+    return TextDrafter(processor, continuations, asked.opening)
 
 
 def scan_seconds(times: NDArray[np.float64]) -> list[int]:

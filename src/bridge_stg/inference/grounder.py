@@ -15,9 +15,11 @@ from torch import Tensor
 from bridge_stg.errors import InputError
 from bridge_stg.geometry.clock import shown_for
 from bridge_stg.geometry.spans import sampled_in_span
+from bridge_stg.inference.answer_outcome import AnswerOutcome, read_outcome
 from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
 from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.cost import ClipCost, StageClock
+from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, decode_answers, refusal_rule
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.drafting import drafter_of, scan_seconds
@@ -28,10 +30,8 @@ from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
 from bridge_stg.inference.memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.notes import domain_note, is_far_longer, length_note
 from bridge_stg.inference.options import GroundOptions
-from bridge_stg.inference.outcome import Outcome, read_outcome
 from bridge_stg.inference.read_ahead import reading_ahead
-from bridge_stg.inference.results import ResultBuilder
-from bridge_stg.inference.said import Question, Said, read_answers, refusal_rule
+from bridge_stg.inference.result_builder import ResultBuilder
 from bridge_stg.inference.several_times import ScanReader
 from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -145,7 +145,7 @@ class VideoGrounder(Grounder):
         # What cannot be asked is refused before anything is decoded.
         check_queries(queries)
         source = open_video(video, options.times)
-        question = self._ask(queries, options, source.still)
+        asked = self._ask(queries, options, source.still)
         extent = clip_extent(source.info, options.clip)
 
         # A video far longer than those it was trained on is read in pieces of a length that it knows.
@@ -153,17 +153,17 @@ class VideoGrounder(Grounder):
         if seconds is None and is_far_longer(extent.length, self.processor.config):
             seconds = self.processor.config.longest_clip
         pieces = [extent]
-        if seconds is not None and question.task in WINDOW_TASKS and question.windows is None:
+        if seconds is not None and asked.task in WINDOW_TASKS and asked.windows is None:
             pieces = pieces_of(extent, seconds)
 
         def read(piece: TimeSpan, known: SampledVideo | None) -> SampledVideo:
-            return self.sample(source, span=span_to_sample(question.task, piece), known=known)
+            return self.sample(source, span=span_to_sample(asked.task, piece), known=known)
 
         # The next piece is read while the model works on this one.
         with reading_ahead(read, pieces) as following:
 
             def in_piece(piece: TimeSpan, tell: Progress | None, count: OnCost | None) -> list[GroundingResult]:
-                return self._ground_clip(source, question, piece, following, options, StageClock(tell), count)
+                return self._ground_clip(source, asked, piece, following, options, StageClock(tell), count)
 
             if len(pieces) == 1:
                 found = in_piece(extent, progress, on_cost)
@@ -175,7 +175,7 @@ class VideoGrounder(Grounder):
     def _ground_clip(
         self,
         source: VideoSource,
-        question: Question,
+        asked: AskedQueries,
         extent: TimeSpan,
         frames: Callable[[], SampledVideo],
         options: GroundOptions,
@@ -184,42 +184,42 @@ class VideoGrounder(Grounder):
     ) -> list[GroundingResult]:
         """All sentences in one part of the video; ``frames`` waits for what the model reads of it."""
         # Read: one decoding, one pass of the vision tower, one prefill for all sentences.
-        given = question.windows
+        given = asked.windows
         if given is not None:
             given = [given_window(window, extent) for window in given]
-        timed = not (source.still or question.task == "rec")
+        timed = not (source.still or asked.task == "rec")
         clip = self._read(frames, timed, extent, clock)
 
         # Answer: in words, then with the bridging queries where boxes are wanted.
-        said, bridge = self._answer(clip, question, clock)
+        decoded, bridge = self._answer(clip, asked, clock)
 
         # Which windows count: the whole clip where the task says so, the caller's, or those of the answer.
-        if question.task == "vqa":
-            outcomes = [Outcome("ok") for _ in said]
-        elif question.task in WHOLE_CLIP_TASKS:
-            outcomes = [Outcome("ok", (extent,)) for _ in said]
+        if asked.task == "vqa":
+            outcomes = [AnswerOutcome("ok") for _ in decoded]
+        elif asked.task in WHOLE_CLIP_TASKS:
+            outcomes = [AnswerOutcome("ok", (extent,)) for _ in decoded]
         elif given is not None:
-            outcomes = [Outcome("ok", (window,)) for window in given]
+            outcomes = [AnswerOutcome("ok", (window,)) for window in given]
         else:
-            outcomes = [read_outcome(one.text, extent) for one in said]
+            outcomes = [read_outcome(one.text, extent) for one in decoded]
 
         # Locate: the spatial decoder on the frames of each window. Where the caller named neither a task nor a
         # window, the model decides whether there are boxes.
-        tubes: list[Tube | None] = [None] * len(said)
+        tubes: list[Tube | None] = [None] * len(decoded)
         forced = options.task is not None or source.still or given is not None
         if bridge is not None:
-            silent = [not (forced or one.asks_where or one.is_cut) for one in said]
+            silent = [not (forced or one.asks_where or one.is_cut) for one in decoded]
             spans = [() if quiet else found.windows for quiet, found in zip(silent, outcomes, strict=True)]
             with clock.stage("spatial"):
-                rate = None if question.task == "rec" else options.box_fps
+                rate = None if asked.task == "rec" else options.box_fps
                 tubes = self.locate(source, clip.sampled, spans, bridge, rate)
 
         # Results, in the order of the sentences.
         if on_cost is not None:
-            on_cost(_cost(clip, question, said, tubes, clock))
-        build = ResultBuilder(self.processor, self.name, source.name, question, clip.sampled, extent)
+            on_cost(_cost(clip, asked, decoded, tubes, clock))
+        build = ResultBuilder(self.processor, self.name, source.name, asked, clip.sampled, extent)
         stages = dict(clock.milliseconds) if options.timing else {}
-        return [build(*row, stages) for row in zip(question.queries, said, outcomes, tubes, strict=True)]
+        return [build(*row, stages) for row in zip(asked.queries, decoded, outcomes, tubes, strict=True)]
 
     def sample(
         self,
@@ -279,7 +279,7 @@ class VideoGrounder(Grounder):
             tubes[index] = join_tubes(parts)
         return tubes
 
-    def _ask(self, queries: Sequence[str], options: GroundOptions, still: bool) -> Question:
+    def _ask(self, queries: Sequence[str], options: GroundOptions, still: bool) -> AskedQueries:
         """The questions in tokens.
 
         A checkpoint that was not trained to answer directly is given the opening of such an answer.
@@ -300,14 +300,14 @@ class VideoGrounder(Grounder):
             opening = DIRECT_OPENING
 
         # The questions, with what the answer begins with.
-        asked = style if style in known else None
+        asked_style = style if style in known else None
         longest = options.max_query_tokens or MAX_QUERY_TOKENS
-        ids = [self.processor.question_ids(task, query, asked, longest) for query in queries]
+        ids = [self.processor.question_ids(task, query, asked_style, longest) for query in queries]
         if opening:
             begun = self.processor.plain_ids(opening)
-            ids = [(*question, *begun) for question in ids]
+            ids = [(*own, *begun) for own in ids]
 
-        return Question(
+        return AskedQueries(
             queries=queries,
             task=task,
             style=style,
@@ -340,28 +340,30 @@ class VideoGrounder(Grounder):
             read = read_clip(self.model, layout, vision, self.compiler)
         return _Clip(extent, sampled, self.processor.merged_grid(grid), read)
 
-    def _answer(self, clip: _Clip, question: Question, clock: StageClock) -> tuple[list[Said], Tensor | None]:
+    def _answer(
+        self, clip: _Clip, asked: AskedQueries, clock: StageClock
+    ) -> tuple[list[DecodedAnswer], Tensor | None]:
         """The answers of all sentences, as many at a time as memory has room for.
 
         Returns:
             The answers, and their bridging queries (S, M, D) if the task has boxes.
         """
-        said: list[Said] = []
+        decoded: list[DecodedAnswer] = []
         bridges: list[Tensor] = []
         decode = self.processor.tokenizer.decode
         turn_end, seconds = self.processor.turn_end, clip.sampled.times - clip.extent.start
-        longest = max(map(len, question.ids)) + question.limit + 1 + self.model.config.query_slots
+        longest = max(map(len, asked.ids)) + asked.limit + 1 + self.model.config.query_slots
         at_once = sentences_at_once(self.model, longest)
 
-        while len(said) < len(question.ids):
-            chunk = question.ids[len(said) : len(said) + at_once]
+        while len(decoded) < len(asked.ids):
+            chunk = asked.ids[len(decoded) : len(decoded) + at_once]
             try:
                 with clock.stage("answer"):
-                    drafter = drafter_of(self.processor, question, seconds, first=len(said))
+                    drafter = drafter_of(self.processor, asked, seconds, first=len(decoded))
                     answers = answer(
-                        self.model, clip.read, chunk, turn_end, question.limit, drafter, question.refusal
+                        self.model, clip.read, chunk, turn_end, asked.limit, drafter, asked.refusal
                     )
-                if question.task in LOCATED_TASKS:
+                if asked.task in LOCATED_TASKS:
                     with clock.stage("bridge"):
                         texts = [decode(ids) for ids in answers.ids]
                         bridges.append(hand_over(self.model, clip.read, answers, texts, seconds))
@@ -372,16 +374,14 @@ class VideoGrounder(Grounder):
                 at_once = len(chunk) // 2
                 continue
 
-            said += read_answers(self.processor, question, answers)
+            decoded += decode_answers(self.processor, asked, answers)
 
         # A scan may see several times of an event where its answer names one.
-        if question.style == "scan" and question.windows is None:
+        if asked.style == "scan" and asked.windows is None:
             with clock.stage("answer"):
-                reader = ScanReader(
-                    self.model, self.processor, clip.read, question.limit, scan_seconds(seconds)
-                )
-                said = reader.tell_apart(question, said)
-        return said, torch.cat(bridges) if bridges else None
+                reader = ScanReader(self.model, self.processor, clip.read, asked.limit, scan_seconds(seconds))
+                decoded = reader.tell_apart(asked, decoded)
+        return decoded, torch.cat(bridges) if bridges else None
 
 
 def _frames_of(sampled: SampledVideo, windows: Sequence[TimeSpan]) -> NDArray[np.int64]:
@@ -392,8 +392,8 @@ def _frames_of(sampled: SampledVideo, windows: Sequence[TimeSpan]) -> NDArray[np
 
 def _cost(
     clip: _Clip,
-    question: Question,
-    said: Sequence[Said],
+    asked: AskedQueries,
+    decoded: Sequence[DecodedAnswer],
     tubes: Sequence[Tube | None],
     clock: StageClock,
 ) -> ClipCost:
@@ -405,8 +405,8 @@ def _cost(
         frame_height=sampled.frames.shape[1],
         source_fps=float(sampled.info.fps),
         visual_tokens=pairs * height * width,
-        prompt_tokens=tuple(clip.read.length + len(ids) for ids in question.ids),
-        answer_tokens=tuple(len(one.pieces) for one in said),
+        prompt_tokens=tuple(clip.read.length + len(ids) for ids in asked.ids),
+        answer_tokens=tuple(len(one.pieces) for one in decoded),
         located_frames=tuple(0 if tube is None else len(tube) for tube in tubes),
         milliseconds=dict(clock.milliseconds),
     )

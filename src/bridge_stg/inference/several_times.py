@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from bridge_stg.inference.answering import ReadClip, answer
-from bridge_stg.inference.said import Question, Said
+from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
@@ -30,42 +30,47 @@ class ScanReader:
     limit: int
     seconds: Sequence[int]
 
-    def tell_apart(self, question: Question, said: Sequence[Said]) -> list[Said]:
+    def tell_apart(self, asked: AskedQueries, said: Sequence[DecodedAnswer]) -> list[DecodedAnswer]:
         """The answers; one that sees its event several times has a window for each of them."""
         found = []
-        for asked, one in zip(question.ids, said, strict=True):
-            whole = self._in_order(asked, one)
+        for question, one in zip(asked.ids, said, strict=True):
+            whole = self._in_order(question, one)
             scans = each_time(whole.text)
-            found.append(self._told_apart(asked, whole, scans) if scans else one)
+            found.append(self._told_apart(question, whole, scans) if scans else one)
         return found
 
-    def _in_order(self, asked: Sequence[int], said: Said) -> Said:
+    def _in_order(self, question: Sequence[int], said: DecodedAnswer) -> DecodedAnswer:
         """The answer with every second of its scan."""
         for _ in self.seconds:
             lost = left_out(said.text, self.seconds)
             if lost is None:
                 break
             place, second = lost
-            said = self._go_on(asked, said, place, [said.text[:place] + second], [second])
+            said = self._go_on(question, said, place, [said.text[:place] + second], [second])
         return said
 
-    def _told_apart(self, asked: Sequence[int], said: Said, scans: Sequence[str]) -> Said:
+    def _told_apart(self, question: Sequence[int], said: DecodedAnswer, scans: Sequence[str]) -> DecodedAnswer:
         """An answer that goes on from each of ``scans``; as it was unless each of them leads to a window."""
         # The scan itself is the first sentence.
         end = said.text.index(".") + 1
-        told = self._go_on(asked, said, end, scans, [""] * len(scans))
+        told = self._go_on(question, said, end, scans, [""] * len(scans))
         windows = [parse_window(part) for part in told.text[end:].split(" It happens ")[1:]]
         return replace(told, times_seen=len(scans)) if len(windows) == len(scans) and all(windows) else said
 
     def _go_on(
-        self, asked: Sequence[int], said: Said, place: int, texts: Sequence[str], given: Sequence[str]
-    ) -> Said:
+        self,
+        question: Sequence[int],
+        said: DecodedAnswer,
+        place: int,
+        texts: Sequence[str],
+        given: Sequence[str],
+    ) -> DecodedAnswer:
         """The first ``place`` letters of an answer, and how the model goes on from each of ``texts``.
 
         ``given`` are the ends of the texts that are words of the answer, too.
         """
         plain, decode = self.processor.plain_ids, self.processor.tokenizer.decode
-        begun = [(*asked, *plain(text)) for text in texts]
+        begun = [(*question, *plain(text)) for text in texts]
         answers = answer(self.model, self.clip, begun, self.processor.turn_end, self.limit)
 
         kept = sum(length <= place for length in accumulate(map(len, said.pieces)))

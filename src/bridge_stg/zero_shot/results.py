@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bridge_stg.geometry.clock import clock_of
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
+from bridge_stg.inference.answer_outcome import AnswerOutcome, cut_outcome
 from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.notes import cut_note
-from bridge_stg.inference.outcome import Outcome, cut_outcome
 from bridge_stg.types import GroundingResult, SampledVideo, ScoredSpan, Status, TimeSpan, Tube, VideoInfo
 from bridge_stg.video.sampling import frames_to_sample
 from bridge_stg.video.source import VideoSource
@@ -69,16 +69,16 @@ class StockClip:
 
 def zero_shot_outcome(
     read: ZeroShotAnswer, given: TimeSpan | None, image: bool, extent: TimeSpan, step: float
-) -> Outcome:
+) -> AnswerOutcome:
     """The window, cut to the clip, or the reason why there is none; ``step``: seconds between frames."""
     if given is not None:
         # An image has only its box to tell; a given window stands whatever was answered.
-        return Outcome("no_window") if image and not len(read.boxes) else Outcome("ok", (given,))
+        return AnswerOutcome("no_window") if image and not len(read.boxes) else AnswerOutcome("ok", (given,))
     if read.window is not None:
         return cut_outcome([read.window], extent)
     if len(read.times):
         return cut_outcome([(float(read.times[0]), float(read.times[-1]) + step)], extent)
-    return Outcome("no_window")
+    return AnswerOutcome("no_window")
 
 
 def frames_with_boxes(

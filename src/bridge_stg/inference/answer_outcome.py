@@ -10,7 +10,7 @@ from bridge_stg.types import Status, TimeSpan
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AnswerOutcome:
     """A status, and the windows on the clock of the file in the order of the answer; none unless it is ok.
 
     ``spoken`` are the same windows as the answer names them.
@@ -21,7 +21,7 @@ class Outcome:
     spoken: tuple[tuple[float, float], ...] = ()
 
 
-def read_outcome(text: str, extent: TimeSpan) -> Outcome:
+def read_outcome(text: str, extent: TimeSpan) -> AnswerOutcome:
     """The windows an answer names, cut to the clip; a reason instead where there is none.
 
     Args:
@@ -32,18 +32,18 @@ def read_outcome(text: str, extent: TimeSpan) -> Outcome:
     spoken = parse_windows(text)
     # A window after a scan that saw nothing is one that the answer itself does not believe.
     if says_absent(point) or (spoken and sees_nothing(reasoning)):
-        return Outcome("absent")
-    return cut_outcome(spoken, extent) if spoken else Outcome("no_window")
+        return AnswerOutcome("absent")
+    return cut_outcome(spoken, extent) if spoken else AnswerOutcome("no_window")
 
 
-def cut_outcome(spoken: Sequence[tuple[float, float]], extent: TimeSpan) -> Outcome:
+def cut_outcome(spoken: Sequence[tuple[float, float]], extent: TimeSpan) -> AnswerOutcome:
     """Windows as a model named them, in seconds of the clip; "empty_window" if none holds a time of it."""
     inside = [(cut_window(start, end, extent), (start, end)) for start, end in spoken]
     kept = [(window, pair) for window, pair in inside if window is not None]
     if not kept:
-        return Outcome("empty_window")
+        return AnswerOutcome("empty_window")
     windows, pairs = zip(*kept, strict=True)
-    return Outcome("ok", windows, pairs)
+    return AnswerOutcome("ok", windows, pairs)
 
 
 def cut_window(start: float, end: float, extent: TimeSpan) -> TimeSpan | None:

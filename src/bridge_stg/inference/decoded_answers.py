@@ -14,7 +14,7 @@ from bridge_stg.types import AnswerStyle, Task, TimeSpan
 
 
 @dataclass(frozen=True)
-class Question:
+class AskedQueries:
     """What is asked about a video: S sentences and their tokens.
 
     ``style`` is None where the task knows no styles. ``opening`` is the beginning of the answer where it is
@@ -33,7 +33,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Said:
+class DecodedAnswer:
     """One answer, its tokens and their log probabilities.
 
     ``alternatives``: the likeliest texts in the place of each number, nothing elsewhere. ``refusal``: how
@@ -57,13 +57,13 @@ def refusal_rule(processor: BridgeSTGProcessor, style: AnswerStyle) -> RefusalRu
     return None if threshold is None else RefusalRule(processor.plain_ids(ABSENT)[0], threshold)
 
 
-def read_answers(processor: BridgeSTGProcessor, question: Question, answers: Answers) -> list[Said]:
+def decode_answers(processor: BridgeSTGProcessor, asked: AskedQueries, answers: Answers) -> list[DecodedAnswer]:
     """The answers of several sentences in words."""
     decode = processor.tokenizer.decode
     refusing = processor.plain_ids(ABSENT)[0]
     writes_boxes = processor.config.objective == "entangled"
 
-    said = []
+    decoded = []
     for ids, log_probs, places, asks in zip(
         answers.ids, answers.log_probs, answers.alternatives, answers.asks_where, strict=True
     ):
@@ -76,22 +76,22 @@ def read_answers(processor: BridgeSTGProcessor, question: Question, answers: Ans
 
         # How probable it was that the answer begins as a refusal.
         refusal = None
-        if places and not question.opening:
+        if places and not asked.opening:
             refusal = sum((math.exp(sure) for token, sure in places[0] if token == refusing), 0.0)
 
-        said.append(
-            Said(
-                text=(question.opening + decode(ids)).strip(),
+        decoded.append(
+            DecodedAnswer(
+                text=(asked.opening + decode(ids)).strip(),
                 pieces=pieces,
                 log_probs=log_probs,
                 alternatives=alternatives,
                 refusal=refusal,
                 asks_where=asks or writes_boxes,
                 # An answer that ended by itself has fewer tokens than the limit: the last one is its end.
-                is_cut=len(ids) >= question.limit,
+                is_cut=len(ids) >= asked.limit,
             )
         )
-    return said
+    return decoded
 
 
 def _has_digit(text: str) -> bool:

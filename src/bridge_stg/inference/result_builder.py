@@ -1,10 +1,11 @@
-"""What was said and found about a sentence, as the result that callers get."""
+"""What was answered and found about a sentence, as the result that callers get."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bridge_stg.inference.answer_outcome import AnswerOutcome
 from bridge_stg.inference.confidence import (
     answer_probability,
     calibrate,
@@ -13,9 +14,8 @@ from bridge_stg.inference.confidence import (
     scan_probability,
     window_probabilities,
 )
+from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer
 from bridge_stg.inference.notes import cut_note, domain_note, length_note, scan_note, words_note
-from bridge_stg.inference.outcome import Outcome
-from bridge_stg.inference.said import Question, Said
 from bridge_stg.inference.tracked import AGREES, given_overlap
 from bridge_stg.inference.tubes import part_of
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -38,22 +38,27 @@ class ResultBuilder:
     processor: BridgeSTGProcessor
     checkpoint: str
     video: str
-    question: Question
+    asked: AskedQueries
     sampled: SampledVideo
     extent: TimeSpan
 
     def __call__(
-        self, query: str, said: Said, outcome: Outcome, tube: Tube | None, timing_ms: dict[str, float]
+        self,
+        query: str,
+        answer: DecodedAnswer,
+        outcome: AnswerOutcome,
+        tube: Tube | None,
+        timing_ms: dict[str, float],
     ) -> GroundingResult:
         """The result for one sentence, its surest window first."""
-        reasoning, point = split_reasoning(said.text) if self.question.style else ("", said.text)
-        windows = self._scored(query, said, reasoning, outcome, tube)
+        reasoning, point = split_reasoning(answer.text) if self.asked.style else ("", answer.text)
+        windows = self._scored(query, answer, reasoning, outcome, tube)
 
         confidence = windows[0].score if windows else None
         if outcome.status == "absent":
-            confidence = self._calibrated(_refusal_probability(said, reasoning), absent=True)
-        elif self.question.task == "vqa":
-            confidence = self._calibrated(choice_probability(said.pieces, said.log_probs))
+            confidence = self._calibrated(_refusal_probability(answer, reasoning), absent=True)
+        elif self.asked.task == "vqa":
+            confidence = self._calibrated(choice_probability(answer.pieces, answer.log_probs))
 
         return GroundingResult(
             video=self.video,
@@ -66,27 +71,27 @@ class ResultBuilder:
             window=windows[0].span if windows else None,
             tube=tube,
             timing_ms=timing_ms,
-            notes=self._notes(query, said, outcome, tube),
+            notes=self._notes(query, answer, outcome, tube),
             windows=windows,
             confidence=confidence,
-            answer_style=self.question.style,
+            answer_style=self.asked.style,
             reasoning=reasoning,
-            absent_probability=said.refusal if self.question.style else None,
+            absent_probability=answer.refusal if self.asked.style else None,
         )
 
     def _scored(
-        self, query: str, said: Said, reasoning: str, outcome: Outcome, tube: Tube | None
+        self, query: str, answer: DecodedAnswer, reasoning: str, outcome: AnswerOutcome, tube: Tube | None
     ) -> tuple[ScoredSpan, ...]:
         """The windows with their confidences, best first; of equals in the order of the answer."""
         likely: Sequence[float] = [1.0] * len(outcome.windows)  # a window that is given is not the model's
         if outcome.spoken:
-            pieces = [self.question.opening, *said.pieces]
-            if self.question.style == "direct":
-                happens = 1.0 - (said.refusal or 0.0)
-                overlaps = expected_overlaps(pieces, [(), *said.alternatives], outcome.spoken)
+            pieces = [self.asked.opening, *answer.pieces]
+            if self.asked.style == "direct":
+                happens = 1.0 - (answer.refusal or 0.0)
+                overlaps = expected_overlaps(pieces, [(), *answer.alternatives], outcome.spoken)
                 likely = [happens * overlap for overlap in overlaps]
             else:
-                likely = window_probabilities(pieces, [0.0, *said.log_probs], reasoning, outcome.spoken)
+                likely = window_probabilities(pieces, [0.0, *answer.log_probs], reasoning, outcome.spoken)
 
         agreement = self._agreement(query, tube)
         found = []
@@ -102,31 +107,33 @@ class ResultBuilder:
 
     def _agreement(self, query: str, tube: Tube | None) -> float | None:
         """How well the tube begins where an object to track was given; None where nothing was given."""
-        if tube is None or self.question.task != "vot":
+        if tube is None or self.asked.task != "vot":
             return None
         return given_overlap(query, tube, self.sampled.info, self.extent)
 
     def _calibrated(self, probability: float, absent: bool = False) -> float:
         """The confidence of a window or choice, or of a refusal."""
-        kind = self.question.style or self.question.task
+        kind = self.asked.style or self.asked.task
         return calibrate(probability, self.processor.config.calibration_of(kind, absent))
 
-    def _notes(self, query: str, said: Said, outcome: Outcome, tube: Tube | None) -> tuple[str, ...]:
+    def _notes(
+        self, query: str, answer: DecodedAnswer, outcome: AnswerOutcome, tube: Tube | None
+    ) -> tuple[str, ...]:
         """What a person should know: of the video, of the checkpoint, of the answer itself."""
-        config, question, seconds = self.processor.config, self.question, self.extent.length
+        config, asked, seconds = self.processor.config, self.asked, self.extent.length
         notes = [*self.sampled.notes, *domain_note(config), *words_note(query, config)]
         notes += length_note(seconds, config)
 
-        if question.opening:
-            notes.append(f"the checkpoint was not trained to answer in the style {question.style}")
-        if question.style == "scan":
-            notes += scan_note(seconds, longest_scan(self.processor, question.limit), question.limit)
-        notes += cut_note(said.is_cut, question.limit)
-        if said.times_seen > 1:
-            notes.append(f"the scan sees it {said.times_seen} times; each was asked for its window")
-        if outcome.status == "absent" and not says_absent(split_reasoning(said.text)[1]):
+        if asked.opening:
+            notes.append(f"the checkpoint was not trained to answer in the style {asked.style}")
+        if asked.style == "scan":
+            notes += scan_note(seconds, longest_scan(self.processor, asked.limit), asked.limit)
+        notes += cut_note(answer.is_cut, asked.limit)
+        if answer.times_seen > 1:
+            notes.append(f"the scan sees it {answer.times_seen} times; each was asked for its window")
+        if outcome.status == "absent" and not says_absent(split_reasoning(answer.text)[1]):
             notes.append("the scan saw it in no second, so the window that the answer names does not count")
-        if outcome.windows and tube is None and question.task in LOCATED_TASKS:
+        if outcome.windows and tube is None and asked.task in LOCATED_TASKS:
             notes.append("the model ended its answer without asking where, so there are no boxes")
         agreement = self._agreement(query, tube)
         if agreement is not None and agreement < AGREES:
@@ -136,11 +143,11 @@ class ResultBuilder:
         return tuple(notes)
 
 
-def _refusal_probability(said: Said, reasoning: str) -> float:
+def _refusal_probability(answer: DecodedAnswer, reasoning: str) -> float:
     """Of a scan that of its words; a refusal that comes at once is decided by its first one."""
     if reasoning:
-        return scan_probability(said.pieces, said.log_probs)
-    return answer_probability(said.log_probs) if said.refusal is None else said.refusal
+        return scan_probability(answer.pieces, answer.log_probs)
+    return answer_probability(answer.log_probs) if answer.refusal is None else answer.refusal
 
 
 def longest_scan(processor: BridgeSTGProcessor, limit: int) -> float:
