@@ -15,10 +15,10 @@ from support.processes import start_command
 from support.small_runs import TINY
 from typer.testing import CliRunner
 
-from bridge_stg.ablations.jobs import Job, Plan, jobs_for, run_name
+from bridge_stg.ablations.jobs import AblationJob, AblationPlan, jobs_for, run_name
 from bridge_stg.ablations.pages import as_markdown, as_page
-from bridge_stg.ablations.results import collect, judge
-from bridge_stg.ablations.tables import TABLES, Row, Table
+from bridge_stg.ablations.tables import TABLES, AblationRow, AblationTable
+from bridge_stg.ablations.verdicts import collect, judge
 from bridge_stg.ablations.work import jobs_left, work_on
 from bridge_stg.cli import main
 from bridge_stg.cli.runs import recipe
@@ -31,7 +31,7 @@ ALL = list(TABLES.values())
 
 def test_what_only_finished_runs_need_is_not_made_again(tmp_path: Path) -> None:
     """Scores alone give the tables; a row more is prepared for, and nothing else is."""
-    tables, plan = [TABLES["13"], TABLES["11"]], Plan(tmp_path, seeds=1)
+    tables, plan = [TABLES["13"], TABLES["11"]], AblationPlan(tmp_path, seeds=1)
     jobs = jobs_for(tables, plan)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "truth.jsonl").write_text("")
@@ -54,7 +54,7 @@ def test_what_only_finished_runs_need_is_not_made_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start", [None, Path("shapes")])
 def test_every_row_is_a_valid_configuration_and_runs_once(start: Path | None) -> None:
-    jobs = jobs_for(ALL, Plan(Path("out"), seeds=2, start=start))
+    jobs = jobs_for(ALL, AblationPlan(Path("out"), seeds=2, start=start))
     assert {job.name for job in jobs if job.name.startswith("detector")} == {
         f"detector-n{n}" for n in (2, 4, 6, 8)
     }
@@ -74,7 +74,7 @@ def test_every_row_is_a_valid_configuration_and_runs_once(start: Path | None) ->
 
 def test_ten_to_zero_is_ten_to_zero() -> None:
     (row,) = [row for row in TABLES["8-frames"].rows if row.name == "10:0"]
-    (job,) = [job for job in jobs_for(ALL, Plan(Path("out"), seeds=1)) if job.name == run_name(row, 0)]
+    (job,) = [job for job in jobs_for(ALL, AblationPlan(Path("out"), seeds=1)) if job.name == run_name(row, 0)]
     settings = [word for before, word in pairwise(job.commands[0]) if before == "--set"]
     data = override(recipe("shapes"), settings).data
     assert (data.num_positive, data.num_negative) == (10, 0)
@@ -98,9 +98,9 @@ def write_answers(folder: Path, data: Path, shift: float) -> None:
 def test_verdicts_follow_from_the_answers(shapes_data: Path, tmp_path: Path) -> None:
     """A row that is 0.8 s late is worse, one that is the same cannot be told, and the other way round."""
     (tmp_path / "data").symlink_to(shapes_data)
-    late, same = Row("late", ("a=1",), claim="m_tIoU"), Row("same", ("b=2",), claim="m_tIoU")
-    table = Table("t", "T", (Row("default"), late, same))
-    plan = Plan(tmp_path, seeds=1)
+    late, same = AblationRow("late", ("a=1",), claim="m_tIoU"), AblationRow("same", ("b=2",), claim="m_tIoU")
+    table = AblationTable("t", "T", (AblationRow("default"), late, same))
+    plan = AblationPlan(tmp_path, seeds=1)
     for row, shift in ((table.rows[0], 0.0), (late, 0.8), (same, 0.0)):
         write_answers(tmp_path / "runs" / run_name(row, 0), shapes_data, shift)
     found = {claim.row: claim for claim in judge([table], plan)}
@@ -108,7 +108,7 @@ def test_verdicts_follow_from_the_answers(shapes_data: Path, tmp_path: Path) -> 
     assert found["same"].difference == 0.0
     assert 0 < found["late"].ci95[0] <= found["late"].difference <= found["late"].ci95[1]
 
-    turned = Table("t", "T", (late, Row("default", claim="m_tIoU")))
+    turned = AblationTable("t", "T", (late, AblationRow("default", claim="m_tIoU")))
     assert [claim.verdict for claim in judge([turned], plan)] == ["does not hold here"]
     entries = collect([table], plan)
     assert [(entry.row, entry.seed) for entry in entries] == [("default", 0), ("late", 0), ("same", 0)]
@@ -121,8 +121,8 @@ def test_verdicts_follow_from_the_answers(shapes_data: Path, tmp_path: Path) -> 
 def test_seeds_that_disagree_give_no_verdict(shapes_data: Path, tmp_path: Path) -> None:
     """One seed is much worse and one a little better: the interval is above zero, but not every seed."""
     (tmp_path / "data").symlink_to(shapes_data)
-    late = Row("late", ("a=1",), claim="m_tIoU")
-    table, plan = Table("t", "T", (Row("default"), late)), Plan(tmp_path, seeds=2)
+    late = AblationRow("late", ("a=1",), claim="m_tIoU")
+    table, plan = AblationTable("t", "T", (AblationRow("default"), late)), AblationPlan(tmp_path, seeds=2)
     shifts = {(0, "default"): 0.0, (0, "late"): 0.8, (1, "default"): 0.1, (1, "late"): 0.0}
     for (seed, name), shift in shifts.items():
         row = late if name == "late" else table.rows[0]
@@ -136,7 +136,7 @@ def test_seeds_that_disagree_give_no_verdict(shapes_data: Path, tmp_path: Path) 
 
 def test_a_failed_run_is_said_and_others_can_be_listed(tmp_path: Path) -> None:
     command = ("ground", str(tmp_path / "nowhere.mp4"), "a circle")
-    run = Job("default-seed0", tmp_path, (command,), tmp_path / "scores.json")
+    run = AblationJob("default-seed0", tmp_path, (command,), tmp_path / "scores.json")
     with pytest.raises(BridgeSTGError, match=r"default-seed0: .*nowhere.mp4"):
         work_on([run], tmp_path, lambda line: None)
     assert "bridge-stg ground" in (tmp_path / "logs" / "default-seed0.commands").read_text()

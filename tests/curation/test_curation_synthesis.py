@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.curation.reading.outcome import Unusable
-from bridge_stg.curation.synthesis.plan import Donors, Insert, Plan, make_plan, synthetic_record
+from bridge_stg.curation.synthesis.plan import Donors, Insert, VideoPlan, make_plan, synthetic_record
 from bridge_stg.curation.synthesis.run import synthesize
 from bridge_stg.curation.synthesis.video import cover
 from bridge_stg.errors import DataError
@@ -212,7 +212,7 @@ def test_only_the_clip_is_used(start: int, end: int, before: int, after: int) ->
     donor = record("donor", 99)
     base = record("base", 30, clip=(start, end))
     inserts = [Insert(donor, 0.0, frames) if frames else None for frames in (before, after)]
-    plan = Plan(base, *inserts)
+    plan = VideoPlan(base, *inserts)
     one = synthetic_record(plan, "v.mp4", (96, 64))
     assert one.frame_count == before + end - start + after
     assert one.window == (before, before + end - start)

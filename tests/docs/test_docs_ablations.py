@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge_stg.ablations.jobs import Plan, jobs_for
+from bridge_stg.ablations.jobs import AblationPlan, jobs_for
 from bridge_stg.ablations.pages import as_markdown
-from bridge_stg.ablations.results import collect, judge
 from bridge_stg.ablations.tables import TABLES
+from bridge_stg.ablations.verdicts import collect, judge
 
 DOCS = Path(__file__).parents[2] / "docs"
 TABLES_OF_ALL = list(TABLES.values())
-PLAN = Plan(DOCS / "ablations", seeds=2, steps=150)
+PLAN = AblationPlan(DOCS / "ablations", seeds=2, steps=150)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from bridge_stg.cli import main
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.cost import cost_path
-from bridge_stg.evaluation.methods import Answered, GrounderMethod, Settings, ask
+from bridge_stg.evaluation.methods import Answered, GrounderMethod, PredictionSettings, ask
 from bridge_stg.evaluation.predict import plan_run
 from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
@@ -220,7 +220,7 @@ def test_sentences_share_the_pass_and_the_choices_are_asked(data: Path, taught_c
 def test_true_windows_share_the_pass(data: Path, taught_checkpoint: Path) -> None:
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
     (clip,) = group_questions(read_truth(data / "truth.jsonl"), "stvg")
-    answers, costs = ask(GrounderMethod(grounder, Settings(oracle_window=True)), data, clip)
+    answers, costs = ask(GrounderMethod(grounder, PredictionSettings(oracle_window=True)), data, clip)
     rate = clip.records[0].fps
     assert [answer.best_window for answer in answers] == [TimeSpan(25 / rate, 75 / rate)] * 4
     assert (len(costs), costs[0].queries) == (1, 4)
@@ -415,7 +415,7 @@ def test_subtitles_come_before_the_question_however_long_they_are(
     records = [record("with", "vqa", subtitles="said.srt", **same), record("without", "vqa", **same)]
     (clip,) = group_questions(records, "vqa")
     grounder = Listening.from_pretrained(str(taught_checkpoint), device="cpu")
-    answers, _ = ask(GrounderMethod(grounder, Settings(subtitles=True)), tmp_path, clip)
+    answers, _ = ask(GrounderMethod(grounder, PredictionSettings(subtitles=True)), tmp_path, clip)
     assert [answer.status for answer in answers] == ["ok", "ok"]
     (queries, options), *_ = asked
     question = "what spins? (A) a star (B) a square"
@@ -428,7 +428,7 @@ def test_subtitles_come_before_the_question_however_long_they_are(
     assert refused.status == "failed"
     # A file that is not there is named, and the other question is answered all the same.
     (lost,) = group_questions([replace(records[0], subtitles="none.srt"), records[1]], "vqa")
-    found, _ = ask(GrounderMethod(grounder, Settings(subtitles=True)), tmp_path, lost)
+    found, _ = ask(GrounderMethod(grounder, PredictionSettings(subtitles=True)), tmp_path, lost)
     assert [answer.status for answer in found] == ["failed", "ok"]
     assert "none.srt" in found[0].text
 
@@ -482,7 +482,9 @@ def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path:
     assert answer.boxes.tolist() == [[0.0, 0.0, 48.0, 72.0]]
     assert costs[0].frames == round(50 / known.fps * 2 + 0.499)
     with_window, _ = ask(
-        GrounderMethod(grounder, Settings(oracle_window=True)), data, group_questions([part], "stvg")[0]
+        GrounderMethod(grounder, PredictionSettings(oracle_window=True)),
+        data,
+        group_questions([part], "stvg")[0],
     )
     assert with_window[0].best_window is not None
     assert with_window[0].best_window.start == pytest.approx(start)  # frame 25 is before the part
@@ -510,7 +512,7 @@ def test_plain_runs_do_not_load_the_launcher(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_plan_of_all_is_the_plan_of_one(data: Path, taught_checkpoint: Path, tmp_path: Path) -> None:
     """The function without the command: what a validation inside training calls."""
     out = tmp_path / "p.jsonl"
-    settings = Settings(checkpoint=str(taught_checkpoint))
+    settings = PredictionSettings(checkpoint=str(taught_checkpoint))
     plan = plan_run(settings, data / "truth.jsonl", out)
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
     seen: list[tuple[int, int]] = []

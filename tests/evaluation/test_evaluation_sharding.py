@@ -18,7 +18,7 @@ from bridge_stg.cli import main
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.constants import WHOLE_CLIP
 from bridge_stg.evaluation.cost import cost_path, read_costs
-from bridge_stg.evaluation.methods import ConstantMethod, Settings
+from bridge_stg.evaluation.methods import ConstantMethod, PredictionSettings
 from bridge_stg.evaluation.predict import plan_run
 from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
@@ -117,7 +117,7 @@ def test_the_kind_of_place_is_kept(data: Path, alone: Path, small_checkpoint: Pa
     out = tmp_path / "p.jsonl"
     out.write_bytes(alone.read_bytes())
     record_path(out).write_bytes(record_path(alone).read_bytes())
-    settings = Settings(checkpoint=str(small_checkpoint))
+    settings = PredictionSettings(checkpoint=str(small_checkpoint))
     plan = plan_run(settings, data / "truth.jsonl", out, task="stvg")
     with pytest.raises(InputError, match="2 processes"):
         run_plan(ConstantMethod(WHOLE_CLIP), plan, data, shard=Shard(0, 2))

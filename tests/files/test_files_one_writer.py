@@ -11,8 +11,8 @@ import pytest
 
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.constants import WHOLE_CLIP
-from bridge_stg.evaluation.methods import ConstantMethod, Settings
-from bridge_stg.evaluation.predict import Plan, plan_run, predict
+from bridge_stg.evaluation.methods import ConstantMethod, PredictionSettings
+from bridge_stg.evaluation.predict import PredictionPlan, plan_run, predict
 from bridge_stg.files.one_writer import only_writer
 
 HOLD = """
@@ -25,11 +25,11 @@ with only_writer(Path(sys.argv[1])):
 """
 
 
-def plan(data: Path, out: Path, restart: bool = False) -> Plan:
-    return plan_run(Settings("whole-clip"), data / "truth.jsonl", out, task="stvg", restart=restart)
+def plan(data: Path, out: Path, restart: bool = False) -> PredictionPlan:
+    return plan_run(PredictionSettings("whole-clip"), data / "truth.jsonl", out, task="stvg", restart=restart)
 
 
-def answer(planned: Plan, data: Path) -> None:
+def answer(planned: PredictionPlan, data: Path) -> None:
     predict(ConstantMethod(WHOLE_CLIP), planned, data)
 
 
@@ -95,4 +95,4 @@ def test_a_train_truth_that_cannot_be_read(shapes_data: Path, tmp_path: Path) ->
     truth = shapes_data / "truth.jsonl"
     for bad in (tmp_path / "missing", tmp_path):
         with pytest.raises(InputError, match=f"{bad}: "):
-            plan_run(Settings("best-constant", train_truth=bad), truth, tmp_path / "p")
+            plan_run(PredictionSettings("best-constant", train_truth=bad), truth, tmp_path / "p")

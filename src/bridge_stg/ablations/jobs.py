@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from bridge_stg.ablations.tables import DEFAULT_LAYERS, Row, Table
+from bridge_stg.ablations.tables import DEFAULT_LAYERS, AblationRow, AblationTable
 from bridge_stg.weights.locate import finished_checkpoint
 
 # All rows have these: the paper's 8 + 2 frames of one sentence, and answers in the style that learns at this
@@ -21,10 +21,10 @@ COMMON = (
 )
 HELD_OUT_SEED, HELD_OUT_VIDEOS = 2000, 60
 # Clips of this many seconds at most, in training and held out: a row is to take minutes.
-LONGEST = 8.0
-LESSONS = f'[{{"until": 1.0, "min_objects": 2, "max_objects": 4, "max_duration": {LONGEST}}}]'
+CLIP_SECONDS = 8.0
+LESSONS = f'[{{"until": 1.0, "min_objects": 2, "max_objects": 4, "max_duration": {CLIP_SECONDS}}}]'
 # What a row learns beside the located sentence of each clip.
-WORLD = (
+WORLD_MIX = (
     f"data.curriculum={LESSONS}",
     "data.clips_per_step=2",
     "data.image_share=0",
@@ -38,7 +38,7 @@ WORLD = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """How a table is run.
 
     base: what every row is tuned from; None prepares a vision tower, a small Qwen3-VL with native timestamps
@@ -59,7 +59,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Job:
+class AblationJob:
     """Commands of ``bridge-stg`` that make ``result``, once the jobs ``needs`` are done."""
 
     name: str
@@ -82,12 +82,12 @@ class Job:
         ]
 
 
-def run_name(row: Row, seed: int) -> str:
+def run_name(row: AblationRow, seed: int) -> str:
     """The folder of a row's run; rows with the same settings share it.
 
-    >>> run_name(Row("10:0", ("data.num_positive=10", "data.num_negative=0")), 1)
+    >>> run_name(AblationRow("10:0", ("data.num_positive=10", "data.num_negative=0")), 1)
     'num_positive=10,num_negative=0-seed1'
-    >>> run_name(Row("1:0.02", ("weights.spatial=0.02",)), 0)
+    >>> run_name(AblationRow("1:0.02", ("weights.spatial=0.02",)), 0)
     'spatial=0.02-seed0'
     """
     pairs = [setting.partition("=") for setting in row.settings]
@@ -95,7 +95,7 @@ def run_name(row: Row, seed: int) -> str:
     return re.sub(r"[^\w=,.-]", "_", ",".join(words)) + f"-seed{seed}"
 
 
-def jobs_for(tables: Sequence[Table], plan: Plan) -> list[Job]:
+def jobs_for(tables: Sequence[AblationTable], plan: AblationPlan) -> list[AblationJob]:
     """Every job of the tables once, those that others need first."""
     rows = [row for table in tables for row in table.rows]
     jobs = {"data": _data(plan)}
@@ -111,15 +111,17 @@ def jobs_for(tables: Sequence[Table], plan: Plan) -> list[Job]:
     return list(jobs.values())
 
 
-def _data(plan: Plan) -> Job:
+def _data(plan: AblationPlan) -> AblationJob:
     """The held-out videos."""
     folder = plan.out / "data"
     command = ("data", "shapes", "--out", str(folder), "--videos", str(plan.videos), "--split", "test")
-    length = ("--max-duration", f"{LONGEST:g}")
-    return Job("data", folder, ((*command, *length, "--seed", str(HELD_OUT_SEED)),), folder / "truth.jsonl")
+    length = ("--max-duration", f"{CLIP_SECONDS:g}")
+    return AblationJob(
+        "data", folder, ((*command, *length, "--seed", str(HELD_OUT_SEED)),), folder / "truth.jsonl"
+    )
 
 
-def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
+def _preparation(layers: Sequence[int], plan: AblationPlan) -> list[AblationJob]:
     """The stages before the tuning, as the paper's base has them: native timestamps, a trained detector.
 
     From nothing, or from the checkpoint ``plan.start``, whose language tower and detector learn on.
@@ -133,7 +135,7 @@ def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
         stages = [vision, pretrain]
     else:
         same = ("spatial=null", "max_tokens_per_frame=null")
-        words = ("data.mix.located=0", "data.mix.tracked=0", native, *WORLD)
+        words = ("data.mix.located=0", "data.mix.tracked=0", native, *WORLD_MIX)
         pretrain = _training("pretrain", "shapes", (f"base={plan.start}", *same, *words), plan)
         stages = [pretrain]
 
@@ -144,15 +146,17 @@ def _preparation(layers: Sequence[int], plan: Plan) -> list[Job]:
     return stages
 
 
-def _training(name: str, recipe: str, settings: Sequence[str], plan: Plan, after: Job | None = None) -> Job:
+def _training(
+    name: str, recipe: str, settings: Sequence[str], plan: AblationPlan, after: AblationJob | None = None
+) -> AblationJob:
     folder = plan.out / "prepared" / name
     steps = () if plan.prepare_steps is None else (f"optim.steps={plan.prepare_steps}",)
     command = _train(recipe, folder, (*settings, *steps, *plan.extra))
     needs = () if after is None else (after.name,)
-    return Job(name, folder, (command,), finished_checkpoint(folder) / "config.json", needs)
+    return AblationJob(name, folder, (command,), finished_checkpoint(folder) / "config.json", needs)
 
 
-def _tuning(row: Row, seed: int, plan: Plan) -> Job:
+def _tuning(row: AblationRow, seed: int, plan: AblationPlan) -> AblationJob:
     """Tune, answer the held-out questions, score."""
     name = run_name(row, seed)
     folder, data = plan.out / "runs" / name, plan.out / "data"
@@ -170,7 +174,7 @@ def _tuning(row: Row, seed: int, plan: Plan) -> Job:
         f"optim.steps={plan.steps}",
         "model.eta_mode=virtual",
         *layers,
-        *WORLD,
+        *WORLD_MIX,
         *COMMON,
         *row.settings,
         *plan.extra,
@@ -184,7 +188,7 @@ def _tuning(row: Row, seed: int, plan: Plan) -> Job:
         (*score, "--out", str(scores)),
     )
 
-    return Job(name, folder, commands, scores, needs)
+    return AblationJob(name, folder, commands, scores, needs)
 
 
 def _train(recipe: str, folder: Path, settings: Sequence[str]) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bridge_stg.ablations.jobs import COMMON, Plan
-from bridge_stg.ablations.results import Claim, Entry
-from bridge_stg.ablations.tables import Row, Table
+from bridge_stg.ablations.jobs import COMMON, AblationPlan
+from bridge_stg.ablations.tables import AblationRow, AblationTable
+from bridge_stg.ablations.verdicts import Claim, Entry
 from bridge_stg.metrics.stvg import METRICS
 
 _STYLE = (
@@ -18,7 +18,9 @@ _STYLE = (
 )
 
 
-def as_markdown(tables: Sequence[Table], entries: Sequence[Entry], claims: Sequence[Claim], plan: Plan) -> str:
+def as_markdown(
+    tables: Sequence[AblationTable], entries: Sequence[Entry], claims: Sequence[Claim], plan: AblationPlan
+) -> str:
     """The whole result as Markdown."""
     lines = [
         "# Ablations",
@@ -78,7 +80,7 @@ def as_page(markdown: str) -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
-def _table(table: Table, entries: Sequence[Entry]) -> list[str]:
+def _table(table: AblationTable, entries: Sequence[Entry]) -> list[str]:
     mine = [entry for entry in entries if entry.table == table.key]
     columns = list(METRICS)
     for entry in mine:
@@ -99,7 +101,7 @@ def _table(table: Table, entries: Sequence[Entry]) -> list[str]:
     return [*lines, "", *([" ".join(notes), ""] if notes else [])]
 
 
-def _cell(row: Row, runs: Sequence[Entry], column: str) -> str:
+def _cell(row: AblationRow, runs: Sequence[Entry], column: str) -> str:
     """The mean over seeds, how far they are apart, and the paper's number."""
     values = [entry.metrics[column] for entry in runs if column in entry.metrics]
     paper = f" ({row.paper[column]:g})" if column in row.paper else ""

@@ -15,7 +15,7 @@ _DEFAULT = (52.6, 37.2, 52.4, 37.4)
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """One row: ``settings`` on top of the default tuning; ``paper`` are its numbers there.
 
     source: what its metrics are of: "run" is the scores of its run, "cost" these and what its answers took;
@@ -41,12 +41,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class AblationTable:
     """A table of the paper; ``title`` says in one line what it compares."""
 
     key: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[AblationRow, ...]
 
 
 def _paper(*values: float) -> dict[str, float]:
@@ -55,18 +55,18 @@ def _paper(*values: float) -> dict[str, float]:
 
 def _row(
     name: str, *settings: str, paper: tuple[float, ...] = (), claim: str | None = None, note: str = ""
-) -> Row:
-    return Row(name, settings, _paper(*paper) if paper else {}, claim=claim, note=note)
+) -> AblationRow:
+    return AblationRow(name, settings, _paper(*paper) if paper else {}, claim=claim, note=note)
 
 
-def _default(name: str = "default") -> Row:
+def _default(name: str = "default") -> AblationRow:
     return _row(name, paper=_DEFAULT)
 
 
-TABLES: dict[str, Table] = {
+TABLES: dict[str, AblationTable] = {
     table.key: table
     for table in (
-        Table(
+        AblationTable(
             "8-parts",
             "Table 8: what each part is for",
             (
@@ -82,7 +82,7 @@ TABLES: dict[str, Table] = {
                 ),
             ),
         ),
-        Table(
+        AblationTable(
             "8-queries",
             "Table 8: the number of bridging queries",
             (
@@ -105,7 +105,7 @@ TABLES: dict[str, Table] = {
                 ),
             ),
         ),
-        Table(
+        AblationTable(
             "8-frames",
             "Table 8: positive and negative frames of a sentence",
             (
@@ -133,7 +133,7 @@ TABLES: dict[str, Table] = {
                 ),
             ),
         ),
-        Table(
+        AblationTable(
             "8-weights",
             "Table 8: lambda1 : lambda2, and the weight of the box loss",
             (
@@ -143,7 +143,7 @@ TABLES: dict[str, Table] = {
                 _row("beta 0.5", "weights.box=0.5", note="section 4.1; the default here is 5, as in Eq. 9"),
             ),
         ),
-        Table(
+        AblationTable(
             "10",
             "Table 10: how timestamps are written",
             (
@@ -153,7 +153,7 @@ TABLES: dict[str, Table] = {
                 _row("native", "model.eta_mode=native", note="not in the paper: as stock Qwen3-VL writes them"),
             ),
         ),
-        Table(
+        AblationTable(
             "11",
             "Table 11: encoder layers n",
             (
@@ -163,7 +163,7 @@ TABLES: dict[str, Table] = {
                 _row("n = 8", "model.num_encoder_layers=8", paper=(52.6, 36.9, 51.4, 37.0), claim="m_vIoU"),
             ),
         ),
-        Table(
+        AblationTable(
             "12",
             "Table 12: which layers offer queries",
             (
@@ -178,7 +178,7 @@ TABLES: dict[str, Table] = {
                 ),
             ),
         ),
-        Table(
+        AblationTable(
             "13",
             "Table 13: the alignment loss",
             (
@@ -186,17 +186,17 @@ TABLES: dict[str, Table] = {
                 _row("without", "weights.alignment=0", paper=(52.6, 35.0, 48.5, 35.2), claim="m_vIoU"),
             ),
         ),
-        Table(
+        AblationTable(
             "9",
             "Table 9: what an answer takes, decoupled and not",
             (
-                Row(
+                AblationRow(
                     "decoupled",
                     (),
                     {"answer_tokens": 42.83, "frames": 45.56, "located_frames": 20.77},
                     source="cost",
                 ),
-                Row(
+                AblationRow(
                     "entangled",
                     ("objective=entangled",),
                     {"answer_tokens": 374.76, "frames": 100.0},
@@ -204,7 +204,7 @@ TABLES: dict[str, Table] = {
                     claim="m_vIoU",
                     note="in the paper another model, LLaVA-ST",
                 ),
-                Row(
+                AblationRow(
                     "parallel",
                     ("objective=parallel",),
                     source="cost",
@@ -213,19 +213,23 @@ TABLES: dict[str, Table] = {
                 ),
             ),
         ),
-        Table(
+        AblationTable(
             "14",
             "Table 14: boxes within the true window",
             (
                 _default("predicted window"),
-                Row("true window", (), {"m_vIoU": 65.2, "vIoU@0.3": 73.2, "vIoU@0.5": 59.3}, source="oracle"),
+                AblationRow(
+                    "true window", (), {"m_vIoU": 65.2, "vIoU@0.3": 73.2, "vIoU@0.5": 59.3}, source="oracle"
+                ),
             ),
         ),
-        Table(
+        AblationTable(
             "15",
             "Table 15: m_vIoU by how well the window was found",
             tuple(
-                Row(f"tIoU in {name}", (), {"m_tIoU": tiou, "m_vIoU": viou}, source=f"tiou:{low}:{high}")
+                AblationRow(
+                    f"tIoU in {name}", (), {"m_tIoU": tiou, "m_vIoU": viou}, source=f"tiou:{low}:{high}"
+                )
                 for name, low, high, tiou, viou in (
                     ("[0, 0.3)", 0, 30, 7.0, 4.2),
                     ("[0.3, 0.5)", 30, 50, 38.0, 24.5),
@@ -234,25 +238,25 @@ TABLES: dict[str, Table] = {
                 )
             ),
         ),
-        Table(
+        AblationTable(
             "16",
             "Table 16: short and long videos, short events",
             (
-                Row(
+                AblationRow(
                     "short videos",
                     (),
                     {"m_tIoU": 79.0, "m_vIoU": 59.5},
                     source="length:0:0.25",
                     note="the shortest quarter; in the paper below 3 s",
                 ),
-                Row(
+                AblationRow(
                     "long videos",
                     (),
                     {"m_tIoU": 36.5, "m_vIoU": 32.4},
                     source="length:0.75:1",
                     note="the longest quarter; in the paper above 90 s",
                 ),
-                Row(
+                AblationRow(
                     "short events",
                     (),
                     {"m_vIoU": 29.9, "vIoU@0.5": 20.1},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bridge_stg.ablations.jobs import Job
+from bridge_stg.ablations.jobs import AblationJob
 from bridge_stg.errors import BridgeSTGError
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.files.worker_pool import end_with_parent
@@ -22,7 +22,7 @@ from bridge_stg.files.worker_pool import end_with_parent
 PATIENCE_SECONDS = 5.0
 
 
-def work_on(jobs: Sequence[Job], out: Path, report: Callable[[str], None]) -> None:
+def work_on(jobs: Sequence[AblationJob], out: Path, report: Callable[[str], None]) -> None:
     """Do every job that is not done and that nobody else is at, until all are done.
 
     A job that others need is done for them only: where all of them are, it is left out. A job that was killed
@@ -47,7 +47,7 @@ def work_on(jobs: Sequence[Job], out: Path, report: Callable[[str], None]) -> No
             time.sleep(PATIENCE_SECONDS)
 
 
-def jobs_left(jobs: Sequence[Job]) -> list[Job]:
+def jobs_left(jobs: Sequence[AblationJob]) -> list[AblationJob]:
     """The jobs that are not done, but for those that only finished ones need; ``jobs`` in the order of need."""
     needed = {name for job in jobs for name in job.needs}
     wanted: set[str] = set()
@@ -61,7 +61,7 @@ def jobs_left(jobs: Sequence[Job]) -> list[Job]:
     return left[::-1]
 
 
-def _try(job: Job, claims: Path, out: Path, place: str, report: Callable[[str], None]) -> bool:
+def _try(job: AblationJob, claims: Path, out: Path, place: str, report: Callable[[str], None]) -> bool:
     """Do a job unless another process is at it; whether it was done here."""
     lock = FileLock(claims / f"{job.name}.lock")
     try:
@@ -78,7 +78,7 @@ def _try(job: Job, claims: Path, out: Path, place: str, report: Callable[[str], 
         lock.release()
 
 
-def _do(job: Job, out: Path) -> None:
+def _do(job: AblationJob, out: Path) -> None:
     logs = out / "logs"
     logs.mkdir(exist_ok=True)
     lines = [shlex.join(("bridge-stg", *command)) for command in job.commands]

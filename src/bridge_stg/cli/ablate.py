@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge_stg.ablations.tables import Table
+    from bridge_stg.ablations.tables import AblationTable
 
 
 def ablate(
@@ -56,16 +56,16 @@ def ablate(
         raise InputError("give --base or --from: what is tuned, or what the preparation goes on from")
     begin, tuned = (None if given is None else _folder(given) for given in (start, base))
 
-    from bridge_stg.ablations.jobs import Plan, jobs_for
+    from bridge_stg.ablations.jobs import AblationPlan, jobs_for
     from bridge_stg.ablations.pages import as_markdown, as_page
-    from bridge_stg.ablations.results import collect, judge, write_json
+    from bridge_stg.ablations.verdicts import collect, judge, write_json
     from bridge_stg.ablations.work import work_on
     from bridge_stg.cli.prepare import check_writable
     from bridge_stg.cli.runs import named_or_read
     from bridge_stg.files.output_files import write_whole
 
     check_writable(out)
-    plan = Plan(out, seeds, steps, prepare_steps, tuned, begin, videos, tuple(settings or ()))
+    plan = AblationPlan(out, seeds, steps, prepare_steps, tuned, begin, videos, tuple(settings or ()))
     jobs = jobs_for(chosen, plan)
     # A setting that means nothing is refused now, and not by the first run that has it.
     for job in jobs:
@@ -101,14 +101,14 @@ def _folder(checkpoint: str) -> Path:
     return folder
 
 
-def _chosen(keys: list[str]) -> list[Table]:
+def _chosen(keys: list[str]) -> list[AblationTable]:
     """The tables of these keys; a number alone means all tables that begin with it."""
     from bridge_stg.ablations.tables import TABLES
     from bridge_stg.errors import InputError, did_you_mean
 
     if not keys:
         raise InputError(f"give tables: all, {', '.join(TABLES)}; ablate --list says what they compare")
-    found: dict[str, Table] = {}
+    found: dict[str, AblationTable] = {}
 
     for key in keys:
         fitting = [name for name in TABLES if key in ("all", name, name.partition("-")[0])]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bridge_stg.evaluation.benchmarks import Benchmark
     from bridge_stg.evaluation.cost import RunCost
     from bridge_stg.evaluation.methods import Method
-    from bridge_stg.evaluation.predict import Plan
+    from bridge_stg.evaluation.predict import PredictionPlan
     from bridge_stg.records.prediction import PredictionRecord
 
 SECONDS_BETWEEN_LINES = 60.0
@@ -96,13 +96,13 @@ def predict(
         check_writable(submission)
 
     quiet_threads()
-    from bridge_stg.evaluation.methods import Settings
+    from bridge_stg.evaluation.methods import PredictionSettings
     from bridge_stg.evaluation.predict import plan_run
     from bridge_stg.evaluation.predict import predict as run
     from bridge_stg.evaluation.sharding import launched
     from bridge_stg.evaluation.submission import check_submission
 
-    settings = Settings(
+    settings = PredictionSettings(
         method=method,  # type: ignore[arg-type]
         checkpoint=DEFAULT_CHECKPOINTS.get(method) if checkpoint is None else checkpoint,
         train_truth=train_truth,
@@ -133,7 +133,7 @@ def predict(
         _finish(plan, written, submission)
 
 
-def _headings(plan: Plan) -> list[str]:
+def _headings(plan: PredictionPlan) -> list[str]:
     """What will be asked and what will not."""
     lines = []
     if plan.other_tasks:
@@ -154,7 +154,7 @@ def _truth_of(data: Path, benchmark: Benchmark) -> Path:
     return truth_in(data, f"write one with: bridge-stg data shapes --out {data} --videos 500 --split test")
 
 
-def _load(plan: Plan, device: str | None, threads: int | None) -> tuple[Method, RunCost | None]:
+def _load(plan: PredictionPlan, device: str | None, threads: int | None) -> tuple[Method, RunCost | None]:
     """Who answers the questions of a plan, and an empty account of what it takes."""
     from bridge_stg.evaluation.constants import WHOLE_CLIP, best_constant
     from bridge_stg.evaluation.cost import new_run
@@ -176,7 +176,7 @@ def _load(plan: Plan, device: str | None, threads: int | None) -> tuple[Method, 
     return GrounderMethod(grounder, settings), new_run(grounder.model)
 
 
-def _finish(plan: Plan, written: dict[str, PredictionRecord], submission: Path | None) -> None:
+def _finish(plan: PredictionPlan, written: dict[str, PredictionRecord], submission: Path | None) -> None:
     """Say what lies at ``--out`` now, by the words of ``score``; an error if a question could not be asked."""
     from bridge_stg.errors import BridgeSTGError
     from bridge_stg.evaluation.cost import read_costs, summarize_cost

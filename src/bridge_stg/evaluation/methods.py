@@ -33,7 +33,7 @@ MAX_SUBTITLED_TOKENS = 65_536
 
 
 @dataclass(frozen=True)
-class Settings:
+class PredictionSettings:
     """Who answers, and how.
 
     ``checkpoint`` is as ``VideoGrounder.from_pretrained`` takes it, or a Qwen3-VL folder or hub id for that
@@ -82,7 +82,7 @@ class Settings:
             raise InputError(f"--subtitles is for bridge-stg and vqa, {of}; leave it out")
 
 
-DEFAULT_SETTINGS = Settings()
+DEFAULT_SETTINGS = PredictionSettings()
 
 
 class Method(Protocol):
@@ -98,9 +98,9 @@ class Method(Protocol):
 
 
 class GrounderMethod:
-    """A grounder with the questions that it can be asked; ``Settings`` says what the fields mean."""
+    """A grounder with the questions that it can be asked; ``PredictionSettings`` says what the fields mean."""
 
-    def __init__(self, grounder: Grounder, settings: Settings = DEFAULT_SETTINGS) -> None:
+    def __init__(self, grounder: Grounder, settings: PredictionSettings = DEFAULT_SETTINGS) -> None:
         self.grounder, self.settings = grounder, settings
 
     def answer(self, videos: Path, clip: ClipQuestions) -> Answered:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bridge_stg.errors import InputError, unwritable
 from bridge_stg.evaluation.cost import RunCost, cost_path, read_cost, write_cost
-from bridge_stg.evaluation.methods import Method, Settings, ask
+from bridge_stg.evaluation.methods import Method, PredictionSettings, ask
 from bridge_stg.evaluation.resume import (
     Kept,
     RunRecord,
@@ -39,14 +39,14 @@ ALONE = Shard()
 
 
 @dataclass(frozen=True)
-class Plan:
+class PredictionPlan:
     """A run whose input was looked at and whose output may be written; see ``plan_run``.
 
     ``kept`` is what lay at ``out`` then, and what the run goes on with unless it begins anew (``restart``).
     ``other_tasks`` counts the questions that are not asked because they are of another task.
     """
 
-    settings: Settings
+    settings: PredictionSettings
     task: Task
     clips: tuple[ClipQuestions, ...]
     out: Path
@@ -76,8 +76,8 @@ class Plan:
 
 
 def plan_run(
-    settings: Settings, truth: Path, out: Path, *, task: Task | None = None, restart: bool = False
-) -> Plan:
+    settings: PredictionSettings, truth: Path, out: Path, *, task: Task | None = None, restart: bool = False
+) -> PredictionPlan:
     """Everything that can be wrong before a model is loaded; writes nothing.
 
     Args:
@@ -102,15 +102,15 @@ def plan_run(
 
     if restart:
         check_replaceable(out)
-        return Plan(settings, chosen, clips, out, Kept(), run, restart=True, other_tasks=others)
+        return PredictionPlan(settings, chosen, clips, out, Kept(), run, restart=True, other_tasks=others)
     kept = read_kept(out)
     check_same_run(out, kept, run, {record.id for clip in clips for record in clip.records})
-    return Plan(settings, chosen, clips, out, kept, run, other_tasks=others)
+    return PredictionPlan(settings, chosen, clips, out, kept, run, other_tasks=others)
 
 
 def predict(
     method: Method,
-    plan: Plan,
+    plan: PredictionPlan,
     videos: Path,
     limit: int | None = None,
     shard: Shard = ALONE,
@@ -153,7 +153,7 @@ def predict(
     return read_predictions(plan.out) if shard.is_main else None
 
 
-def _begin(plan: Plan, shard: Shard) -> None:
+def _begin(plan: PredictionPlan, shard: Shard) -> None:
     """Bring the place into the state of a run that was stopped between two lines."""
     if plan.restart:
         remove(plan.out)
@@ -166,7 +166,7 @@ def _begin(plan: Plan, shard: Shard) -> None:
 
 def _answer(
     method: Method,
-    plan: Plan,
+    plan: PredictionPlan,
     videos: Path,
     clips: Sequence[ClipQuestions],
     out: Path,

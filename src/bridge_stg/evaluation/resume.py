@@ -15,7 +15,7 @@ from pathlib import Path
 import bridge_stg
 from bridge_stg.errors import CheckpointError, DataError, InputError
 from bridge_stg.evaluation.cost import cost_path
-from bridge_stg.evaluation.methods import Settings
+from bridge_stg.evaluation.methods import PredictionSettings
 from bridge_stg.files.hashes import file_hash
 from bridge_stg.files.json_lines import read_whole_lines
 from bridge_stg.files.output_files import write_whole
@@ -73,7 +73,7 @@ class Kept:
         return frozenset(self.ids) - self.failed
 
 
-def run_record(settings: Settings, truth: Path, task: Task) -> RunRecord:
+def run_record(settings: PredictionSettings, truth: Path, task: Task) -> RunRecord:
     """The record of a run about to be made.
 
     Raises:

@@ -33,9 +33,9 @@ PLACES: dict[Lead, tuple[int, tuple[int, ...]]] = {
     "edge_time": (-1, (0,)),
     "beside_time": (-1, (1,)),
 }
-LONGEST_CLIP = 61  # seconds that the probe tells apart
+PROBED_SECONDS = 61  # seconds that the probe tells apart
 SIZES = {
-    "second": LONGEST_CLIP,
+    "second": PROBED_SECONDS,
     "phase": len(PHASES),
     "action": REST + 1,
     "colour": len(COLOURS),

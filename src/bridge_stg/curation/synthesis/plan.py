@@ -31,7 +31,7 @@ class Insert:
 
 
 @dataclass(frozen=True)
-class Plan:
+class VideoPlan:
     """One sample to make: the ``clip`` of ``record`` between two inserts, of which one may be missing."""
 
     record: TruthRecord
@@ -91,7 +91,7 @@ def _subjects(record: TruthRecord) -> set[str]:
     return {text.casefold().strip() for text in (record.query, record.category) if text}
 
 
-def make_plan(record: TruthRecord, donors: Donors, seed: int) -> Plan:
+def make_plan(record: TruthRecord, donors: Donors, seed: int) -> VideoPlan:
     """Draw where foreign clips go (before, after, or both) and which; the same for a seed and a record's id.
 
     Raises:
@@ -110,7 +110,7 @@ def make_plan(record: TruthRecord, donors: Donors, seed: int) -> Plan:
     # A generator per record: what is drawn for one does not depend on which others there are.
     draw = random.Random(f"{seed}/{record.id}")
     sides = draw.choice(("before", "after", "both"))
-    plan = Plan(record, None, None)
+    plan = VideoPlan(record, None, None)
     if sides != "after":
         plan = replace(plan, before=_insert(record, donors, draw))
     if sides != "before":
@@ -134,7 +134,7 @@ def _tube_frames(record: TruthRecord) -> Sequence[int]:
     return sorted(frame for frame in record.boxes if record.clip[0] <= frame < record.clip[1])
 
 
-def synthetic_record(plan: Plan, video: str, size: tuple[int, int]) -> TruthRecord:
+def synthetic_record(plan: VideoPlan, video: str, size: tuple[int, int]) -> TruthRecord:
     """The record of a new video of ``size`` (width, height): same query and boxes, later by the first insert.
 
     The window is where the object was annotated, from the first box to the last one: where it enters late, the

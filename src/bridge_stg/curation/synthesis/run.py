@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge_stg.curation.reading.outcome import Unusable
-from bridge_stg.curation.synthesis.plan import Donors, Insert, Plan, make_plan, synthetic_record
+from bridge_stg.curation.synthesis.plan import Donors, Insert, VideoPlan, make_plan, synthetic_record
 from bridge_stg.curation.synthesis.video import UNREADABLE, compose
 from bridge_stg.curation.synthesis.workspace import Workspace, begin, on_disk, video_name
 from bridge_stg.errors import DataError
@@ -48,7 +48,7 @@ class _Job:
     """A video to make; ``places`` says where the videos of its plan lie."""
 
     number: int
-    plan: Plan
+    plan: VideoPlan
     places: dict[str, Path]
     path: Path
 
@@ -101,7 +101,7 @@ def synthesize(
             reason, count = report.dropped.most_common(1)[0] if report.dropped else ("there are no records", 0)
             raise DataError(f"no sample could be made of {report.read} records; most often ({count}): {reason}")
 
-        work.keep_only(number for number, one in enumerate(outcomes) if isinstance(one, Plan))
+        work.keep_only(number for number, one in enumerate(outcomes) if isinstance(one, VideoPlan))
         _write_lists(given, outcomes, work.data, seed, report)
         os.replace(work.data, out)
         work.remove()
@@ -117,9 +117,9 @@ def _make_all(
     limit: int | None,
     workers: int,
     progress: Callable[[int, int], None],
-) -> list[Plan | Unusable]:
+) -> list[VideoPlan | Unusable]:
     """What became of each record, as far as ``limit`` reached."""
-    outcomes: dict[int, Plan | Unusable] = {}
+    outcomes: dict[int, VideoPlan | Unusable] = {}
     wanted = len(records) if limit is None else min(limit, len(records))
     kept = number = 0
     while number < len(records) and kept < wanted:
@@ -161,7 +161,7 @@ def _make(job: _Job) -> int | Unusable:
     return on_disk(job.path)
 
 
-def _places(plan: Plan, locate: Callable[[TruthRecord], Path]) -> dict[str, Path]:
+def _places(plan: VideoPlan, locate: Callable[[TruthRecord], Path]) -> dict[str, Path]:
     inserts = (plan.before, plan.after)
     records = [plan.record, *(insert.donor for insert in inserts if insert is not None)]
     return {record.video: locate(record) for record in records}
@@ -169,7 +169,7 @@ def _places(plan: Plan, locate: Callable[[TruthRecord], Path]) -> dict[str, Path
 
 def _write_lists(
     records: list[TruthRecord],
-    outcomes: list[Plan | Unusable],
+    outcomes: list[VideoPlan | Unusable],
     folder: Path,
     seed: int,
     report: SynthesisReport,
@@ -205,7 +205,7 @@ def _write_lists(
     (folder / "counts.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
 
 
-def _about(plan: Plan) -> dict[str, Any]:
+def _about(plan: VideoPlan) -> dict[str, Any]:
     def one(insert: Insert | None) -> dict[str, Any] | None:
         if insert is None:
             return None

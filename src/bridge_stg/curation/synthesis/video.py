@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.curation.reading.outcome import Unusable
-from bridge_stg.curation.synthesis.plan import Insert, Plan
+from bridge_stg.curation.synthesis.plan import Insert, VideoPlan
 from bridge_stg.errors import VideoError
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.video.decode import Source, open_source
@@ -28,7 +28,7 @@ from bridge_stg.video.write import VideoWriter
 UNREADABLE = "a video cannot be read"
 
 
-def compose(plan: Plan, places: Mapping[str, Path], path: Path) -> None:
+def compose(plan: VideoPlan, places: Mapping[str, Path], path: Path) -> None:
     """Write the video of a plan as H.264; ``places`` says where the videos lie that records name.
 
     Raises:
@@ -84,7 +84,7 @@ def _frames(source: Source, wanted: list[int]) -> Iterator[NDArray[np.uint8]]:
         raise VideoError(f"{source.info.path}: {len(wanted) - done} of {len(wanted)} frames are damaged")
 
 
-def _converted(insert: Insert, plan: Plan, places: Mapping[str, Path]) -> Iterator[NDArray[np.uint8]]:
+def _converted(insert: Insert, plan: VideoPlan, places: Mapping[str, Path]) -> Iterator[NDArray[np.uint8]]:
     """The foreign clip at the rate and in the size of the plan."""
     source = _open(insert.donor, places)
     moments = insert.start + np.arange(insert.frames) / float(plan.fps)

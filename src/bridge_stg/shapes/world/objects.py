@@ -92,7 +92,7 @@ HELD_OUT: frozenset[tuple[str, str]] = frozenset(
 
 # Seconds of a scene. In less than four there is often no room for an action that has a rival.
 SHORTEST_SCENE = 4.0
-LONGEST = 60.0
+LONGEST_SCENE = 60.0
 
 RATES: tuple[Fraction, ...] = (Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001))
 
@@ -220,8 +220,8 @@ class SceneSettings:
                 f"durations must be at least {SHORTEST_SCENE:g} seconds and ordered, "
                 f"got {self.min_duration}..{self.max_duration}"
             )
-        if self.max_duration > LONGEST:
-            raise InputError(f"scenes last up to {LONGEST:g} seconds, got {self.max_duration:g}")
+        if self.max_duration > LONGEST_SCENE:
+            raise InputError(f"scenes last up to {LONGEST_SCENE:g} seconds, got {self.max_duration:g}")
         if not 0.0 <= self.repeats <= 1.0:
             raise InputError(f"repeats is a chance within 0..1, got {self.repeats:g}")
         if self.world not in WORLD_ACTIONS:

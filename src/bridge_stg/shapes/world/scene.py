@@ -54,7 +54,7 @@ _SALT: dict[Split, int] = {"train": 11, "test": 23, "compositional": 37}
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _ObjectPlan:
     """When an object does what; ``enters`` and ``leaves`` concern its first and its last action."""
 
     actions: tuple[Action, ...]
@@ -134,12 +134,12 @@ def draw_looks(rng: np.random.Generator, count: int, split: Split) -> list[tuple
 
 def _plans(
     rng: np.random.Generator, shapes: list[str], duration: float, settings: SceneSettings
-) -> list[_Plan]:
+) -> list[_ObjectPlan]:
     """A plan per object, drawn again until every action of object 0 has a rival."""
     drawn_from = WORLD_ACTIONS[settings.world]
     most = max(1, min(3, int((duration - REST) / (MIN_ACTION + REST))))
     while True:
-        plans: list[_Plan] = []
+        plans: list[_ObjectPlan] = []
         for index, shape in enumerate(shapes):
             kinds = [kind for kind in drawn_from if can_show(shape, kind)]
             chosen = [str(k) for k in rng.choice(kinds, int(rng.integers(1, most + 1)), replace=False)]
@@ -165,7 +165,7 @@ def _with_repeat(rng: np.random.Generator, kinds: list[str], duration: float) ->
     return [*kinds, again] if kinds[-1] != again else [again, *kinds] if len(kinds) > 1 else [again, again]
 
 
-def _plan(rng: np.random.Generator, kinds: list[str], duration: float) -> _Plan:
+def _plan(rng: np.random.Generator, kinds: list[str], duration: float) -> _ObjectPlan:
     """Spread the actions over the clip with rests between them."""
     # How long each action lasts.
     count = len(kinds)
@@ -197,7 +197,7 @@ def _plan(rng: np.random.Generator, kinds: list[str], duration: float) -> _Plan:
 
     enters = kinds[0] in DIRECTIONS and rng.random() < 0.3
     leaves = not enters and kinds[-1] in DIRECTIONS and rng.random() < 0.3
-    return _Plan(tuple(actions), bool(enters), bool(leaves))
+    return _ObjectPlan(tuple(actions), bool(enters), bool(leaves))
 
 
 def blink_length(seconds: float) -> float:
@@ -209,7 +209,7 @@ def blink_length(seconds: float) -> float:
     return float(np.floor(seconds + HALF_PERIOD + 1e-9)) - HALF_PERIOD
 
 
-def _has_rivals(plans: list[_Plan]) -> bool:
+def _has_rivals(plans: list[_ObjectPlan]) -> bool:
     target = plans[0].actions
     if len(target) > 1:
         return True
@@ -221,7 +221,7 @@ def _has_rivals(plans: list[_Plan]) -> bool:
 
 
 def _place_all(
-    rng: np.random.Generator, looks: list[tuple[str, str]], plans: list[_Plan], scene: Scene
+    rng: np.random.Generator, looks: list[tuple[str, str]], plans: list[_ObjectPlan], scene: Scene
 ) -> tuple[SceneObject, ...] | None:
     """Give every planned object a size and a start; None when one does not fit."""
     depths = rng.permutation(len(looks))
@@ -246,7 +246,7 @@ def _place_all(
 
 
 def _start_ranges(
-    rng: np.random.Generator, item: SceneObject, plan: _Plan, aspect: float
+    rng: np.random.Generator, item: SceneObject, plan: _ObjectPlan, aspect: float
 ) -> tuple[tuple[float, float], tuple[float, float]] | None:
     """The x and the y range of starts that keep the object mostly inside whenever its plan says so."""
     knots = np.array([0.0, *(action.end for action in item.actions)])

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.ablations.jobs import Plan, run_name
-from bridge_stg.ablations.tables import Row, Table
+from bridge_stg.ablations.jobs import AblationPlan, run_name
+from bridge_stg.ablations.tables import AblationRow, AblationTable
 from bridge_stg.evaluation.compare import ScoresFile, read_scores
 from bridge_stg.metrics.bootstrap import clustered_interval
 from bridge_stg.metrics.stvg import METRICS
@@ -54,7 +54,7 @@ class Claim:
     verdict: Verdict
 
 
-def collect(tables: Sequence[Table], plan: Plan) -> list[Entry]:
+def collect(tables: Sequence[AblationTable], plan: AblationPlan) -> list[Entry]:
     """Every row that was run, one entry per seed."""
     truth = {record.id: record for record in read_truth(plan.out / "data" / "truth.jsonl")}
     found = []
@@ -69,7 +69,7 @@ def collect(tables: Sequence[Table], plan: Plan) -> list[Entry]:
     return found
 
 
-def judge(tables: Sequence[Table], plan: Plan) -> list[Claim]:
+def judge(tables: Sequence[AblationTable], plan: AblationPlan) -> list[Claim]:
     """A verdict for every claim whose row and default were run with the same seeds."""
     found = []
     for table in tables:
@@ -92,7 +92,9 @@ def write_json(path: Path, entries: Sequence[Entry]) -> None:
     path.write_text(json.dumps([asdict(entry) for entry in entries], indent=2) + "\n", encoding="utf-8")
 
 
-def _judged(table: Table, default: Row, row: Row, pairs: list[tuple[ScoresFile, ScoresFile]]) -> Claim:
+def _judged(
+    table: AblationTable, default: AblationRow, row: AblationRow, pairs: list[tuple[ScoresFile, ScoresFile]]
+) -> Claim:
     assert row.claim is not None
     queries = pairs[0][0].queries
     each = np.array([_column(mine, row.claim) - _column(theirs, row.claim) for mine, theirs in pairs])
@@ -117,7 +119,7 @@ def _column(scores: ScoresFile, metric: str) -> NDArray[np.float64]:
     return values
 
 
-def _metrics(row: Row, folder: Path, truth: dict[str, TruthRecord]) -> dict[str, float]:
+def _metrics(row: AblationRow, folder: Path, truth: dict[str, TruthRecord]) -> dict[str, float]:
     scores = read_scores(folder / "scores.json")
     source, *limits = row.source.split(":")
     if source == "oracle":
