@@ -37,7 +37,7 @@ from bridge_stg.inference.answering import ReadClip, answer
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding, EncodedVideo
 from bridge_stg.model.row_tower import RowTower, join_projections
 from bridge_stg.model.shared_keys import SharedKeys
-from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_clip
+from bridge_stg.model.temporal_alignment import ClipLayout, FramingTokenIds, layout_clip
 from bridge_stg.shapes.model import small_config, small_tokenizer
 
 GRID = (8, 12)
@@ -121,7 +121,7 @@ def make_scene(length: int, layers: int, sentences: int) -> Scene:
 
     # One prefill for all ways; the engine lays its keys out otherwise, so that the others keep a copy.
     mllm = config.mllm
-    tokens = ClipTokens(mllm.vision_start_token_id, mllm.vision_end_token_id, mllm.video_token_id)
+    tokens = FramingTokenIds(mllm.vision_start_token_id, mllm.vision_end_token_id, mllm.video_token_id)
     pairs = round(length / (GRID[0] * GRID[1] + 3))
     layout = layout_clip((pairs, *GRID), [[40, 41, 42]] * pairs, "virtual", 0, tokens)
     cache = prefill(model, layout, (pairs, *GRID))

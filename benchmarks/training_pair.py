@@ -48,7 +48,7 @@ from bridge_stg.model.vision_attention import batch_equal_pairs
 from bridge_stg.shapes.clips import build_batch, clip_seeds, step_settings, video_clip
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.training.data.batch import Inputs
-from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
+from bridge_stg.training.data.clips import ClipRows, TrainingClip, collate_clips
 from bridge_stg.training.settings import override
 
 # The whole of a run from which --attention takes steps: clips grow longer as it goes on.
@@ -226,9 +226,9 @@ def split(clip: TrainingClip) -> list[TrainingClip]:
         kept = (clip.tree.branch == CLIP) | (clip.tree.branch == branch)
         tree = TokenTree(**{part.name: getattr(clip.tree, part.name)[..., kept] for part in fields(TokenTree)})
         if not tree.bridge_mask.any():
-            found.append(TrainingClip(tree, clip.frames, Rows()))
+            found.append(TrainingClip(tree, clip.frames, ClipRows()))
             continue
-        rows = Rows(sentences=1)
+        rows = ClipRows(sentences=1)
         for frame, owner, target, has_target in zip(
             clip.rows.frame, clip.rows.sentence, clip.rows.targets, clip.rows.has_target, strict=True
         ):

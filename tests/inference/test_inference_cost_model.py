@@ -7,7 +7,7 @@ import pytest
 from bridge_stg.errors import InputError
 from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.inference.cost_devices import DEVICES, expected_ms
-from bridge_stg.inference.cost_model import ComputedCost, Scale, clip_tokens, compute_cost, scale_of
+from bridge_stg.inference.cost_model import ComputedCost, Scale, clip_counts, compute_cost, scale_of
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.timestamps import timestamp_text
 from bridge_stg.video.sampling import wanted_times
@@ -76,7 +76,7 @@ def test_sentences_share_the_clip(table_9: ComputedCost) -> None:
 @pytest.mark.parametrize("seconds", [10.1, 131.0])
 def test_clip_of_the_shipped_checkpoint_as_its_processor_makes_it(seconds: float) -> None:
     scale = scale_of("shapes", seconds)
-    found = clip_tokens(scale, seconds, 3)
+    found = clip_counts(scale, seconds, 3)
     processor = BridgeSTGProcessor.from_pretrained("shapes")
     times = wanted_times(0.0, seconds, 2.0)
     assert found.pairs == len(frame_pairs(len(times)))

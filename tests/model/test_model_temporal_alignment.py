@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge_stg.model.temporal_alignment import ClipTokens, layout_clip
+from bridge_stg.model.temporal_alignment import FramingTokenIds, layout_clip
 
-TOKENS = ClipTokens(vision_start=1, vision_end=2, video_pad=3)
+TOKENS = FramingTokenIds(vision_start=1, vision_end=2, video_pad=3)
 Row = tuple[int, int, int, int]
 
 

@@ -15,7 +15,7 @@ from bridge_stg.model.presets import qwen3_vl_config
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import build_tree
 from bridge_stg.shapes.model import small_tokenizer
-from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips
+from bridge_stg.training.data.clips import ClipRows, TrainingClip, collate_clips
 from bridge_stg.training.data.step_data import STEPS_AHEAD
 
 GIB = 2**30
@@ -62,7 +62,7 @@ def test_at_most_four_gibibytes_wait(
     branch = processor.branch("stvg", "the red circle", "It starts.", locates=True)
     tree = build_tree(layout.input_ids, layout.positions, layout.next_position, [branch])
     used = frames[: data.num_positive + data.num_negative]
-    rows = Rows(sentences=1)
+    rows = ClipRows(sentences=1)
     rows.add(np.arange(len(used)), np.tile([0.1, 0.1, 0.5, 0.5], (len(frames), 1)), True)
     rows.used_frames()
     clip = TrainingClip(tree, torch.from_numpy(frames), rows, processor.resize(used))

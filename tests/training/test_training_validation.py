@@ -15,7 +15,7 @@ from support.small_runs import bridge, curve, quiet, train
 from typer.testing import CliRunner
 
 from bridge_stg.cli import main
-from bridge_stg.cli.train import Judge
+from bridge_stg.cli.train import HeldOutJudge
 from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.records.record import read_truth
@@ -145,11 +145,13 @@ def test_a_truth_without_such_questions_is_refused(shapes_data: Path, tmp_path: 
         "".join(line for line in lines if '"task":"vqa"' in line.replace(" ", ""))
     )
     with pytest.raises(InputError, match="stvg"):
-        Judge(tmp_path, 3)
+        HeldOutJudge(tmp_path, 3)
 
 
 def test_all_of_a_folder_is_asked_unless_told_otherwise(shapes_data: Path) -> None:
-    asked = {number: {record.video for record in Judge(shapes_data, number).truth} for number in (None, 1, 99)}
+    asked = {
+        number: {record.video for record in HeldOutJudge(shapes_data, number).truth} for number in (None, 1, 99)
+    }
     assert len(asked[None]) == 3
     assert asked[99] == asked[None]
     assert asked[1] == {"videos/000000.mp4"}
@@ -159,7 +161,7 @@ def test_scores_in_the_loop_are_those_of_the_commands(
     taught_checkpoint: Path, shapes_data: Path, tmp_path: Path
 ) -> None:
     """A checkpoint that answers is predicted and scored by both; two processes share the work."""
-    judge = Judge(shapes_data, 2)
+    judge = HeldOutJudge(shapes_data, 2)
     videos = {record.video for record in judge.truth}
     assert len(videos) == 2
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
@@ -197,11 +199,11 @@ def test_generated_videos_are_made_once(small_checkpoint: Path, tmp_path: Path) 
         "log_every=1",
         "validation.seed=3",
     )
-    train(config, tmp_path, quiet, judge=Judge)
+    train(config, tmp_path, quiet, judge=HeldOutJudge)
     truth = tmp_path / "validation" / "1-videos-seed-3" / "truth.jsonl"
     written = truth.stat().st_mtime_ns
     assert {record.split for record in read_truth(truth)} == {"test"}
     (line,) = [line for line in curve(tmp_path) if line.get("event") == "validation"]
     assert line["n"] >= 1
-    train(config, tmp_path, quiet, judge=Judge)
+    train(config, tmp_path, quiet, judge=HeldOutJudge)
     assert truth.stat().st_mtime_ns == written

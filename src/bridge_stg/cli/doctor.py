@@ -13,7 +13,7 @@ import typer
 
 
 @dataclass(frozen=True)
-class Finding:
+class MachineFinding:
     """One line of the report; ``ok`` is False when something a person asked for is not there."""
 
     section: str
@@ -49,15 +49,15 @@ def doctor(
     print(f"{len(missing)} missing" if missing else "nothing is missing")
 
 
-def package_findings() -> list[Finding]:
+def package_findings() -> list[MachineFinding]:
     """Every requirement of the package, with the version found; what belongs to an extra says which."""
     from importlib.metadata import PackageNotFoundError, requires, version
 
     from packaging.requirements import Requirement
 
     found = [
-        Finding("python", platform.python_implementation(), platform.python_version()),
-        Finding("package", "bridge-stg", version("bridge-stg")),
+        MachineFinding("python", platform.python_implementation(), platform.python_version()),
+        MachineFinding("package", "bridge-stg", version("bridge-stg")),
     ]
     for text in requires("bridge-stg") or []:
         requirement = Requirement(text)
@@ -72,11 +72,11 @@ def package_findings() -> list[Finding]:
                 value = f"not installed (optional): pip install 'bridge-stg[{extra}]'"
             else:
                 value = f"missing: pip install '{requirement.name}'"
-            found.append(Finding(section, requirement.name, value, ok=extra is not None))
+            found.append(MachineFinding(section, requirement.name, value, ok=extra is not None))
             continue
         fits = requirement.specifier.contains(installed, prereleases=True)
         value = installed if fits else f"{installed}, but {requirement.specifier} is needed"
-        found.append(Finding(section, requirement.name, value, ok=fits))
+        found.append(MachineFinding(section, requirement.name, value, ok=fits))
     return found
 
 
@@ -86,35 +86,38 @@ def _extra_of(marker: object) -> str | None:
     return words[1] if words[0].strip().startswith("extra") else None
 
 
-def checkpoint_finding(folder: Path) -> Finding:
+def checkpoint_finding(folder: Path) -> MachineFinding:
     """Is a checkpoint in ``folder``, and how large is it?"""
     absent = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
     if absent:
         value = f"missing: {folder} has no {' and no '.join(absent)}; reinstall bridge-stg"
-        return Finding("checkpoint", folder.name, value, ok=False)
+        return MachineFinding("checkpoint", folder.name, value, ok=False)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    return Finding("checkpoint", folder.name, f"{size / 2**20:.1f} MiB in {folder}")
+    return MachineFinding("checkpoint", folder.name, f"{size / 2**20:.1f} MiB in {folder}")
 
 
-def _hardware() -> list[Finding]:
+def _hardware() -> list[MachineFinding]:
     import torch
 
     found = [
-        Finding("hardware", "machine", f"{platform.system()} {platform.machine()}"),
-        Finding("hardware", "cores", f"{os.cpu_count()} ({_usable_cores()} usable)"),
-        Finding("hardware", "memory", _memory()),
-        Finding(
+        MachineFinding("hardware", "machine", f"{platform.system()} {platform.machine()}"),
+        MachineFinding("hardware", "cores", f"{os.cpu_count()} ({_usable_cores()} usable)"),
+        MachineFinding("hardware", "memory", _memory()),
+        MachineFinding(
             "hardware",
             "torch threads",
             f"{torch.get_num_threads()} (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')})",
         ),
     ]
     if not torch.cuda.is_available():
-        return [*found, Finding("hardware", "gpu", "none that torch can use; everything runs on the CPU")]
+        return [
+            *found,
+            MachineFinding("hardware", "gpu", "none that torch can use; everything runs on the CPU"),
+        ]
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         found.append(
-            Finding("hardware", f"gpu {index}", f"{device.name}, {device.total_memory / 2**30:.1f} GiB")
+            MachineFinding("hardware", f"gpu {index}", f"{device.name}, {device.total_memory / 2**30:.1f} GiB")
         )
     return found
 
@@ -132,7 +135,7 @@ def _memory() -> str:
         return "unknown"
 
 
-def _video() -> list[Finding]:
+def _video() -> list[MachineFinding]:
     """Can this installation read and write H.264, which the annotated video is written in?"""
     import av
     from av.codec import codecs_available
@@ -140,8 +143,8 @@ def _video() -> list[Finding]:
     versions = ", ".join(f"{name} {'.'.join(map(str, number))}" for name, number in av.library_versions.items())
     encoder = "libx264" in codecs_available
     return [
-        Finding("video", "ffmpeg libraries", versions),
-        Finding(
+        MachineFinding("video", "ffmpeg libraries", versions),
+        MachineFinding(
             "video", "H.264 encoder", "libx264" if encoder else "missing: install the av wheel", ok=encoder
         ),
     ]

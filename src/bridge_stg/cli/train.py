@@ -119,7 +119,7 @@ def _run(config: TrainConfig, folder: Path, threads: int | None, heading: str | 
     torch.set_num_threads(threads or choose_threads())
     with only_run(folder), _Progress(config, heading) as progress:
         try:
-            run(open_stage(config), folder, progress.say, judge=Judge, on_step=progress.update)
+            run(open_stage(config), folder, progress.say, judge=HeldOutJudge, on_step=progress.update)
         except KeyboardInterrupt:
             print(
                 f"{folder}: the same command goes on from the last state; one is saved every "
@@ -151,7 +151,7 @@ def only_run(folder: Path) -> Iterator[None]:
         yield
 
 
-class Judge:
+class HeldOutJudge:
     """Validation during training: predict and score, as the commands of these names do.
 
     Args:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bridge_stg.curation.counts import Tally, write_counts
-from bridge_stg.curation.datasets.registry import SOURCES, Source
+from bridge_stg.curation.datasets.registry import SOURCES, DatasetReader
 from bridge_stg.curation.reading.folder import DataFolder
 from bridge_stg.curation.reading.outcome import Outcome, Unusable
 from bridge_stg.curation.reading.request import Request
@@ -121,7 +121,7 @@ def build(
     return BuildReport(out, tallies)
 
 
-def _source(name: str, options: BuildOptions) -> Source:
+def _source(name: str, options: BuildOptions) -> DatasetReader:
     """The data set, after a look at whether the options fit it."""
     if name not in SOURCES:
         raise InputError(f"no data set {name!r}; there are: {', '.join(SOURCES)}")
@@ -145,7 +145,7 @@ def _source(name: str, options: BuildOptions) -> Source:
 
 
 def _write(
-    source: Source, request: Request, folder: Path, root: str, tallies: dict[str, Tally], truth: bool
+    source: DatasetReader, request: Request, folder: Path, root: str, tallies: dict[str, Tally], truth: bool
 ) -> None:
     """Write the store and the lists; ``root`` is the download as seen from the finished folder."""
 

@@ -31,7 +31,7 @@ from bridge_stg.training.data.frame_cache import (
     INDEX_SCHEMA,
     KEY_FIELDS,
     ROW_SCHEMA,
-    Key,
+    ClipKey,
     clip_key,
     to_row,
 )
@@ -66,7 +66,7 @@ class FrameSettings:
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipToExtract:
     """A part of a source to be read. ``pictures`` is the clock of a folder of pictures, which has none."""
 
     name: str
@@ -82,7 +82,7 @@ class Clip:
         return times
 
     @property
-    def key(self) -> Key:
+    def key(self) -> ClipKey:
         return clip_key(self.name, self.span, self.times)
 
 
@@ -98,13 +98,13 @@ class Extracted:
     size: int
 
 
-def clips_of(folder: RecordFolder) -> tuple[list[Clip], int]:
+def clips_of(folder: RecordFolder) -> tuple[list[ClipToExtract], int]:
     """Each clip that the records ask about, once, in their order; and how many lines are no records.
 
     The parts are those that training reads: a record's clip, or the one frame of a rec record.
     """
     base = os.path.abspath(folder.folder)
-    found: dict[Any, Clip] = {}
+    found: dict[Any, ClipToExtract] = {}
     bad = 0
     for record in folder:
         if isinstance(record, BadLine):
@@ -116,7 +116,7 @@ def clips_of(folder: RecordFolder) -> tuple[list[Clip], int]:
         path = folder.path(record)
         name = os.path.relpath(os.path.abspath(path), base)
         # By path and not by what the record calls it: "a.mp4" and "./a.mp4" are one.
-        found.setdefault((name, part, pictures), Clip(name, path, part, pictures))
+        found.setdefault((name, part, pictures), ClipToExtract(name, path, part, pictures))
     return list(found.values()), bad
 
 
@@ -189,7 +189,7 @@ def extract_frames(
     return Extracted(len(clips), frames, kept, bad, tuple(failed), size)
 
 
-def _begin(out: Path, settings: FrameSettings, clips: Sequence[Clip]) -> None:
+def _begin(out: Path, settings: FrameSettings, clips: Sequence[ClipToExtract]) -> None:
     """Write down what is to be extracted, or see that the same was begun before."""
     keys = json.dumps([clip.key for clip in clips]).encode()
     plan = {"schema": CACHE_SCHEMA, **asdict(settings), "of": hashlib.sha256(keys).hexdigest()}
@@ -205,7 +205,9 @@ def _begin(out: Path, settings: FrameSettings, clips: Sequence[Clip]) -> None:
         raise InputError(f"{out}: was begun with other settings or other records; give --out a new folder")
 
 
-def _write_shard(out: Path, settings: FrameSettings, job: tuple[int, Sequence[Clip]]) -> list[tuple[str, str]]:
+def _write_shard(
+    out: Path, settings: FrameSettings, job: tuple[int, Sequence[ClipToExtract]]
+) -> list[tuple[str, str]]:
     """Write the clips of a shard, one row group each; returns (video, reason) of those that cannot be read."""
     # Here and not above: it brings torch, which only the processes that resize need.
     from bridge_stg.model.frames import fit_frame_size
@@ -237,7 +239,7 @@ def _write_shard(out: Path, settings: FrameSettings, job: tuple[int, Sequence[Cl
 _KEY_NAMES = [name for name, _ in KEY_FIELDS]
 
 
-def _is_finished(path: Path, clips: Sequence[Clip]) -> bool:
+def _is_finished(path: Path, clips: Sequence[ClipToExtract]) -> bool:
     """Whether a shard is there with the frames of all its clips."""
     if not path.is_file():
         return False

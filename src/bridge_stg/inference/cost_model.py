@@ -1,9 +1,9 @@
 """What grounding a clip should cost on a device: computed from a configuration, never measured.
 
 A stage takes at least as long as its operations at the device's rate, and as reading its bytes at the device's
-bandwidth (``Stage.floor_ms``, Williams et al. 2009, "Roofline"). ``Stage.expected_ms`` is what we expect of
-this code: the floor over the share of that speed which we assume for the stage, and the time in which its
-operations can be launched one after another (``bridge_stg.inference.cost_devices``).
+bandwidth (``StageCost.floor_ms``, Williams et al. 2009, "Roofline"). ``StageCost.expected_ms`` is what we
+expect of this code: the floor over the share of that speed which we assume for the stage, and the time in which
+its operations can be launched one after another (``bridge_stg.inference.cost_devices``).
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class ClipTokens:
+class ClipCounts:
     """What a clip and the sentences about it become.
 
     ``frames`` are read at ``width`` x ``height`` pixels. ``located_frames`` are given to the spatial decoder
@@ -106,7 +106,7 @@ class ClipTokens:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageCost:
     """Operations, bytes read, and milliseconds of one stage of a clip."""
 
     name: str
@@ -139,11 +139,11 @@ class ComputedCost:
 
     scale: str
     device: Device
-    clip: ClipTokens
+    clip: ClipCounts
     parameters: dict[str, int]
     cache_bytes_per_token: int
     passes: dict[str, int]
-    stages: tuple[Stage, ...]
+    stages: tuple[StageCost, ...]
     memory: Memory
 
     def total_ms(self, drafts: bool = True, floor: bool = False) -> float:
@@ -166,7 +166,7 @@ def compute_cost(scale: ScaleName, seconds: float, sentences: int, device: Devic
 
     # What there is to do.
     model, machine = scale_of(scale, seconds, sentences), DEVICES[device]
-    clip = clip_tokens(model, seconds, sentences)
+    clip = clip_counts(model, seconds, sentences)
     parameters = dict(_parameters(scale))
     passes = {"answer": model.drafted_passes, "answer, no drafts": clip.answer_tokens}
 
@@ -206,7 +206,7 @@ def scale_of(name: ScaleName, seconds: float, sentences: int = 1) -> Scale:
     return Scale(name, config, _small_tokens, answer, min(passes, answer))
 
 
-def clip_tokens(scale: Scale, seconds: float, sentences: int) -> ClipTokens:
+def clip_counts(scale: Scale, seconds: float, sentences: int) -> ClipCounts:
     """Lay a clip out: frames, visual tokens, timestamps, and what is asked and located."""
     config = scale.config
     side, budget = config.pixels_per_token_side, config.max_tokens_per_frame
@@ -220,7 +220,7 @@ def clip_tokens(scale: Scale, seconds: float, sentences: int) -> ClipTokens:
     stamp_tokens = sum(scale.count_tokens(stamp) for stamp in stamps)
 
     located = max(round(LOCATED_SHARE * len(times)), 1)
-    return ClipTokens(
+    return ClipCounts(
         seconds=seconds,
         sentences=sentences,
         frames=len(times),
@@ -239,12 +239,12 @@ def clip_tokens(scale: Scale, seconds: float, sentences: int) -> ClipTokens:
 
 def _stages(
     scale: Scale,
-    clip: ClipTokens,
+    clip: ClipCounts,
     device: Device,
     parameters: dict[str, int],
     passes: dict[str, int],
     cache_bytes: int,
-) -> list[Stage]:
+) -> list[StageCost]:
     """Every stage in the order in which it runs; what the sentences share is done once."""
     mllm, spatial, number = scale.mllm, scale.spatial, device.bytes_per_number
     layers = mllm.text_config.num_hidden_layers
@@ -253,10 +253,10 @@ def _stages(
 
     each = launches_on(device)
 
-    def stage(name: str, operations: float, bytes_read: float, launches: float) -> Stage:
+    def stage(name: str, operations: float, bytes_read: float, launches: float) -> StageCost:
         floor = max(operations / device.flops, bytes_read / device.bandwidth) * 1000
         share = reached_share(device, scale.config, name)
-        return Stage(name, operations, bytes_read, floor, expected_ms(device, floor, share, launches))
+        return StageCost(name, operations, bytes_read, floor, expected_ms(device, floor, share, launches))
 
     # The clip, once.
     vision = vision_operations(mllm, clip.pairs, clip.visual_tokens // clip.pairs)
@@ -300,7 +300,7 @@ def _stages(
     return found
 
 
-def _activations(scale: Scale, clip: ClipTokens, number: int) -> float:
+def _activations(scale: Scale, clip: ClipCounts, number: int) -> float:
     """Bytes of the activations of the stage that has the most; its frames and weights apart."""
     text, vision, spatial = scale.mllm.text_config, scale.mllm.vision_config, scale.spatial
     height, width = spatial_size(clip.height, clip.width, scale.config.spatial_short_side)

@@ -9,7 +9,7 @@ from typing import Any, overload
 
 from bridge_stg.errors import InputError
 from bridge_stg.inference.cost import ClipCost
-from bridge_stg.inference.options import GroundOptions, Span, as_span, as_times, as_windows
+from bridge_stg.inference.options import GroundOptions, SpanLike, as_span, as_times, as_windows
 from bridge_stg.types import AnswerStyle, GroundingResult, Task
 from bridge_stg.video.source import VideoInput
 
@@ -52,8 +52,8 @@ class Grounder(ABC):
         query: str,
         *,
         task: Task | None = None,
-        clip: Span | None = None,
-        window: Span | Sequence[Span] | None = None,
+        clip: SpanLike | None = None,
+        window: SpanLike | Sequence[SpanLike] | None = None,
         times: Sequence[float] | None = None,
         box_fps: float | None = None,
         answer: AnswerStyle | None = None,
@@ -72,8 +72,8 @@ class Grounder(ABC):
         query: Sequence[str],
         *,
         task: Task | None = None,
-        clip: Span | None = None,
-        window: Span | Sequence[Span] | None = None,
+        clip: SpanLike | None = None,
+        window: SpanLike | Sequence[SpanLike] | None = None,
         times: Sequence[float] | None = None,
         box_fps: float | None = None,
         answer: AnswerStyle | None = None,
@@ -91,8 +91,8 @@ class Grounder(ABC):
         query: str | Sequence[str],
         *,
         task: Task | None = None,
-        clip: Span | None = None,
-        window: Span | Sequence[Span] | None = None,
+        clip: SpanLike | None = None,
+        window: SpanLike | Sequence[SpanLike] | None = None,
         times: Sequence[float] | None = None,
         box_fps: float | None = None,
         answer: AnswerStyle | None = None,
@@ -145,8 +145,8 @@ class Grounder(ABC):
         queries: Sequence[str],
         *,
         task: Task | None = None,
-        clip: Span | None = None,
-        window: Span | Sequence[Span] | None = None,
+        clip: SpanLike | None = None,
+        window: SpanLike | Sequence[SpanLike] | None = None,
         times: Sequence[float] | None = None,
         box_fps: float | None = None,
         answer: AnswerStyle | None = None,

@@ -11,7 +11,7 @@ from bridge_stg.types import AnswerStyle, Task, TimeSpan, parse_answer_style, pa
 from bridge_stg.video.sampling import MAX_FPS
 
 # A window as a caller may give it: a TimeSpan, or its two seconds.
-Span = TimeSpan | tuple[float, float]
+SpanLike = TimeSpan | tuple[float, float]
 # Seconds: one pair of frames at the paper's rate, and the grid on which models are asked.
 MIN_CHUNK = 1.0
 

@@ -25,7 +25,7 @@ from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.model.frames import fit_frame_size, normalise_frames, patchify, resize_frames
 from bridge_stg.model.small_tokenizer import DET_TOKEN
 from bridge_stg.model.special_tokens import VIDEO_TOKENS, check_special_tokens
-from bridge_stg.model.temporal_alignment import ClipLayout, ClipTokens, layout_clip, text_positions
+from bridge_stg.model.temporal_alignment import ClipLayout, FramingTokenIds, layout_clip, text_positions
 from bridge_stg.model.token_tree import IGNORE, Branch, build_tree, collate_trees
 from bridge_stg.prompting.templates import check_query, prompt_text
 from bridge_stg.prompting.timestamps import pair_timestamps
@@ -69,7 +69,7 @@ class BridgeSTGProcessor:
         check_special_tokens(tokenizer, config.mllm, VIDEO_TOKENS, "checkpoint")
 
         # What stands around every clip and every question.
-        self.clip_tokens = ClipTokens(
+        self.clip_tokens = FramingTokenIds(
             config.mllm.vision_start_token_id, config.mllm.vision_end_token_id, config.mllm.video_token_id
         )
         self.turn_start = self._id("<|im_start|>")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class ClipTokens:
+class FramingTokenIds:
     """The ids of the tokens that frame a clip."""
 
     vision_start: int
@@ -45,7 +45,7 @@ def layout_clip(
     timestamps: list[list[int]] | None,
     mode: str,
     start: int,
-    tokens: ClipTokens,
+    tokens: FramingTokenIds,
 ) -> ClipLayout:
     """Lay out a clip (Eq. 2).
 
@@ -78,7 +78,7 @@ def text_positions(start: int, length: int) -> Tensor:
 
 
 def _bridge_layout(
-    grid: tuple[int, int, int], stamps: list[list[int]], mode: str, start: int, tokens: ClipTokens
+    grid: tuple[int, int, int], stamps: list[list[int]], mode: str, start: int, tokens: FramingTokenIds
 ) -> ClipLayout:
     """One vision_start ... vision_end around the whole clip, each timestamp after its pair."""
     _, height, width = grid
@@ -106,7 +106,7 @@ def _bridge_layout(
 
 
 def _native_layout(
-    grid: tuple[int, int, int], stamps: list[list[int]], start: int, tokens: ClipTokens
+    grid: tuple[int, int, int], stamps: list[list[int]], start: int, tokens: FramingTokenIds
 ) -> ClipLayout:
     """Stock Qwen3-VL: ``<t seconds><|vision_start|>...<|vision_end|>`` per pair, stock positions."""
     _, height, width = grid

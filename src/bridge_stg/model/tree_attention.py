@@ -79,7 +79,7 @@ ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _attend)
 
 
 @dataclass(frozen=True)
-class Span:
+class TokenSpan:
     """Neighbouring tokens of one tree, ``first`` up to ``last``, that all see ``seen`` tokens of the clip."""
 
     row: int
@@ -120,7 +120,7 @@ class TreePattern:
 
         # Each branch is a run of tokens; neighbours that hang at the same place attend to the clip together.
         length = tree.shape[-1]
-        self.spans: list[Span] = []
+        self.spans: list[TokenSpan] = []
         starts, lengths = [], []
         for row, clip_length in enumerate(self.clip_lengths):
             owners, counts = torch.unique_consecutive(branch_BL[row, clip_length:], return_counts=True)
@@ -136,9 +136,9 @@ class TreePattern:
                     continue
                 before = self.spans[-1] if self.spans else None
                 if before is not None and (before.row, before.last, before.seen) == (row, first, seen):
-                    self.spans[-1] = Span(row, before.first, last, seen)
+                    self.spans[-1] = TokenSpan(row, before.first, last, seen)
                 else:
-                    self.spans.append(Span(row, first, last, seen))
+                    self.spans.append(TokenSpan(row, first, last, seen))
                 first = last
 
         # Branches of about one length attend to themselves together, so that little is padded.
@@ -186,7 +186,7 @@ class _TreeAttention(torch.autograd.Function):
 
         # The clip sees itself.
         for row, clip in enumerate(pattern.clip_lengths):
-            at, _ = _places(Span(row, 0, clip, clip))
+            at, _ = _places(TokenSpan(row, 0, clip, clip))
             out_BHLC[at], lse_BHL[at] = attend_part(query[at], key[at], value[at], scale, causal=True)
 
         # Branches see the clip up to where they hang ...
@@ -223,7 +223,7 @@ class _TreeAttention(torch.autograd.Function):
         found = [part.transpose(1, 2) for part in found_BLHC]
 
         for row, clip in enumerate(pattern.clip_lengths):
-            at, _ = _places(Span(row, 0, clip, clip))
+            at, _ = _places(TokenSpan(row, 0, clip, clip))
             parts = attend_part_backward(
                 grad[at], (query[at], key[at], value[at]), out[at], lse[at], scale, causal=True
             )
@@ -256,7 +256,7 @@ class _TreeAttention(torch.autograd.Function):
         return (*(total.to(query.dtype) for total in found), None, None)
 
 
-def _places(span: Span) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def _places(span: TokenSpan) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where the queries of a span are, and the keys that they see."""
     row, every = slice(span.row, span.row + 1), slice(None)
     return (row, every, slice(span.first, span.last)), (row, every, slice(0, span.seen))

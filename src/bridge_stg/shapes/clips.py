@@ -49,7 +49,7 @@ from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.questions import captions, questions
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.training.data.batch import ClipBatch, Inputs
-from bridge_stg.training.data.clips import Rows, TrainingClip, collate_clips, locate
+from bridge_stg.training.data.clips import ClipRows, TrainingClip, collate_clips, locate
 from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
 from bridge_stg.types import AnswerStyle
 
@@ -173,7 +173,7 @@ def video_clip(
     ]
 
     # What asks for boxes.
-    rows, objective = Rows(), processor.config.objective
+    rows, objective = ClipRows(), processor.config.objective
     sentences = spread(asked, "stvg", mix.located + mix.located_direct)
     direct_count = len(sentences) if style == "direct" else mix.located_direct
     located = sentences + spread(asked, "vot", mix.tracked)
@@ -232,7 +232,7 @@ def image_clip(seed: int, settings: SceneSettings, mix: ImageMix, processor: Bri
     branches += retold_branches(mix.retold, processor, rng)
 
     # What asks for boxes.
-    rows, objective = Rows(), processor.config.objective
+    rows, objective = ClipRows(), processor.config.objective
     box, _ = boxes(scene, times)
     for question in [item for item in referred if item.time == moment][: mix.referred]:
         assert question.object_index is not None

@@ -85,10 +85,10 @@ class VideoFile:
             yield number, self.orientation.apply(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8))
 
 
-Source = VideoFile | ImageSequence | FramesInMemory
+FrameSource = VideoFile | ImageSequence | FramesInMemory
 
 
-def open_source(source: str | Path | FramesInMemory, times: Sequence[float] | None = None) -> Source:
+def open_source(source: str | Path | FramesInMemory, times: Sequence[float] | None = None) -> FrameSource:
     """Open a video file, a folder of images (``times`` in seconds, or its ``times.txt``), or a single image.
 
     Frames in memory are open already.

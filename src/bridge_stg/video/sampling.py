@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
 from bridge_stg.types import SampledVideo, TimeSpan, VideoInfo
-from bridge_stg.video.decode import Source
+from bridge_stg.video.decode import FrameSource
 from bridge_stg.video.resize import resize_frame
 from bridge_stg.video.source import VideoInput, VideoSource, open_video
 from bridge_stg.video.watched import WatchedFrames
@@ -72,7 +72,7 @@ def frame_tolerance(times: NDArray[np.float64], info: VideoInfo) -> float:
 
 
 def frames_to_sample(
-    video: Source, fps: float, start: float = 0.0, end: float | None = None
+    video: FrameSource, fps: float, start: float = 0.0, end: float | None = None
 ) -> NDArray[np.int64]:
     """Indices of the frames on screen ``fps`` times a second in [start, end); None is the end of the video.
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bridge_stg.errors import InputError
 from bridge_stg.types import VideoInfo
-from bridge_stg.video.decode import Source, open_source
+from bridge_stg.video.decode import FrameSource, open_source
 from bridge_stg.video.images import is_still_image
 from bridge_stg.video.memory import NAME, FramesInMemory, frames_in_memory
 
@@ -27,7 +27,7 @@ class VideoSource:
     """An open video, what results call it, and whether it is one picture, which has no time."""
 
     name: str
-    video: Source
+    video: FrameSource
     still: bool
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.video.decode import Source, VideoFile
+from bridge_stg.video.decode import FrameSource, VideoFile
 from bridge_stg.video.refusals import nothing_decoded
 from bridge_stg.video.transport_streams import codecs_in_turn
 
@@ -23,7 +23,7 @@ class WatchedFrames:
             than the first.
     """
 
-    video: Source
+    video: FrameSource
     wanted: Sequence[int]
     read: int = 0
     damaged: list[float] = field(default_factory=list)

@@ -18,7 +18,7 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import DET_TOKEN
 from bridge_stg.model.spatial.localizer import SpatialLocalizer, localizer_of
 from bridge_stg.weights.detector import DetectorWeights, map_tensors, read_detector, spatial_config
-from bridge_stg.weights.qwen3_vl import load_stock_model
+from bridge_stg.weights.qwen3_vl import load_stock_checkpoint
 
 _EXAMPLES = 2
 
@@ -77,7 +77,7 @@ def assemble(
     Raises:
         CheckpointError: a source that cannot be read or does not fit, or a vocabulary without a free row.
     """
-    stock = load_stock_model(str(mllm), mllm_dtype or dtype)
+    stock = load_stock_checkpoint(str(mllm), mllm_dtype or dtype)
     language, tokenizer = stock.model, stock.tokenizer
     det_token_id, is_new_token = _det_token(tokenizer, language, str(mllm))
     source = read_detector(detector, spatial) if detector is not None else None

@@ -32,7 +32,7 @@ def model_type(folder: str, **hub: Any) -> str:
 
 
 @dataclass(frozen=True)
-class StockModel:
+class StockCheckpoint:
     """A Qwen3-VL as it was published; ``unused`` are the keys of its file that the model has no place for."""
 
     model: Qwen3VLForConditionalGeneration
@@ -41,7 +41,7 @@ class StockModel:
     unused: tuple[str, ...]
 
 
-def load_stock_model(folder: str, dtype: Any, **hub: Any) -> StockModel:
+def load_stock_checkpoint(folder: str, dtype: Any, **hub: Any) -> StockCheckpoint:
     """The model on the CPU, its tokenizer, and its chat template if it has one; safetensors only.
 
     Args:
@@ -71,7 +71,7 @@ def load_stock_model(folder: str, dtype: Any, **hub: Any) -> StockModel:
     missing = sorted(map(str, info["missing_keys"]))
     if missing:
         raise CheckpointError(f"{folder}: {len(missing)} weights are missing (first: {missing[0]})")
-    return StockModel(model, tokenizer, template, tuple(sorted(map(str, info["unexpected_keys"]))))
+    return StockCheckpoint(model, tokenizer, template, tuple(sorted(map(str, info["unexpected_keys"]))))
 
 
 def _processor_template(folder: str, **hub: Any) -> str | None:

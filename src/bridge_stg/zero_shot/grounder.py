@@ -33,7 +33,7 @@ from bridge_stg.types import GroundingResult, SampledVideo, Task, TimeSpan
 from bridge_stg.video.sampling import sample_video
 from bridge_stg.video.source import VideoInput, VideoSource, open_video
 from bridge_stg.weights.locate import checkpoint_folder
-from bridge_stg.weights.qwen3_vl import WHAT_TO_GIVE, load_stock_model
+from bridge_stg.weights.qwen3_vl import WHAT_TO_GIVE, load_stock_checkpoint
 from bridge_stg.zero_shot.answers import zero_shot_question
 from bridge_stg.zero_shot.chat import StockChat
 from bridge_stg.zero_shot.results import StockClip, clip_cost, frames_with_boxes
@@ -103,7 +103,7 @@ class ZeroShotGrounder(Grounder):
         folder = checkpoint_folder(name)
         device, dtype = prepare_device(device, dtype, threads)
         hub = hub_options(revision, token)
-        stock = load_stock_model(folder, dtype, **hub)
+        stock = load_stock_checkpoint(folder, dtype, **hub)
         return cls(stock.model.to(device), stock.tokenizer, str(name), stock.template)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from bridge_stg.curation.annotations.tubes import (
     DrawnTube,
     DrawnVideo,
     Item,
-    Key,
+    Keyframe,
     fill,
     plain,
     separate,
@@ -150,8 +150,8 @@ def test_mot_pixels_count_from_0_unless_asked(tmp_path: Path) -> None:
     (path,) = mot.write([VIDEO], tmp_path)
     (as_is,) = mot.read(path, "s/gt/gt.txt", one_based_boxes=False)
     (shifted,) = mot.read(path, "s/gt/gt.txt", one_based_boxes=True)
-    assert as_is.read().keys[0] == Key(3, (10, 5, 60, 30))
-    assert shifted.read().keys[0] == Key(3, (9, 4, 59, 29))
+    assert as_is.read().keys[0] == Keyframe(3, (10, 5, 60, 30))
+    assert shifted.read().keys[0] == Keyframe(3, (9, 4, 59, 29))
 
 
 def test_label_studio_counts_from_1_in_percent(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_coco_vid_by_hand(tmp_path: Path) -> None:
 
 
 def test_keys_fill_the_frames_between() -> None:
-    keys = [Key(1, (0, 0, 4, 4)), Key(3, (2, 0, 6, 4)), Key(5, None), Key(7, (1, 1, 2, 2))]
+    keys = [Keyframe(1, (0, 0, 4, 4)), Keyframe(3, (2, 0, 6, 4)), Keyframe(5, None), Keyframe(7, (1, 1, 2, 2))]
     assert fill(keys, 9) == {
         1: (0, 0, 4, 4),
         2: (1, 0, 5, 4),
@@ -228,7 +228,7 @@ def test_keys_fill_the_frames_between() -> None:
         8: (1, 1, 2, 2),
     }
     with pytest.raises(Unusable):
-        fill([Key(1, (0, 0, 1, 1)), Key(1, (0, 0, 1, 1))], 9)
+        fill([Keyframe(1, (0, 0, 1, 1)), Keyframe(1, (0, 0, 1, 1))], 9)
 
 
 @given(st.sets(st.integers(0, 30)))

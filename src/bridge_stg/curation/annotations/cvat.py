@@ -19,7 +19,7 @@ from bridge_stg.curation.annotations.tubes import (
     DrawnTube,
     DrawnVideo,
     Item,
-    Key,
+    Keyframe,
     finite,
     plain,
     turned,
@@ -96,14 +96,14 @@ def _end(task: Element) -> int | None:
     return whole(task.findtext("size"), "size") if task.findtext("size") else None
 
 
-def read_key(box: Element) -> Key:
+def read_key(box: Element) -> Keyframe:
     frame = whole(box.get("frame"), "frame of a box")
     if box.get("outside") == "1":
-        return Key(frame, None)
+        return Keyframe(frame, None)
 
     x1, y1, x2, y2 = (finite(box.get(side), f"{side} in frame {frame}") for side in _CORNERS)
     degrees = finite(box.get("rotation", "0"), f"rotation in frame {frame}")
-    return Key(frame, turned((x1, y1, x2, y2), degrees, ((x1 + x2) / 2, (y1 + y2) / 2)))
+    return Keyframe(frame, turned((x1, y1, x2, y2), degrees, ((x1 + x2) / 2, (y1 + y2) / 2)))
 
 
 def write(videos: Iterable[DrawnVideo], out: Path) -> list[Path]:

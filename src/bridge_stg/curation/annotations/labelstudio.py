@@ -26,7 +26,7 @@ from bridge_stg.curation.annotations.tubes import (
     DrawnTube,
     DrawnVideo,
     Item,
-    Key,
+    Keyframe,
     finite,
     plain,
     whole,
@@ -125,7 +125,7 @@ def _drawing(result: dict[str, Any], said: dict[str, str]) -> Drawing:
     duration = finite(value["duration"], "duration") if value.get("duration") else None
     rate = frame_count / duration if frame_count and duration and duration > 0 else None
 
-    keys: list[Key] = []
+    keys: list[Keyframe] = []
     for entry in take(value, "sequence", list):
         number = whole(take(entry, "frame", float), "frame")
         if finite(entry.get("rotation", 0), "rotation"):
@@ -133,9 +133,9 @@ def _drawing(result: dict[str, Any], said: dict[str, str]) -> Drawing:
         x, y, width, height = (take(entry, name, float) for name in ("x", "y", "width", "height"))
         if keys and keys[-1].box is None and keys[-1].frame == number - 1:
             keys.pop()
-        keys.append(Key(number - 1, (x, y, x + width, y + height), _second(entry, number, rate)))
+        keys.append(Keyframe(number - 1, (x, y, x + width, y + height), _second(entry, number, rate)))
         if entry.get("enabled") is False:
-            keys.append(Key(number, None))
+            keys.append(Keyframe(number, None))
 
     if any(key.time is None for key in keys if key.box is not None):
         # Nothing says how fast the tool counted: its frames are taken for those of the video.

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bridge_stg.curation.annotations.tubes import Drawing, Item, Key, finite, separate, whole
+from bridge_stg.curation.annotations.tubes import Drawing, Item, Keyframe, finite, separate, whole
 from bridge_stg.curation.reading.folder import read_lines
 from bridge_stg.curation.reading.outcome import Unusable, take
 from bridge_stg.errors import DataError
@@ -85,10 +85,10 @@ def _about(row: dict[str, Any]) -> dict[str, Any]:
     return found | {name: str(said[name]) for name in ("id", "qtype", "split") if name in said}
 
 
-def _moving(boxes: dict[int, Box]) -> tuple[Key, ...]:
+def _moving(boxes: dict[int, Box]) -> tuple[Keyframe, ...]:
     """Straight lines between the given boxes, and none after the last one."""
-    keys = [Key(frame, boxes[frame]) for frame in sorted(boxes)]
-    return (*keys, Key(keys[-1].frame + 1, None)) if keys else ()
+    keys = [Keyframe(frame, boxes[frame]) for frame in sorted(boxes)]
+    return (*keys, Keyframe(keys[-1].frame + 1, None)) if keys else ()
 
 
 def _seconds(start: Any, end: Any) -> tuple[float, float] | None:

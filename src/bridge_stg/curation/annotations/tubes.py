@@ -34,7 +34,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
-class Key:
+class Keyframe:
     """A box drawn on ``frame``, or None: the object is gone from this frame on.
 
     ``time`` is for tools that count frames at a rate of their own: the second of the video that the frame
@@ -58,7 +58,7 @@ class Drawing:
     """
 
     query: str
-    keys: tuple[Key, ...] = ()
+    keys: tuple[Keyframe, ...] = ()
     end: int | None = None
     fps: float | None = None
     frame_count: int | None = None
@@ -153,7 +153,7 @@ class DrawnVideo:
 
 
 def fill(
-    keys: Sequence[Key], end: int, axis: Callable[[ArrayLike], NDArray[np.float64]] | None = None
+    keys: Sequence[Keyframe], end: int, axis: Callable[[ArrayLike], NDArray[np.float64]] | None = None
 ) -> dict[int, Box]:
     """A box for every frame in which a drawn object is seen, unrounded.
 
@@ -165,7 +165,7 @@ def fill(
     Raises:
         Unusable: two boxes in one frame, or a frame before the first.
 
-    >>> fill([Key(1, (0, 0, 4, 4)), Key(3, (2, 0, 6, 4)), Key(4, None)], 9)[2]
+    >>> fill([Keyframe(1, (0, 0, 4, 4)), Keyframe(3, (2, 0, 6, 4)), Keyframe(4, None)], 9)[2]
     (1.0, 0.0, 5.0, 4.0)
     """
     frames = [key.frame for key in keys]
@@ -175,7 +175,7 @@ def fill(
         raise Unusable("a frame before the first one", str(frames[0]))
 
     boxes: dict[int, Box] = {}
-    for here, after in pairwise([*keys, Key(max([end, *frames]), None)]):
+    for here, after in pairwise([*keys, Keyframe(max([end, *frames]), None)]):
         if here.box is None:
             continue
 
@@ -194,7 +194,7 @@ def fill(
     return boxes
 
 
-def on_source_frames(keys: Sequence[Key], frame_at: Callable[[float], int]) -> tuple[Key, ...]:
+def on_source_frames(keys: Sequence[Keyframe], frame_at: Callable[[float], int]) -> tuple[Keyframe, ...]:
     """Keys of a tool with a rate of its own on the frames of the video; others stay where they are.
 
     Where two keys come to one frame, the later one holds.
@@ -203,31 +203,31 @@ def on_source_frames(keys: Sequence[Key], frame_at: Callable[[float], int]) -> t
         keys: in order of time; only boxes have a time, and either all of them or none.
         frame_at: the source frame that is shown at a second.
 
-    >>> on_source_frames([Key(24, (0, 0, 1, 1), 1.0), Key(25, None)], lambda time: round(30 * time))
-    (Key(frame=30, box=(0, 0, 1, 1), time=None), Key(frame=31, box=None, time=None))
+    >>> on_source_frames([Keyframe(24, (0, 0, 1, 1), 1.0), Keyframe(25, None)], lambda time: round(30 * time))
+    (Keyframe(frame=30, box=(0, 0, 1, 1), time=None), Keyframe(frame=31, box=None, time=None))
     """
     if all(key.time is None for key in keys):
         return tuple(keys)
 
-    placed: list[Key] = []
+    placed: list[Keyframe] = []
     for key in keys:
         # What is gone was last seen on the frame before.
         last = placed[-1].frame if placed else -1
         frame = frame_at(key.time) if key.time is not None else last + 1
         if placed and frame == last:
             placed.pop()
-        placed.append(Key(frame, key.box))
+        placed.append(Keyframe(frame, key.box))
     return tuple(placed)
 
 
-def separate(boxes: dict[int, Box]) -> tuple[Key, ...]:
+def separate(boxes: dict[int, Box]) -> tuple[Keyframe, ...]:
     """Keys for boxes that hold on their own frame and no other."""
-    keys: list[Key] = []
+    keys: list[Keyframe] = []
     for frame in sorted(boxes):
         if keys and keys[-1].frame + 1 < frame:
-            keys.append(Key(keys[-1].frame + 1, None))
-        keys.append(Key(frame, boxes[frame]))
-    return (*keys, Key(keys[-1].frame + 1, None)) if keys else ()
+            keys.append(Keyframe(keys[-1].frame + 1, None))
+        keys.append(Keyframe(frame, boxes[frame]))
+    return (*keys, Keyframe(keys[-1].frame + 1, None)) if keys else ()
 
 
 def turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:

@@ -23,7 +23,7 @@ from bridge_stg.curation.reading.request import Request
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetReader:
     """How a data set is read.
 
     ``read`` gives one outcome per annotated item of a split, in an order that depends on the files alone.
@@ -41,22 +41,24 @@ class Source:
     formats: tuple[str, ...] = ()
 
 
-SOURCES: dict[str, Source] = {
-    "vidstg": Source(vidstg.read, vidstg.SPLITS),
-    "hcstvg-v1": Source(hcstvg.read_v1, hcstvg.V1_SPLITS),
-    "hcstvg-v2": Source(hcstvg.read_v2, hcstvg.V2_SPLITS, hcstvg.V2_HIDDEN),
-    "charades-sta": Source(
+SOURCES: dict[str, DatasetReader] = {
+    "vidstg": DatasetReader(vidstg.read, vidstg.SPLITS),
+    "hcstvg-v1": DatasetReader(hcstvg.read_v1, hcstvg.V1_SPLITS),
+    "hcstvg-v2": DatasetReader(hcstvg.read_v2, hcstvg.V2_SPLITS, hcstvg.V2_HIDDEN),
+    "charades-sta": DatasetReader(
         charades_sta.read, charades_sta.SPLITS, needs_videos="how long and how fast its videos are"
     ),
-    "got10k": Source(got10k.read, got10k.SPLITS, got10k.HIDDEN, takes_one_based_boxes=True),
-    "refcoco": Source(partial(refcoco.read, "refcoco"), refcoco.UNC_SPLITS),
-    "refcoco+": Source(partial(refcoco.read, "refcoco+"), refcoco.UNC_SPLITS),
-    "refcocog": Source(partial(refcoco.read, "refcocog"), refcoco.UMD_SPLITS),
-    "nextqa": Source(nextqa.read, nextqa.SPLITS, needs_videos="how fast its videos are"),
-    "clevrer": Source(clevrer.read, clevrer.SPLITS, clevrer.HIDDEN),
-    "video-mme": Source(video_mme.read, video_mme.SPLITS, needs_videos="how long and how fast its videos are"),
-    "revos": Source(revos.read, revos.SPLITS, takes_frame_rate=True),
-    "custom": Source(
+    "got10k": DatasetReader(got10k.read, got10k.SPLITS, got10k.HIDDEN, takes_one_based_boxes=True),
+    "refcoco": DatasetReader(partial(refcoco.read, "refcoco"), refcoco.UNC_SPLITS),
+    "refcoco+": DatasetReader(partial(refcoco.read, "refcoco+"), refcoco.UNC_SPLITS),
+    "refcocog": DatasetReader(partial(refcoco.read, "refcocog"), refcoco.UMD_SPLITS),
+    "nextqa": DatasetReader(nextqa.read, nextqa.SPLITS, needs_videos="how fast its videos are"),
+    "clevrer": DatasetReader(clevrer.read, clevrer.SPLITS, clevrer.HIDDEN),
+    "video-mme": DatasetReader(
+        video_mme.read, video_mme.SPLITS, needs_videos="how long and how fast its videos are"
+    ),
+    "revos": DatasetReader(revos.read, revos.SPLITS, takes_frame_rate=True),
+    "custom": DatasetReader(
         custom.read,
         custom.SPLITS,
         takes_frame_rate=True,

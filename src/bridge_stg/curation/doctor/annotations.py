@@ -27,7 +27,7 @@ NUMBERS_KEPT = 4
 
 
 @dataclass(frozen=True)
-class Description:
+class VideoDescription:
     """What a record says about its video: frames per second, frames, pixels."""
 
     fps: float
@@ -55,7 +55,7 @@ class AnnotatedVideo:
     media: Media
     numbers: list[int] = field(default_factory=list)
     records: int = 0
-    described: dict[Description, float] = field(default_factory=dict)
+    described: dict[VideoDescription, float] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
 
 
@@ -197,7 +197,7 @@ def _note_video(
     if len(video.numbers) < NUMBERS_KEPT:
         video.numbers.append(number)
 
-    about = Description(record.fps, record.frame_count, record.width, record.height, record.frame_times)
+    about = VideoDescription(record.fps, record.frame_count, record.width, record.height, record.frame_times)
     end = record.clock.time(record.clip[1])
     video.described[about] = max(video.described.get(about, 0.0), end)
     if record.split is not None:

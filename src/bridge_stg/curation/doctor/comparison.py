@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from bridge_stg.curation.doctor.annotations import AnnotatedVideo, Description
+from bridge_stg.curation.doctor.annotations import AnnotatedVideo, VideoDescription
 from bridge_stg.curation.doctor.findings import Finding
 from bridge_stg.curation.doctor.videos import OpenedFile, OpenedFiles
 from bridge_stg.records.part import same_aspect
@@ -60,7 +60,7 @@ def _kind_of_note(note: str) -> str:
     return "odd clock" if "clock" in note or "keyframe" in note else "shown otherwise"
 
 
-def _size_problems(about: Description, file: OpenedFile) -> list[tuple[str, str]]:
+def _size_problems(about: VideoDescription, file: OpenedFile) -> list[tuple[str, str]]:
     annotated, found = (about.width, about.height), (file.width, file.height)
     if annotated == found:
         return []
@@ -73,7 +73,7 @@ def _size_problems(about: Description, file: OpenedFile) -> list[tuple[str, str]
 
 
 def _length_problems(
-    video: AnnotatedVideo, about: Description, end: float, file: OpenedFile
+    video: AnnotatedVideo, about: VideoDescription, end: float, file: OpenedFile
 ) -> list[tuple[str, str]]:
     found = []
     if abs(about.frame_count - file.frames) > FRAME_SLACK:
@@ -97,7 +97,7 @@ def _length_problems(
     return found
 
 
-def _apart(about: Description, file: OpenedFile) -> float:
+def _apart(about: VideoDescription, file: OpenedFile) -> float:
     """The largest difference in seconds between when the annotation and when the file shows a frame."""
     frames = np.arange(min(about.frame_count, file.frames))
     return float(np.abs(about.clock.seconds(frames) - file.clock.seconds(frames)).max())
@@ -136,5 +136,5 @@ def _listed(splits: Iterable[str]) -> str:
     return "+".join(splits) or "no split"
 
 
-def _in_words(about: Description) -> str:
+def _in_words(about: VideoDescription) -> str:
     return f"{about.frame_count} frames of {about.width}x{about.height} at {about.fps:g} per second"

@@ -25,8 +25,8 @@ DOCTOR_SCHEMA = "bridge-stg/doctor/1"
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A record to be shown, where its video is, and what was found about either."""
+class ShownRecord:
+    """A record to be shown as a sample, where its video is, and what was found about either."""
 
     record: TruthRecord
     path: Path
@@ -45,7 +45,7 @@ class Diagnosis:
     annotations: Annotations
     files: OpenedFiles
     findings: tuple[Finding, ...]
-    samples: tuple[Sample, ...]
+    samples: tuple[ShownRecord, ...]
     left_out: int | None
     against: tuple[OtherFolder, ...] = ()
 
@@ -129,7 +129,7 @@ def examine(
 
 def _samples(
     folder: RecordFolder, annotations: Annotations, findings: list[Finding], count: int
-) -> tuple[Sample, ...]:
+) -> tuple[ShownRecord, ...]:
     """Up to half of them have findings, kind after kind; the others are spread evenly over the videos."""
     flagged = _flagged(annotations, findings, max(count // 2, 1))[:count]
     wanted = [*flagged, *_spread(annotations, flagged, max(count - len(flagged), 0))]
@@ -149,7 +149,7 @@ def _samples(
         else:
             of_video[finding.video].append(finding)
     return tuple(
-        Sample(record, folder.path(record), (*of_record[record.id], *of_video[record.video]))
+        ShownRecord(record, folder.path(record), (*of_record[record.id], *of_video[record.video]))
         for record in (records[number] for number in wanted)
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bridge_stg
-from bridge_stg.curation.doctor.examine import Diagnosis, Sample
+from bridge_stg.curation.doctor.examine import Diagnosis, ShownRecord
 from bridge_stg.curation.doctor.findings import KINDS, Finding
 from bridge_stg.errors import VideoError
 from bridge_stg.evaluation.report.document import (
@@ -87,7 +87,7 @@ def _kinds(diagnosis: Diagnosis) -> list[Block]:
     return [Heading(2, "What was found"), Table(("kind", "severity", "meaning", "count"), tuple(rows), 3)]
 
 
-def _samples(samples: Sequence[Sample], progress: Callable[[int, int], None] | None) -> list[Block]:
+def _samples(samples: Sequence[ShownRecord], progress: Callable[[int, int], None] | None) -> list[Block]:
     if not samples:
         return []
     flagged = [sample for sample in samples if sample.findings]
@@ -117,7 +117,7 @@ def _samples(samples: Sequence[Sample], progress: Callable[[int, int], None] | N
     return blocks
 
 
-def _sample(sample: Sample) -> list[Block]:
+def _sample(sample: ShownRecord) -> list[Block]:
     record = sample.record
     window = record.clock.span(*record.window) if record.window is not None else None
     clip = record.clock.span(*record.clip)

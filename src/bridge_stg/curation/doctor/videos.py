@@ -107,7 +107,9 @@ def open_videos(
     }
     kept = len(found)
 
-    jobs = [_Job(path, videos[path].media, *present[path]) for path in sorted(present) if path not in found]
+    jobs = [
+        _FileToOpen(path, videos[path].media, *present[path]) for path in sorted(present) if path not in found
+    ]
     # Written anew without the lines that no longer hold, then added to.
     with begin_lines(out / "videos.jsonl", (_line(opened, out) for opened in found.values())) as handle:
         if progress is not None:
@@ -124,14 +126,14 @@ def open_videos(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _FileToOpen:
     path: str
     media: Media
     size: int
     modified: int
 
 
-def _open(job: _Job) -> OpenedFile:
+def _open(job: _FileToOpen) -> OpenedFile:
     """Open, and decode frames spread evenly from the first to the last: damage shows where the data is read."""
     path = Path(job.path)
     about = (job.path, job.media, job.size, job.modified)
@@ -169,7 +171,7 @@ def _open(job: _Job) -> OpenedFile:
     )
 
 
-def _died(job: _Job) -> OpenedFile:
+def _died(job: _FileToOpen) -> OpenedFile:
     return OpenedFile(job.path, job.media, job.size, job.modified, problem="the process that read it died")
 
 

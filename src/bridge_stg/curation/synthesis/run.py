@@ -44,7 +44,7 @@ class SynthesisReport:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _VideoToMake:
     """A video to make; ``places`` says where the videos of its plan lie."""
 
     number: int
@@ -124,7 +124,7 @@ def _make_all(
     kept = number = 0
     while number < len(records) and kept < wanted:
         # As many as are still wanted: some may fail, but none is made that one process would not have made.
-        jobs: list[_Job] = []
+        jobs: list[_VideoToMake] = []
         while number < len(records) and kept + len(jobs) < wanted:
             try:
                 plan = make_plan(records[number], donors, seed)
@@ -135,7 +135,7 @@ def _make_all(
                     outcomes[number] = plan
                     kept += 1
                 else:
-                    jobs.append(_Job(number, plan, _places(plan, locate), work.path(number)))
+                    jobs.append(_VideoToMake(number, plan, _places(plan, locate), work.path(number)))
             number += 1
 
         progress(kept if limit else len(outcomes), wanted)
@@ -152,7 +152,7 @@ def _make_all(
     return [outcomes[one] for one in range(number)]
 
 
-def _make(job: _Job) -> int | Unusable:
+def _make(job: _VideoToMake) -> int | Unusable:
     """Make one video; returns its bytes, or why there is none."""
     try:
         compose(job.plan, job.places, job.path)

@@ -20,7 +20,7 @@ from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.curation.synthesis.plan import Insert, VideoPlan
 from bridge_stg.errors import VideoError
 from bridge_stg.records.record import TruthRecord
-from bridge_stg.video.decode import Source, open_source
+from bridge_stg.video.decode import FrameSource, open_source
 from bridge_stg.video.resize import resize_frame
 from bridge_stg.video.sampling import TIE
 from bridge_stg.video.write import VideoWriter
@@ -61,14 +61,14 @@ def compose(plan: VideoPlan, places: Mapping[str, Path], path: Path) -> None:
         raise Unusable(UNREADABLE, detail) from problem
 
 
-def _open(record: TruthRecord, places: Mapping[str, Path]) -> Source:
+def _open(record: TruthRecord, places: Mapping[str, Path]) -> FrameSource:
     times = None
     if record.media == "frames":
         times = record.clock.times.tolist()
     return open_source(places[record.video], times)
 
 
-def _frames(source: Source, wanted: list[int]) -> Iterator[NDArray[np.uint8]]:
+def _frames(source: FrameSource, wanted: list[int]) -> Iterator[NDArray[np.uint8]]:
     """The pictures of ``wanted``, which do not decrease; one wanted twice comes twice.
 
     Raises:

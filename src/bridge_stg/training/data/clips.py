@@ -15,7 +15,7 @@ from bridge_stg.training.data.batch import ClipBatch, LocatedRows
 
 
 @dataclass
-class Rows:
+class ClipRows:
     """What boxes are learned from in one clip: each row joins a frame and a sentence of the clip.
 
     ``places`` is how many frames (or frame queries) the rows count over, once ``used_frames`` or
@@ -62,7 +62,7 @@ class TrainingClip:
 
     tree: TokenTree
     frames: Tensor
-    rows: Rows
+    rows: ClipRows
     spatial_frames: Tensor | None = None
 
 
@@ -78,7 +78,7 @@ def collate_clips(clips: list[TrainingClip], pad_id: int) -> ClipBatch:
     )
 
 
-def locate(rows: Rows, frames: NDArray[np.uint8], processor: BridgeSTGProcessor) -> Tensor | None:
+def locate(rows: ClipRows, frames: NDArray[np.uint8], processor: BridgeSTGProcessor) -> Tensor | None:
     """Finish the rows of a clip with these frames (F, H, W, 3); the frames for QGSL where it locates some."""
     if not rows.sentences:
         return None

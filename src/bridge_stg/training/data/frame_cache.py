@@ -56,17 +56,17 @@ ROW_SCHEMA = pa.schema(
 )
 INDEX_SCHEMA = pa.schema([*KEY_FIELDS, ("shard", pa.int32()), ("row", pa.int32())])
 
-Key = tuple[str, float | None, float | None, str]
+ClipKey = tuple[str, float | None, float | None, str]
 
 
-def clip_key(video: str, span: TimeSpan | None, times: Sequence[float] | None) -> Key:
+def clip_key(video: str, span: TimeSpan | None, times: Sequence[float] | None) -> ClipKey:
     """What tells two clips apart; ``times`` are those of a folder of pictures."""
     ends = (None, None) if span is None else (span.start, span.end)
     name = "" if times is None else hashlib.sha256(np.asarray(times, dtype="<f8").tobytes()).hexdigest()[:16]
     return video, *ends, name
 
 
-def to_row(key: Key, sampled: SampledVideo, file_size: int, quality: int | None) -> dict[str, Any]:
+def to_row(key: ClipKey, sampled: SampledVideo, file_size: int, quality: int | None) -> dict[str, Any]:
     """A clip as one row of :data:`ROW_SCHEMA`; ``quality`` of JPEG, None for lossless."""
     info = sampled.info
     height, width = sampled.frames.shape[1:3]
@@ -123,7 +123,7 @@ class FrameCache:
 
         keys = zip(*(rows[name] for name, _ in KEY_FIELDS), strict=True)
         places = zip(rows["shard"], rows["row"], strict=True)
-        self._places: dict[Key, tuple[int, int]] = dict(zip(keys, places, strict=True))
+        self._places: dict[ClipKey, tuple[int, int]] = dict(zip(keys, places, strict=True))
 
         if len(self._places) != about["clips"]:
             raise DataError(

@@ -124,7 +124,7 @@ def group_by_clip(
 
 
 @dataclass(frozen=True)
-class Sample:
+class MixtureSample:
     """A clip of the mixture: group ``group`` of source ``source``, the ``position``-th clip asked of that
     source since the run began. ``attempt`` counts the clips before it that were found unusable.
     """
@@ -185,14 +185,14 @@ class Mixture:
 
         return counts
 
-    def step(self, step: int) -> tuple[Sample, ...]:
+    def step(self, step: int) -> tuple[MixtureSample, ...]:
         """The clips of a step, lot after lot of alike ones."""
         pool, place = divmod(step, self.pool_steps)
         return self._pool(pool)[place * self.clips_per_step : (place + 1) * self.clips_per_step]
 
     def batch(
         self, step: int, rank: int = 0, world: int = 1, part: int = 0, parts: int = 1
-    ) -> tuple[Sample, ...]:
+    ) -> tuple[MixtureSample, ...]:
         """What process ``rank`` of ``world`` does in forward pass ``part`` of the ``parts`` of a step.
 
         All of them together do ``step(step)``, whatever ``world`` and ``parts``. The clips of one pass stand
@@ -212,23 +212,23 @@ class Mixture:
         begin = (part * world + rank) * each
         return clips[begin : begin + each]
 
-    def replacement(self, sample: Sample) -> Sample:
+    def replacement(self, sample: MixtureSample) -> MixtureSample:
         """What is trained on instead of an unusable clip: the next longer one of its source, after the longest
         the shortest. It has about the same length, and comes up at its own turn as well.
         """
         order, place = self._by_length(sample.source)
         after = order[(place[sample.group] + 1) % len(order)]
-        return Sample(sample.source, int(after), sample.position, sample.attempt + 1)
+        return MixtureSample(sample.source, int(after), sample.position, sample.attempt + 1)
 
-    def length(self, sample: Sample) -> int:
+    def length(self, sample: MixtureSample) -> int:
         """Estimated tokens."""
         return int(self.groups[sample.source].tokens[sample.group])
 
-    def _make_pool(self, pool: int) -> tuple[Sample, ...]:
+    def _make_pool(self, pool: int) -> tuple[MixtureSample, ...]:
         size = self.pool_steps * self.clips_per_step
         begin, end = self.counts_until(pool * size), self.counts_until((pool + 1) * size)
         found = [
-            Sample(source, self._group_at(source, position), position)
+            MixtureSample(source, self._group_at(source, position), position)
             for source in range(len(self.groups))
             for position in range(begin[source], end[source])
         ]

@@ -26,7 +26,7 @@ from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.training.configuration import DataConfig
 from bridge_stg.training.data.cached_sampling import cached_or_sampled
-from bridge_stg.training.data.clips import Rows, TrainingClip, locate
+from bridge_stg.training.data.clips import ClipRows, TrainingClip, locate
 from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
 from bridge_stg.types import LOCATED_TASKS, WINDOW_TASKS, SampledVideo, TimeSpan
 
@@ -51,7 +51,7 @@ def record_clip(
     layout = processor.clip(processor.patch_grid(video.frames), None if image else times)
 
     branches: list[Branch] = []
-    rows = Rows()
+    rows = ClipRows()
     # One for all sentences: what they share of QGSL's frames is encoded once.
     seed = int(rng.integers(2**31))
 
@@ -180,7 +180,7 @@ def window_in_clip(record: TruthRecord, extent: TimeSpan) -> TimeSpan:
 
 
 def _located(
-    rows: Rows,
+    rows: ClipRows,
     record: TruthRecord,
     sentence: Sentence,
     video: SampledVideo,

@@ -18,7 +18,7 @@ from bridge_stg.training.data.bad_clips import BadClips
 from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.cached_sampling import useless_caches
 from bridge_stg.training.data.clips import TrainingClip, collate_clips
-from bridge_stg.training.data.mixture import ClipGroups, Mixture, Sample, TokenBudget, group_by_clip
+from bridge_stg.training.data.mixture import ClipGroups, Mixture, MixtureSample, TokenBudget, group_by_clip
 from bridge_stg.training.data.record_clips import record_clip
 
 MOST_REPLACEMENTS = 20
@@ -115,17 +115,17 @@ class RecordClips:
         """How many clips there are in all."""
         return sum(map(len, self.mixture.groups))
 
-    def asked(self, sample: Sample) -> list[TruthRecord]:
+    def asked(self, sample: MixtureSample) -> list[TruthRecord]:
         """The records of a sample."""
         records = self.records[sample.source]
         return [records[number] for number in self.mixture.groups[sample.source].records(sample.group)]
 
-    def name(self, sample: Sample) -> str:
+    def name(self, sample: MixtureSample) -> str:
         """What a sample is called in messages: its source and its records."""
         ids = ", ".join(record.id for record in self.asked(sample))
         return f"{self.sources[sample.source].name}: {ids}"
 
-    def path(self, sample: Sample, record: TruthRecord) -> Path:
+    def path(self, sample: MixtureSample, record: TruthRecord) -> Path:
         """Where its video, frames or picture lie."""
         return self._paths[sample.source](record)
 
@@ -211,7 +211,7 @@ def token_budget(processor: BridgeSTGProcessor) -> TokenBudget:
 
 def _usable(
     data: RecordClips,
-    sample: Sample,
+    sample: MixtureSample,
     step: int,
     config: DataConfig,
     processor: BridgeSTGProcessor,

@@ -11,7 +11,7 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import Branch
 from bridge_stg.prompting.written_boxes import boxes_text
 from bridge_stg.training.configuration import DataConfig
-from bridge_stg.training.data.clips import Rows
+from bridge_stg.training.data.clips import ClipRows
 from bridge_stg.training.data.positive_negative_frames import draw_frames
 from bridge_stg.types import AnswerStyle, TimeSpan
 
@@ -67,7 +67,7 @@ def frames_to_learn(
 
 
 def add_rows(
-    rows: Rows, track: Track, positive: NDArray[np.int64], negative: NDArray[np.int64], objective: str
+    rows: ClipRows, track: Track, positive: NDArray[np.int64], negative: NDArray[np.int64], objective: str
 ) -> None:
     """The rows of the sentence that was just added; an entangled model has none."""
     if objective == "entangled":
