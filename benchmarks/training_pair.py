@@ -45,10 +45,10 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import CLIP, IGNORE, TokenTree, tree_mask
 from bridge_stg.model.tree_attention import TreePattern
 from bridge_stg.model.vision_attention import batch_equal_pairs
-from bridge_stg.shapes.clips import build_batch, clip_seeds, step_settings, video_clip
+from bridge_stg.shapes.drawn_clips import build_batch, clip_seeds, step_settings, video_clip
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.training.data.batch import Inputs
-from bridge_stg.training.data.clips import ClipRows, TrainingClip, collate_clips
+from bridge_stg.training.data.training_clip import ClipRows, TrainingClip, collate_clips
 from bridge_stg.training.settings import override
 
 # The whole of a run from which --attention takes steps: clips grow longer as it goes on.

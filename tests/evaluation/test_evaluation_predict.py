@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.evaluation.cost import cost_path
 from bridge_stg.evaluation.methods import Answered, GrounderMethod, PredictionSettings, ask
 from bridge_stg.evaluation.predict import plan_run
 from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
+from bridge_stg.evaluation.run_cost import cost_path
 from bridge_stg.evaluation.score import score_files
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions

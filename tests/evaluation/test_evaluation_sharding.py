@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from bridge_stg.cli import main
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.constants import WHOLE_CLIP
-from bridge_stg.evaluation.cost import cost_path, read_costs
 from bridge_stg.evaluation.methods import ConstantMethod, PredictionSettings
 from bridge_stg.evaluation.predict import plan_run
 from bridge_stg.evaluation.predict import predict as run_plan
 from bridge_stg.evaluation.resume import record_path
+from bridge_stg.evaluation.run_cost import cost_path, read_costs
 from bridge_stg.evaluation.sharding import Shard
 from bridge_stg.records.prediction import prediction_files, read_predictions
 from bridge_stg.records.record import read_truth, write_truth

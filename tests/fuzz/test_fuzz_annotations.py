@@ -26,8 +26,8 @@ from PIL import Image
 from support.built_folder import write, write_video
 
 from bridge_stg.curation.annotations import labelstudio
+from bridge_stg.curation.annotations.drawn_tubes import DrawnTube, DrawnVideo
 from bridge_stg.curation.annotations.ground_results import read_results
-from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo
 from bridge_stg.curation.datasets.registry import SOURCES
 from bridge_stg.curation.reading.folder import DataFolder
 from bridge_stg.curation.reading.request import Request

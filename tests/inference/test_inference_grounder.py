@@ -18,8 +18,8 @@ from PIL import Image
 from support.taught import TAUGHT
 
 from bridge_stg.errors import CheckpointError, InputError, VideoError
+from bridge_stg.inference import free_memory, locating
 from bridge_stg.inference import grounder as module
-from bridge_stg.inference import locating, memory
 from bridge_stg.inference.answer_outcome import read_outcome
 from bridge_stg.inference.answering import Answers, answer
 from bridge_stg.inference.grounder import VideoGrounder
@@ -159,12 +159,12 @@ def test_out_of_memory_halves_the_frames_at_a_time(
 def test_frames_at_a_time_follow_from_free_bytes(
     grounder: VideoGrounder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    each = memory.frame_activations(grounder.model.config.spatial, 240, 320) * 4
+    each = free_memory.frame_activations(grounder.model.config.spatial, 240, 320) * 4
     fitting = []
     for frames in (0, 1, 5, 1000):
-        monkeypatch.setattr(memory, "free_bytes", lambda device, frames=frames: 4 * each * frames + 8)
-        fitting.append(memory.frames_at_once(grounder.model, 240, 320))
-    assert fitting == [1, 1, 5, memory.MOST_FRAMES]
+        monkeypatch.setattr(free_memory, "free_bytes", lambda device, frames=frames: 4 * each * frames + 8)
+        fitting.append(free_memory.frames_at_once(grounder.model, 240, 320))
+    assert fitting == [1, 1, 5, free_memory.MOST_FRAMES]
 
 
 def test_one_sentence_that_does_not_fit_fails(

@@ -13,7 +13,7 @@ from PIL import Image
 from support.taught import TAUGHT
 
 from bridge_stg.errors import InputError
-from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.types import GroundingResult, TimeSpan
 from bridge_stg.video.sampling import sample_video

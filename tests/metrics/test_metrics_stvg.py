@@ -20,7 +20,7 @@ from bridge_stg.metrics.stvg import (
     query_values,
     score_queries,
 )
-from bridge_stg.metrics.tubes import TubeQuestion, boxes_on_frames, tube_overlaps
+from bridge_stg.metrics.tube_overlaps import TubeQuestion, boxes_on_frames, tube_overlaps
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan

@@ -24,7 +24,7 @@ from bridge_stg.shapes.branches import (
     window_answer,
 )
 from bridge_stg.shapes.captions import caption_branches, lookup_branches, pair_captions
-from bridge_stg.shapes.frames import sample_times
+from bridge_stg.shapes.drawn_frames import sample_times
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import COLOURS, ING_FORM, SHAPES, Action, Scene, SceneSettings

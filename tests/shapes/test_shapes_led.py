@@ -19,7 +19,6 @@ from bridge_stg.model.token_tree import build_tree, tree_mask
 from bridge_stg.model.tree_attention import IMPLEMENTATION
 from bridge_stg.prompting.templates import SCAN_HINT
 from bridge_stg.shapes.bridge_stage import ShapesBridgeStage
-from bridge_stg.shapes.clips import build_batch
 from bridge_stg.shapes.configuration import ClipMix, Lesson, ShapesData
 from bridge_stg.shapes.direct_branches import (
     AskedClip,
@@ -29,6 +28,8 @@ from bridge_stg.shapes.direct_branches import (
     found_branch,
     spot_branches,
 )
+from bridge_stg.shapes.drawn_clips import build_batch
+from bridge_stg.shapes.drawn_frames import draw, sample_times
 from bridge_stg.shapes.evidence import (
     LEADS,
     NOWHERE,
@@ -40,7 +41,6 @@ from bridge_stg.shapes.evidence import (
     evidence_rows,
     phases,
 )
-from bridge_stg.shapes.frames import draw, sample_times
 from bridge_stg.shapes.grow import grow
 from bridge_stg.shapes.led_model import PLACES, LedModel
 from bridge_stg.shapes.model import new_model

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from bridge_stg.geometry.spans import frame_pairs
-from bridge_stg.shapes.frames import sample_times
+from bridge_stg.shapes.drawn_frames import sample_times
 from bridge_stg.shapes.vision_probe import ACTION_NAMES, COLOUR_NAMES, SHAPE_NAMES, UNKNOWN, label_cells
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge_stg.cli.runs import read_configuration
-from bridge_stg.shapes.source import GeneratedSamples
+from bridge_stg.shapes.generated_samples import GeneratedSamples
 from bridge_stg.training.data.batch import Batch
 from support.small_runs import train, with_a_hole
 

@@ -14,9 +14,9 @@ from bridge_stg.cli.runs import recipe
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE
 from bridge_stg.records.record import read_truth
-from bridge_stg.shapes.clips import build_batch, step_settings, video_clip
 from bridge_stg.shapes.configuration import ClipMix, ShapesData
-from bridge_stg.shapes.frames import sample_times
+from bridge_stg.shapes.drawn_clips import build_batch, step_settings, video_clip
+from bridge_stg.shapes.drawn_frames import sample_times
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.scene import make_scene

@@ -37,7 +37,7 @@ from bridge_stg.cli.runs import recipe
 from bridge_stg.errors import BridgeSTGError, InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
-from bridge_stg.shapes.source import GeneratedSamples
+from bridge_stg.shapes.generated_samples import GeneratedSamples
 from bridge_stg.training.checkpoints import Position, changed_settings, restore, save_state
 from bridge_stg.training.configuration import OptimConfig
 from bridge_stg.training.log import RunLog

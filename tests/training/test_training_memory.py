@@ -15,8 +15,8 @@ from bridge_stg.model.presets import qwen3_vl_config
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import build_tree
 from bridge_stg.shapes.model import small_tokenizer
-from bridge_stg.training.data.clips import ClipRows, TrainingClip, collate_clips
 from bridge_stg.training.data.step_data import STEPS_AHEAD
+from bridge_stg.training.data.training_clip import ClipRows, TrainingClip, collate_clips
 
 GIB = 2**30
 

@@ -20,9 +20,9 @@ from bridge_stg.errors import InputError
 from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.records.record import read_truth, write_truth
-from bridge_stg.shapes.clips import step_settings
 from bridge_stg.shapes.configuration import ShapesTrainConfig
-from bridge_stg.shapes.source import GeneratedSamples
+from bridge_stg.shapes.drawn_clips import step_settings
+from bridge_stg.shapes.generated_samples import GeneratedSamples
 from bridge_stg.shapes.vision_probe import CellProbe
 from bridge_stg.training.configuration import TrainConfig
 from bridge_stg.training.data.record_source import open_records, token_budget

@@ -29,9 +29,9 @@ from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 from bridge_stg.records.store import write_store
 from bridge_stg.shapes import branches as shapes_branches
-from bridge_stg.shapes.clips import video_clip
 from bridge_stg.shapes.configuration import ClipMix
-from bridge_stg.shapes.frames import draw, sample_times
+from bridge_stg.shapes.drawn_clips import video_clip
+from bridge_stg.shapes.drawn_frames import draw, sample_times
 from bridge_stg.shapes.model import small_config, small_tokenizer
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings
@@ -40,7 +40,6 @@ from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.shapes.world.writer import truth_record, write_shapes, write_video
 from bridge_stg.training.configuration import DataConfig, RecordsConfig, SourceConfig
 from bridge_stg.training.data.bad_clips import BadClips
-from bridge_stg.training.data.clips import TrainingClip
 from bridge_stg.training.data.mixture import group_by_clip
 from bridge_stg.training.data.record_clips import (
     record_clip,
@@ -53,6 +52,7 @@ from bridge_stg.training.data.record_source import (
     open_records,
     token_budget,
 )
+from bridge_stg.training.data.training_clip import TrainingClip
 from bridge_stg.training.recipes import TABLE_1
 from bridge_stg.types import TimeSpan
 from bridge_stg.video.write import VideoWriter

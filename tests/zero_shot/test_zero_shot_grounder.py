@@ -269,7 +269,7 @@ def test_a_given_window_replaces_the_answers(taught: ZeroShotGrounder, clip: Pat
 )
 def test_the_window_of_an_answer(text: str, status: str, window: tuple[float, float] | None) -> None:
     from bridge_stg.zero_shot.answers import parse_video_answer
-    from bridge_stg.zero_shot.results import zero_shot_outcome
+    from bridge_stg.zero_shot.stock_clip import zero_shot_outcome
 
     read = parse_video_answer(text, 4.8)
     found = zero_shot_outcome(read, None, image=False, extent=TimeSpan(0.0, 4.8), step=0.5)

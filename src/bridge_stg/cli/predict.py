@@ -24,9 +24,9 @@ from bridge_stg.cli.prepare import (
 
 if TYPE_CHECKING:
     from bridge_stg.evaluation.benchmarks import Benchmark
-    from bridge_stg.evaluation.cost import RunCost
     from bridge_stg.evaluation.methods import Method
     from bridge_stg.evaluation.predict import PredictionPlan
+    from bridge_stg.evaluation.run_cost import RunCost
     from bridge_stg.records.prediction import PredictionRecord
 
 SECONDS_BETWEEN_LINES = 60.0
@@ -157,8 +157,8 @@ def _truth_of(data: Path, benchmark: Benchmark) -> Path:
 def _load(plan: PredictionPlan, device: str | None, threads: int | None) -> tuple[Method, RunCost | None]:
     """Who answers the questions of a plan, and an empty account of what it takes."""
     from bridge_stg.evaluation.constants import WHOLE_CLIP, best_constant
-    from bridge_stg.evaluation.cost import new_run
     from bridge_stg.evaluation.methods import ConstantMethod, GrounderMethod
+    from bridge_stg.evaluation.run_cost import new_run
     from bridge_stg.records.record import read_truth
 
     settings = plan.settings
@@ -179,8 +179,8 @@ def _load(plan: PredictionPlan, device: str | None, threads: int | None) -> tupl
 def _finish(plan: PredictionPlan, written: dict[str, PredictionRecord], submission: Path | None) -> None:
     """Say what lies at ``--out`` now, by the words of ``score``; an error if a question could not be asked."""
     from bridge_stg.errors import BridgeSTGError
-    from bridge_stg.evaluation.cost import read_costs, summarize_cost
     from bridge_stg.evaluation.failures import count_failures
+    from bridge_stg.evaluation.run_cost import read_costs, summarize_cost
     from bridge_stg.evaluation.submission import write_submission
 
     records = [record for clip in plan.clips for record in clip.records if record.id in written]

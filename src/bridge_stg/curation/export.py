@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from bridge_stg.curation.annotations import coco_vid, cvat, labelstudio, mot
-from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo, Format
+from bridge_stg.curation.annotations.drawn_tubes import DrawnTube, DrawnVideo, Format
 from bridge_stg.errors import DataError, InputError, unwritable
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.open import open_truth

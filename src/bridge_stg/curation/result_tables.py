@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bridge_stg.curation.annotations.drawn_tubes import Format
 from bridge_stg.curation.annotations.ground_results import read_results
-from bridge_stg.curation.annotations.tubes import Format
 from bridge_stg.curation.export import ExportReport, export_videos
 from bridge_stg.geometry.spans import boxes_at
 from bridge_stg.types import GroundingResult

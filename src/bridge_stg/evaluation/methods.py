@@ -11,7 +11,7 @@ import numpy as np
 
 from bridge_stg.errors import InputError, VideoError, one_line
 from bridge_stg.evaluation.constants import ConstantAnswer
-from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.metrics.choice import choice_of
 from bridge_stg.records.part import ClipQuestions, clip_span, true_windows

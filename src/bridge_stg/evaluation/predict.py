@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge_stg.errors import InputError, unwritable
-from bridge_stg.evaluation.cost import RunCost, cost_path, read_cost, write_cost
 from bridge_stg.evaluation.methods import Method, PredictionSettings, ask
 from bridge_stg.evaluation.resume import (
     Kept,
@@ -26,6 +25,7 @@ from bridge_stg.evaluation.resume import (
     remove,
     run_record,
 )
+from bridge_stg.evaluation.run_cost import RunCost, cost_path, read_cost, write_cost
 from bridge_stg.evaluation.sharding import Shard
 from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.one_writer import only_writer

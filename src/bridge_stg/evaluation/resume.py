@@ -14,8 +14,8 @@ from pathlib import Path
 
 import bridge_stg
 from bridge_stg.errors import CheckpointError, DataError, InputError
-from bridge_stg.evaluation.cost import cost_path
 from bridge_stg.evaluation.methods import PredictionSettings
+from bridge_stg.evaluation.run_cost import cost_path
 from bridge_stg.files.hashes import file_hash
 from bridge_stg.files.json_lines import read_whole_lines
 from bridge_stg.files.output_files import write_whole

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.evaluation.constants import no_skill_answers
-from bridge_stg.evaluation.cost import mean_answer_tokens
 from bridge_stg.evaluation.failures import count_failures
+from bridge_stg.evaluation.run_cost import mean_answer_tokens
 from bridge_stg.evaluation.scores import (
     CalibrationScores,
     Interval,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError, unwritable
 from bridge_stg.files.output_files import write_whole
-from bridge_stg.metrics.tubes import boxes_on_frames
+from bridge_stg.metrics.tube_overlaps import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 

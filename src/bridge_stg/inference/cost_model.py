@@ -28,7 +28,7 @@ from bridge_stg.inference.cost_devices import (
     launches_on,
     reached_share,
 )
-from bridge_stg.inference.memory import MOST_FRAMES, frame_activations
+from bridge_stg.inference.free_memory import MOST_FRAMES, frame_activations
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.frames import fit_frame_size, spatial_size
 from bridge_stg.model.operation_counts import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from bridge_stg.errors import InputError
-from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.options import GroundOptions, SpanLike, as_span, as_times, as_windows
 from bridge_stg.types import AnswerStyle, GroundingResult, Task
 from bridge_stg.video.source import VideoInput

@@ -17,17 +17,17 @@ from bridge_stg.geometry.clock import shown_for
 from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.inference.answer_outcome import AnswerOutcome, read_outcome
 from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
+from bridge_stg.inference.clip_cost import ClipCost, StageClock
 from bridge_stg.inference.confidence import drop_unsure
-from bridge_stg.inference.cost import ClipCost, StageClock
 from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, decode_answers, refusal_rule
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.drafting import drafter_of, scan_seconds
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
+from bridge_stg.inference.free_memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.hand_over import hand_over
 from bridge_stg.inference.locating import locate_frames
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
-from bridge_stg.inference.memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.notes import domain_note, is_far_longer, length_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.read_ahead import reading_ahead

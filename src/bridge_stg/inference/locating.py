@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bridge_stg.inference.memory import frames_at_once, is_out_of_memory
+from bridge_stg.inference.free_memory import frames_at_once, is_out_of_memory
 from bridge_stg.model.frames import spatial_size
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor

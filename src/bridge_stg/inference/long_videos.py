@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from bridge_stg.errors import InputError
-from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.door import OnCost, Progress
 from bridge_stg.inference.tubes import join_tubes, part_of
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan

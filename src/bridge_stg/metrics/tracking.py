@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bridge_stg.errors import DataError
 from bridge_stg.metrics.overlap import box_iou
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
-from bridge_stg.metrics.tubes import boxes_on_frames
+from bridge_stg.metrics.tube_overlaps import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from bridge_stg.curation.annotations.drawn_tubes import Format
 from bridge_stg.curation.annotations.ground_results import read_results
-from bridge_stg.curation.annotations.tubes import Format
 from bridge_stg.curation.export import export_videos
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.serve.schemas import ExportFormat, TubeResult

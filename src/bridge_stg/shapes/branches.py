@@ -9,7 +9,7 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE, Branch
 from bridge_stg.prompting.templates import AFTER, BEFORE, WINDOW_WORDINGS, scan_text, seen_text, window_text
-from bridge_stg.shapes.frames import sample_times
+from bridge_stg.shapes.drawn_frames import sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import Scene
 from bridge_stg.shapes.world.questions import WorldQuestion, questions, random_sentence

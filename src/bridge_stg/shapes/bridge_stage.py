@@ -11,11 +11,11 @@ from torch import nn
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.small_tokenizer import with_box_numbers
-from bridge_stg.shapes.clips import build_batch, clip_seeds
 from bridge_stg.shapes.configuration import ShapesTrainConfig
+from bridge_stg.shapes.drawn_clips import build_batch, clip_seeds
+from bridge_stg.shapes.generated_samples import GeneratedSamples
 from bridge_stg.shapes.grow import grow
 from bridge_stg.shapes.led_model import LedModel, LedOutput
-from bridge_stg.shapes.source import GeneratedSamples
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES
 from bridge_stg.shapes.world.writer import write_shapes
 from bridge_stg.training.bridge_stage import BridgeStage

@@ -22,9 +22,9 @@ from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.spatial.encoder import SpatialFeatures
 from bridge_stg.model.spatial.tokens import TokenGrid
-from bridge_stg.shapes.clips import step_settings
 from bridge_stg.shapes.configuration import ShapesData
-from bridge_stg.shapes.frames import draw
+from bridge_stg.shapes.drawn_clips import step_settings
+from bridge_stg.shapes.drawn_frames import draw
 from bridge_stg.shapes.probe_stage import ProbeOutput
 from bridge_stg.shapes.vision_probe import COLOUR_NAMES, SHAPE_NAMES, UNKNOWN, scene_seeds
 from bridge_stg.shapes.world.motion import boxes

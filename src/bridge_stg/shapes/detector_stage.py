@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from bridge_stg.model.bridging import bridge_of
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.shapes.detector_probe import FrameBatch, FrameProbe, build_frames
+from bridge_stg.shapes.generated_samples import GeneratedSamples
 from bridge_stg.shapes.probe_stage import ProbeStage
-from bridge_stg.shapes.source import GeneratedSamples
 from bridge_stg.shapes.vision_probe import UNKNOWN, scene_seeds
 from bridge_stg.training.base_model import read_base
 from bridge_stg.training.bridge_stage import freeze_unused, set_precision

@@ -23,7 +23,7 @@ from bridge_stg.shapes.evidence import (
     window_evidence,
 )
 from bridge_stg.shapes.world.absent import absent_questions
-from bridge_stg.shapes.world.matching import Appearance, Description
+from bridge_stg.shapes.world.describing import Appearance, Description
 from bridge_stg.shapes.world.objects import Scene
 from bridge_stg.shapes.world.questions import LETTERS, WorldQuestion, sentence
 from bridge_stg.types import Task

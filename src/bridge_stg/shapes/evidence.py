@@ -22,7 +22,7 @@ from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.model.token_tree import Branch
 from bridge_stg.prompting.timestamps import pair_timestamps
 from bridge_stg.shapes.branches import seen_in_pairs
-from bridge_stg.shapes.frames import covered_cells
+from bridge_stg.shapes.drawn_frames import covered_cells
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, Scene
 

@@ -13,9 +13,9 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.shapes.clips import step_settings
 from bridge_stg.shapes.configuration import ShapesData
-from bridge_stg.shapes.frames import covered_cells, draw, sample_times
+from bridge_stg.shapes.drawn_clips import step_settings
+from bridge_stg.shapes.drawn_frames import covered_cells, draw, sample_times
 from bridge_stg.shapes.probe_stage import ProbeOutput
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, Scene

@@ -11,10 +11,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from bridge_stg.model.processing import BridgeSTGProcessor
+from bridge_stg.shapes.generated_samples import GeneratedSamples
 from bridge_stg.shapes.model import new_model
 from bridge_stg.shapes.pretrain_stage import write_qwen3_vl
 from bridge_stg.shapes.probe_stage import ProbeStage
-from bridge_stg.shapes.source import GeneratedSamples
 from bridge_stg.shapes.vision_probe import UNKNOWN, CellBatch, CellProbe, build_cells, scene_seeds
 from bridge_stg.training.base_model import read_vision_tower
 from bridge_stg.training.stage import Counts, Report, Start, StepSource

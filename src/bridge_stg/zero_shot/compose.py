@@ -24,7 +24,7 @@ from bridge_stg.errors import CheckpointError, one_line
 from bridge_stg.geometry.boxes import cxcywh_to_xyxy, paired_giou
 from bridge_stg.geometry.clock import clock_of
 from bridge_stg.geometry.spans import sampled_in_span
-from bridge_stg.inference.cost import StageClock
+from bridge_stg.inference.clip_cost import StageClock
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.tubes import join_tubes

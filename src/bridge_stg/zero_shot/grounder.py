@@ -21,8 +21,8 @@ from transformers import (
 
 from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.files.shipped import SHIPPED
+from bridge_stg.inference.clip_cost import StageClock
 from bridge_stg.inference.confidence import drop_unsure
-from bridge_stg.inference.cost import StageClock
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
@@ -36,7 +36,7 @@ from bridge_stg.weights.locate import checkpoint_folder
 from bridge_stg.weights.qwen3_vl import WHAT_TO_GIVE, load_stock_checkpoint
 from bridge_stg.zero_shot.answers import zero_shot_question
 from bridge_stg.zero_shot.chat import StockChat
-from bridge_stg.zero_shot.results import StockClip, clip_cost, frames_with_boxes
+from bridge_stg.zero_shot.stock_clip import StockClip, clip_cost, frames_with_boxes
 from bridge_stg.zero_shot.stock_model import StockAnswer, StockModel
 
 # One question serves them all: it asks for a window and boxes. The others ask for something else.

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge_stg.curation.annotations import coco_vid, cvat, labelstudio, mot
-from bridge_stg.curation.annotations.tubes import (
+from bridge_stg.curation.annotations.drawn_tubes import (
     DrawnTube,
     DrawnVideo,
     Item,

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli.main import app
 from bridge_stg.evaluation.constants import whole_clip_centre_box
-from bridge_stg.evaluation.cost import RunCost, cost_path, write_cost
+from bridge_stg.evaluation.run_cost import RunCost, cost_path, write_cost
 from bridge_stg.evaluation.score import score_files
 from bridge_stg.files.hashes import file_hash
 from bridge_stg.records.prediction import PredictionRecord, write_predictions

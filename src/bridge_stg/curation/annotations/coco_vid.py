@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bridge_stg.curation.annotations.tubes import LABEL, DrawnTube, DrawnVideo, plain
+from bridge_stg.curation.annotations.drawn_tubes import LABEL, DrawnTube, DrawnVideo, plain
 
 
 def write(videos: Iterable[DrawnVideo], out: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from lxml.etree import _Element as Element
 
-from bridge_stg.curation.annotations.tubes import (
+from bridge_stg.curation.annotations.drawn_tubes import (
     LABEL,
     Drawing,
     DrawnTube,

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from bridge_stg.curation.annotations.tubes import DrawnTube, DrawnVideo
-from bridge_stg.curation.reading.boxes import clean_boxes
+from bridge_stg.curation.annotations.drawn_tubes import DrawnTube, DrawnVideo
+from bridge_stg.curation.reading.annotated_boxes import clean_boxes
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError
 from bridge_stg.geometry.clock import VideoClock

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from bridge_stg.curation.annotations.tubes import (
+from bridge_stg.curation.annotations.drawn_tubes import (
     LABEL,
     Drawing,
     DrawnTube,

@@ -24,7 +24,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from bridge_stg.curation.annotations.tubes import (
+from bridge_stg.curation.annotations.drawn_tubes import (
     LABEL,
     Drawing,
     DrawnVideo,
@@ -35,7 +35,7 @@ from bridge_stg.curation.annotations.tubes import (
     unique_names,
     whole,
 )
-from bridge_stg.curation.reading.boxes import from_xywh
+from bridge_stg.curation.reading.annotated_boxes import from_xywh
 from bridge_stg.curation.reading.folder import read_lines
 from bridge_stg.curation.reading.outcome import Unusable
 from bridge_stg.errors import DataError, one_line

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bridge_stg.curation.annotations.tubes import Drawing, Item, Keyframe, finite, separate, whole
+from bridge_stg.curation.annotations.drawn_tubes import Drawing, Item, Keyframe, finite, separate, whole
 from bridge_stg.curation.reading.folder import read_lines
 from bridge_stg.curation.reading.outcome import Unusable, take
 from bridge_stg.errors import DataError

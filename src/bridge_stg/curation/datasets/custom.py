@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 from bridge_stg.curation.annotations import cvat, labelstudio, mot, rows
-from bridge_stg.curation.annotations.tubes import Drawing, Item, fill, on_source_frames
-from bridge_stg.curation.reading.boxes import clean_boxes
+from bridge_stg.curation.annotations.drawn_tubes import Drawing, Item, fill, on_source_frames
+from bridge_stg.curation.reading.annotated_boxes import clean_boxes
 from bridge_stg.curation.reading.folder import Videos, inside
 from bridge_stg.curation.reading.opened_videos import OpenedVideos, read_facts
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt

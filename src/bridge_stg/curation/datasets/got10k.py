@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bridge_stg.curation.reading.boxes import clean_boxes, from_xywh
+from bridge_stg.curation.reading.annotated_boxes import clean_boxes, from_xywh
 from bridge_stg.curation.reading.folder import inside, read_lines
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
 from bridge_stg.curation.reading.request import Request

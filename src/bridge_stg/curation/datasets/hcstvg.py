@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from bridge_stg.curation.reading.boxes import clean_boxes, from_xywh
+from bridge_stg.curation.reading.annotated_boxes import clean_boxes, from_xywh
 from bridge_stg.curation.reading.folder import Videos, read_json
 from bridge_stg.curation.reading.opened_videos import OpenedVideos
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from bridge_stg.curation.datasets import refcoco_parquet
-from bridge_stg.curation.reading.boxes import from_xywh
+from bridge_stg.curation.reading.annotated_boxes import from_xywh
 from bridge_stg.curation.reading.folder import inside, read_json
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.pictures import Pictures, picture_record

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bridge_stg.curation.reading.boxes import from_xywh
+from bridge_stg.curation.reading.annotated_boxes import from_xywh
 from bridge_stg.curation.reading.folder import inside
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.parquet_rows import parquet_rows

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from bridge_stg.curation.reading.boxes import clean_boxes, note_gaps
+from bridge_stg.curation.reading.annotated_boxes import clean_boxes, note_gaps
 from bridge_stg.curation.reading.folder import inside, read_json
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.request import Request

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bridge_stg.curation.reading.boxes import clean_boxes, note_gaps
+from bridge_stg.curation.reading.annotated_boxes import clean_boxes, note_gaps
 from bridge_stg.curation.reading.folder import Videos, read_json
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt, take
 from bridge_stg.curation.reading.request import Request

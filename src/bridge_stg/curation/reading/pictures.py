@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bridge_stg.curation.reading.boxes import clean_boxes
+from bridge_stg.curation.reading.annotated_boxes import clean_boxes
 from bridge_stg.curation.reading.outcome import Origin, Unusable
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.curation.reading.video_facts import VideoFacts

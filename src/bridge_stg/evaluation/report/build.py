@@ -15,15 +15,15 @@ import bridge_stg
 from bridge_stg.errors import DataError, InputError, unwritable
 from bridge_stg.evaluation.benchmarks import benchmark_by_name
 from bridge_stg.evaluation.constants import no_skill_answers
-from bridge_stg.evaluation.cost import read_costs
 from bridge_stg.evaluation.report import error_blocks, score_blocks
+from bridge_stg.evaluation.report.case_blocks import BASELINE_COLOR, cases
 from bridge_stg.evaluation.report.document import Block, Document, Heading, Paragraph
-from bridge_stg.evaluation.report.pictures import BASELINE_COLOR, cases
 from bridge_stg.evaluation.report.plots import COLORS
 from bridge_stg.evaluation.report.render import IMAGES, to_html, to_markdown
 from bridge_stg.evaluation.report.runs import RunFiles, read_made_by
 from bridge_stg.evaluation.report.scored_queries import score_each
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
+from bridge_stg.evaluation.run_cost import read_costs
 from bridge_stg.evaluation.score import score
 from bridge_stg.evaluation.scores import Scores
 from bridge_stg.evaluation.task_scores import check_protocol, task_to_score

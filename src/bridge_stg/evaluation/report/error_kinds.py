@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window, window_of
 from bridge_stg.metrics.overlap import box_iou, interval_iou
-from bridge_stg.metrics.tubes import boxes_on_frames
+from bridge_stg.metrics.tube_overlaps import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge_stg.evaluation.cost import RunCost, summarize_cost
 from bridge_stg.evaluation.report.document import (
     Block,
     Cell,
@@ -24,6 +23,7 @@ from bridge_stg.evaluation.report.document import (
 from bridge_stg.evaluation.report.plots import BASELINE, Interval, intervals, reliability_plot
 from bridge_stg.evaluation.report.runs import MadeBy
 from bridge_stg.evaluation.reported import LABEL, ReportedRow, reported_analysis
+from bridge_stg.evaluation.run_cost import RunCost, summarize_cost
 from bridge_stg.evaluation.scores import PartScores, Scores
 from bridge_stg.types import Task
 

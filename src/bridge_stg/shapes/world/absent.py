@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from bridge_stg.records.record import QueryType
-from bridge_stg.shapes.world.matching import Appearance, Description, looks_of
+from bridge_stg.shapes.world.describing import Appearance, Description, looks_of
 from bridge_stg.shapes.world.objects import COLOURS, SHAPES, Scene, can_show
 from bridge_stg.shapes.world.questions import WorldQuestion, sentence
 

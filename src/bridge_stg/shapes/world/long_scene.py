@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from bridge_stg.errors import InputError
-from bridge_stg.shapes.world.matching import Timeline
+from bridge_stg.shapes.world.describing import Timeline
 from bridge_stg.shapes.world.objects import (
     DIRECTIONS,
     WORLD_ACTIONS,

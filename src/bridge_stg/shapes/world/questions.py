@@ -9,7 +9,7 @@ import numpy as np
 from bridge_stg.metrics.overlap import box_iou
 from bridge_stg.prompting.given_box import GivenBox, given_text
 from bridge_stg.records.record import QueryType
-from bridge_stg.shapes.world.matching import (
+from bridge_stg.shapes.world.describing import (
     RELATIONS,
     Appearance,
     Candidate,

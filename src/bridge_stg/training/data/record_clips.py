@@ -26,8 +26,8 @@ from bridge_stg.records.question_text import question_text
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.training.configuration import DataConfig
 from bridge_stg.training.data.cached_sampling import cached_or_sampled
-from bridge_stg.training.data.clips import ClipRows, TrainingClip, locate
 from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
+from bridge_stg.training.data.training_clip import ClipRows, TrainingClip, locate
 from bridge_stg.types import LOCATED_TASKS, WINDOW_TASKS, SampledVideo, TimeSpan
 
 

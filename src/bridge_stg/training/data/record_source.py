@@ -17,9 +17,9 @@ from bridge_stg.training.configuration import DataConfig, RecordsConfig, TrainCo
 from bridge_stg.training.data.bad_clips import BadClips
 from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.cached_sampling import useless_caches
-from bridge_stg.training.data.clips import TrainingClip, collate_clips
 from bridge_stg.training.data.mixture import ClipGroups, Mixture, MixtureSample, TokenBudget, group_by_clip
 from bridge_stg.training.data.record_clips import record_clip
+from bridge_stg.training.data.training_clip import TrainingClip, collate_clips
 
 MOST_REPLACEMENTS = 20
 _LOG = logging.getLogger(__name__)

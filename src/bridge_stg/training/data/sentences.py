@@ -11,8 +11,8 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import Branch
 from bridge_stg.prompting.written_boxes import boxes_text
 from bridge_stg.training.configuration import DataConfig
-from bridge_stg.training.data.clips import ClipRows
 from bridge_stg.training.data.positive_negative_frames import draw_frames
+from bridge_stg.training.data.training_clip import ClipRows
 from bridge_stg.types import AnswerStyle, TimeSpan
 
 

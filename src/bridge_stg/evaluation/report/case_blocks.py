@@ -15,7 +15,7 @@ from bridge_stg.evaluation.report.examples import best_rows, worst_rows
 from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window, window_of
 from bridge_stg.evaluation.report.strips import TRUTH_COLOR, Lane, draw_strip, pick_frames, read_frames
 from bridge_stg.inference.lettering import Color
-from bridge_stg.metrics.tubes import boxes_on_frames
+from bridge_stg.metrics.tube_overlaps import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bridge_stg.geometry.clock import clock_of
 from bridge_stg.geometry.spans import boxes_at, sampled_in_span
 from bridge_stg.inference.answer_outcome import AnswerOutcome, cut_outcome
-from bridge_stg.inference.cost import ClipCost, StageClock
+from bridge_stg.inference.clip_cost import ClipCost, StageClock
 from bridge_stg.inference.notes import cut_note
 from bridge_stg.types import GroundingResult, SampledVideo, ScoredSpan, Status, TimeSpan, Tube, VideoInfo
 from bridge_stg.video.sampling import frames_to_sample

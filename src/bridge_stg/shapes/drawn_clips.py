@@ -42,15 +42,15 @@ from bridge_stg.shapes.direct_branches import (
     named_branches,
     spot_branches,
 )
+from bridge_stg.shapes.drawn_frames import draw, sample_times
 from bridge_stg.shapes.evidence import ClipMap, evidence_rows, shown_rows
-from bridge_stg.shapes.frames import draw, sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import SceneSettings
 from bridge_stg.shapes.world.questions import captions, questions
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.training.data.batch import ClipBatch, Inputs
-from bridge_stg.training.data.clips import ClipRows, TrainingClip, collate_clips, locate
 from bridge_stg.training.data.sentences import Sentence, Track, add_rows, frames_to_learn, located_branch
+from bridge_stg.training.data.training_clip import ClipRows, TrainingClip, collate_clips, locate
 from bridge_stg.types import AnswerStyle
 
 

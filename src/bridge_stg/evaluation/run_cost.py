@@ -17,7 +17,7 @@ from typing import Any
 
 from bridge_stg.errors import InputError
 from bridge_stg.files.output_files import write_whole
-from bridge_stg.inference.cost import ClipCost
+from bridge_stg.inference.clip_cost import ClipCost
 
 COST_SCHEMA = "bridge-stg/cost/1"
 # Sums over clips, and sums over queries.
