@@ -18,7 +18,8 @@ from bridge_stg.records.store import RecordStore, write_store
 from bridge_stg.training.data.mixture import (
     ClipGroups,
     Mixture,
-    Sample,
+    MixtureSample,
+    StepPass,
     TokenBudget,
     group_by_clip,
     padding,
@@ -198,26 +199,27 @@ def test_a_step_follows_from_seed_and_number_alone() -> None:
 def test_processes_and_passes_share_a_step_between_them(world: int, parts: int) -> None:
     mixed = mixture()
     for step in (0, 13):
-        dealt = [mixed.batch(step, rank, world, part, parts) for part in range(parts) for rank in range(world)]
+        passes = [StepPass(rank, world, part, parts) for part in range(parts) for rank in range(world)]
+        dealt = [mixed.batch(step, step_pass) for step_pass in passes]
         assert sum(dealt, ()) == mixed.step(step)
         assert {len(batch) for batch in dealt} == {8 // (world * parts)}
 
 
 def test_a_step_that_cannot_be_dealt_out_is_an_error() -> None:
     with pytest.raises(InputError, match=r"8 .*3 processes"):
-        mixture().batch(0, world=3)
+        mixture().batch(0, StepPass(world=3))
     with pytest.raises(InputError, match="divide"):
         mixture(alike=3)
 
 
 def test_a_replacement_is_the_next_longer_clip_of_its_source() -> None:
     mixed = mixture()
-    first = Sample(0, 10, position=5)
-    assert mixed.replacement(first) == Sample(0, 11, 5, 1)
-    assert mixed.replacement(mixed.replacement(first)) == Sample(0, 12, 5, 2)
-    assert mixed.replacement(Sample(0, 59, 0)) == Sample(0, 0, 0, 1)
+    first = MixtureSample(0, 10, position=5)
+    assert mixed.replacement(first) == MixtureSample(0, 11, 5, 1)
+    assert mixed.replacement(mixed.replacement(first)) == MixtureSample(0, 12, 5, 2)
+    assert mixed.replacement(MixtureSample(0, 59, 0)) == MixtureSample(0, 0, 0, 1)
     # Of equally long ones every one has its turn before the first comes again.
-    sample, visited = Sample(1, 4, 0), []
+    sample, visited = MixtureSample(1, 4, 0), []
     for _ in range(25):
         sample = mixed.replacement(sample)
         visited.append(sample.group)

@@ -135,6 +135,19 @@ class MixtureSample:
     attempt: int = 0
 
 
+@dataclass(frozen=True)
+class StepPass:
+    """One forward pass of a step: pass ``part`` of ``parts`` in process ``rank`` of ``world``."""
+
+    rank: int = 0
+    world: int = 1
+    part: int = 0
+    parts: int = 1
+
+
+WHOLE_STEP = StepPass()
+
+
 class Mixture:
     """The order in which clips are trained on."""
 
@@ -190,26 +203,25 @@ class Mixture:
         pool, place = divmod(step, self.pool_steps)
         return self._pool(pool)[place * self.clips_per_step : (place + 1) * self.clips_per_step]
 
-    def batch(
-        self, step: int, rank: int = 0, world: int = 1, part: int = 0, parts: int = 1
-    ) -> tuple[MixtureSample, ...]:
-        """What process ``rank`` of ``world`` does in forward pass ``part`` of the ``parts`` of a step.
+    def batch(self, step: int, step_pass: StepPass = WHOLE_STEP) -> tuple[MixtureSample, ...]:
+        """The clips of one pass.
 
-        All of them together do ``step(step)``, whatever ``world`` and ``parts``. The clips of one pass stand
+        All passes together do ``step(step)``, whatever ``world`` and ``parts``. The clips of one pass stand
         side by side in it, so that processes that wait for each other have alike clips.
 
         Raises:
             InputError: the clips of a step cannot be dealt out evenly.
         """
-        if self.clips_per_step % (world * parts):
+        passes = step_pass.world * step_pass.parts
+        if self.clips_per_step % passes:
             raise InputError(
-                f"clips_per_step {self.clips_per_step} must be a multiple of the {world} processes times the "
-                f"{parts} passes of a step"
+                f"clips_per_step {self.clips_per_step} must be a multiple of the {step_pass.world} processes "
+                f"times the {step_pass.parts} passes of a step"
             )
 
         clips = self.step(step)
-        each = len(clips) // (world * parts)
-        begin = (part * world + rank) * each
+        each = len(clips) // passes
+        begin = (step_pass.part * step_pass.world + step_pass.rank) * each
         return clips[begin : begin + each]
 
     def replacement(self, sample: MixtureSample) -> MixtureSample:

@@ -17,7 +17,15 @@ from bridge_stg.training.configuration import DataConfig, RecordsConfig, TrainCo
 from bridge_stg.training.data.bad_clips import BadClips
 from bridge_stg.training.data.batch import ClipBatch
 from bridge_stg.training.data.cached_sampling import useless_caches
-from bridge_stg.training.data.mixture import ClipGroups, Mixture, MixtureSample, TokenBudget, group_by_clip
+from bridge_stg.training.data.mixture import (
+    WHOLE_STEP,
+    ClipGroups,
+    Mixture,
+    MixtureSample,
+    StepPass,
+    TokenBudget,
+    group_by_clip,
+)
 from bridge_stg.training.data.record_clips import record_clip
 from bridge_stg.training.data.training_clip import TrainingClip, collate_clips
 
@@ -41,7 +49,7 @@ class AnnotatedClips:
     ) -> None:
         self.config, self.processor, self.run_folder = config, processor, run_folder
         self.data = open_records(config.data, token_budget(processor))
-        self.data.mixture.batch(0, parts=parts)
+        self.data.mixture.batch(0, StepPass(parts=parts))
 
         for folder in useless_caches(processor.config.sample_fps, processor.frame_size):
             _LOG.warning(
@@ -52,23 +60,21 @@ class AnnotatedClips:
 
     def batch(self, step: int, share: slice = slice(None)) -> ClipBatch:
         """The model's inputs for the clips ``share`` of a step."""
-        rank, world, part, parts = self._place(share)
         steps = self.config.optim.steps
         return build_record_batch(
-            self.config.data, step, steps, self.processor, rank, world, part, parts, self.run_folder
+            self.config.data, step, steps, self.processor, self._pass_of(share), self.run_folder
         )
 
     def names(self, step: int, share: slice = slice(None)) -> list[str]:
         """The source and the records of each of these clips (those in place of unusable ones are not told)."""
-        rank, world, part, parts = self._place(share)
-        return [self.data.name(sample) for sample in self.data.mixture.batch(step, rank, world, part, parts)]
+        return [self.data.name(sample) for sample in self.data.mixture.batch(step, self._pass_of(share))]
 
-    def _place(self, share: slice) -> tuple[int, int, int, int]:
-        """rank, world, part, parts of the share that begins at rank * accumulate + part."""
+    def _pass_of(self, share: slice) -> StepPass:
+        """The pass whose share begins at rank * accumulate + part."""
         everyone, index = share.step or 1, share.start or 0
         parts = self.config.optim.accumulate if everyone > 1 else 1
         rank, part = divmod(index, parts)
-        return rank, everyone // parts, part, parts
+        return StepPass(rank, everyone // parts, part, parts)
 
 
 class RecordClips:
@@ -163,20 +169,16 @@ def build_record_batch(
     step: int,
     steps: int,
     processor: BridgeSTGProcessor,
-    rank: int = 0,
-    world: int = 1,
-    part: int = 0,
-    parts: int = 1,
+    step_pass: StepPass = WHOLE_STEP,
     run_folder: Path | None = None,
 ) -> ClipBatch:
-    """The model's inputs for what process ``rank`` does in pass ``part`` of a step.
+    """The model's inputs for one pass of a step.
 
     A clip that cannot be used is written down and replaced by the next longer one of its source, and so on:
     what a step trains on follows from (seed, step) and from the files alone.
 
     Args:
         config: with ``records`` set. steps: of the run; the order does not depend on it.
-        rank, world: this process of how many. part, parts: this of the passes accumulated in a step.
         run_folder: where unusable clips are written down; None keeps the count in this process.
 
     Raises:
@@ -184,11 +186,9 @@ def build_record_batch(
         InputError: the clips of a step cannot be dealt out evenly.
     """
     data = open_records(config, token_budget(processor))
-    bad = _bad_clips(data.settings.max_bad_share, data.clips, run_folder, rank)
-    clips = [
-        _usable(data, sample, step, config, processor, bad)
-        for sample in data.mixture.batch(step, rank, world, part, parts)
-    ]
+    bad = _bad_clips(data.settings.max_bad_share, data.clips, run_folder, step_pass.rank)
+    samples = data.mixture.batch(step, step_pass)
+    clips = [_usable(data, sample, step, config, processor, bad) for sample in samples]
     return collate_clips(clips, processor.pad_id)
 
 
