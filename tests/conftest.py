@@ -26,9 +26,10 @@ def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three short videos and their truth.jsonl."""
 
     def make(folder: Path) -> None:
+        from bridge_stg.shapes.world.objects import SceneSettings
         from bridge_stg.shapes.world.writer import write_shapes
 
-        write_shapes(folder / "data", 3, seed=5, width=96, height=72, workers=1, per_video_questions=4)
+        write_shapes(folder / "data", 3, 5, SceneSettings(width=96, height=72), workers=1)
 
     return made_once(tmp_path_factory, "shapes", make) / "data"
 

@@ -78,10 +78,11 @@ def browser() -> Iterator[Any]:
 def wide_clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A clip of the size that the shipped checkpoint knows best, with two questions about it."""
     from bridge_stg.records.record import read_truth
+    from bridge_stg.shapes.world.objects import SceneSettings
     from bridge_stg.shapes.world.writer import write_shapes
 
     folder = tmp_path_factory.mktemp("page") / "data"
-    write_shapes(folder, 1, seed=15, split="test", workers=1)
+    write_shapes(folder, 1, 15, SceneSettings(split="test"), workers=1)
     records = [record for record in read_truth(folder / "truth.jsonl") if record.task == "stvg"]
     return folder / records[0].video, [record.query for record in records]
 

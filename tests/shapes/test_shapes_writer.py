@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from bridge_stg.errors import InputError
 from bridge_stg.records.record import TruthRecord, read_truth
 from bridge_stg.shapes.world.motion import boxes
-from bridge_stg.shapes.world.objects import HELD_OUT, Scene, SceneSettings
+from bridge_stg.shapes.world.objects import HELD_OUT, Scene, SceneSettings, Split, parse_split
 from bridge_stg.shapes.world.questions import questions
 from bridge_stg.shapes.world.render import render
 from bridge_stg.shapes.world.scene import make_scene
@@ -27,12 +27,15 @@ def save(
     out: Path,
     videos: int,
     seed: int,
-    split: str = "train",
+    split: Split = "train",
     workers: int = 1,
     count: int = 4,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
-    return write_shapes(out, videos, seed, split, WIDTH, HEIGHT, workers, count, progress)
+    settings = SceneSettings(split=split, width=WIDTH, height=HEIGHT)
+    return write_shapes(
+        out, videos, seed, settings, per_video_questions=count, workers=workers, progress=progress
+    )
 
 
 def scene_of(number: int) -> Scene:
@@ -164,33 +167,35 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"split": "dev"},
         {"videos": 0},
         {"seed": -1},
-        {"width": 95},
+        {"settings": SceneSettings(width=95, height=72)},
         {"workers": 0},
         {"per_video_questions": 0},
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
-    arguments: dict[str, object] = {"videos": 1, "seed": 0, "width": WIDTH, "height": HEIGHT, **wrong}
+    arguments: dict[str, object] = {"videos": 1, "seed": 0, **wrong}
     with pytest.raises(InputError, match="got"):
         write_shapes(tmp_path / "out", **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
 
+    with pytest.raises(InputError, match="got 'dev'"):
+        parse_split("dev")
+
 
 def test_absent_and_repeated_events_are_written_beside_the_usual_questions(tmp_path: Path) -> None:
-    small: dict[str, Any] = {"workers": 1, "width": 96, "height": 72}
-    plain = read_truth(write_shapes(tmp_path / "plain", 3, seed=8, max_duration=6.0, **small))
-    more = read_truth(write_shapes(tmp_path / "more", 3, seed=8, max_duration=6.0, absent=2, **small))
+    small = SceneSettings(max_duration=6.0, width=WIDTH, height=HEIGHT)
+    plain = read_truth(write_shapes(tmp_path / "plain", 3, 8, small, workers=1))
+    more = read_truth(write_shapes(tmp_path / "more", 3, 8, small, absent=2, workers=1))
     refused = [record for record in more if record.absent]
     assert [record for record in more if not record.absent] == plain
     assert len(refused) == 6
     assert all(record.task == "stvg" and not record.windows and not record.boxes for record in refused)
     assert {record.provenance for record in more} == {"shapes, version 1 of the world"}
 
-    lasting = {"min_duration": 12.0, "max_duration": 14.0}
-    twice = read_truth(write_shapes(tmp_path / "twice", 4, seed=2, repeats=1.0, **lasting, **small))
+    lasting = replace(small, min_duration=12.0, max_duration=14.0, repeats=1.0)
+    twice = read_truth(write_shapes(tmp_path / "twice", 4, 2, lasting, workers=1))
     several = [record for record in twice if len(record.windows) > 1]
     assert several
     for record in several:

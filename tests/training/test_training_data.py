@@ -125,7 +125,7 @@ def test_the_curriculum_grows_with_the_step(config: ShapesData) -> None:
 
 def test_training_samples_the_frames_that_the_file_would_give(tmp_path: Path) -> None:
     """25 fps has a frame exactly between two sampled times; the file decides which one counts."""
-    truth = write_shapes(tmp_path / "clips", videos=6, seed=3, workers=1, width=96, height=72)
+    truth = write_shapes(tmp_path / "clips", 6, 3, SceneSettings(width=96, height=72), workers=1)
     seen = set()
     for record in read_truth(truth):
         if record.video in seen:

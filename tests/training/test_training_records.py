@@ -70,7 +70,7 @@ def processor() -> BridgeSTGProcessor:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five videos with eight questions each: all five tasks about every one."""
     out = tmp_path_factory.mktemp("records") / "data"
-    write_shapes(out, VIDEOS, seed=11, width=96, height=72, workers=1, per_video_questions=8)
+    write_shapes(out, VIDEOS, 11, SceneSettings(width=96, height=72), per_video_questions=8, workers=1)
     return out
 
 
@@ -477,7 +477,8 @@ def test_frames_of_different_sizes_are_padded_with_a_mask(
     tmp_path: Path, processor: BridgeSTGProcessor
 ) -> None:
     for name, width in (("wide", 120), ("narrow", 72)):
-        write_shapes(tmp_path / name, 1, seed=3, width=width, height=72, workers=1, per_video_questions=2)
+        settings = SceneSettings(width=width, height=72)
+        write_shapes(tmp_path / name, 1, 3, settings, per_video_questions=2, workers=1)
     sources = tuple(SourceConfig(name=name, path=name) for name in ("wide", "narrow"))
     config = data(tmp_path, sources=sources, clips_per_step=2, clips_alike=2)
     batch = build_record_batch(config, 0, 1, processor).inputs(processor)

@@ -55,23 +55,27 @@ def shapes(
 ) -> None:
     """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""
     from bridge_stg.cli.prepare import progress_bar
+    from bridge_stg.shapes.world.objects import SceneSettings, parse_split
     from bridge_stg.shapes.world.writer import write_shapes
 
+    settings = SceneSettings(
+        min_duration=min_duration,
+        max_duration=max_duration,
+        split=parse_split(split),
+        width=width,
+        height=height,
+        repeats=repeats,
+    )
     with progress_bar() as bar:
         task = bar.add_task("writing videos", total=videos)
         truth = write_shapes(
             out,
             videos,
             seed,
-            split=split,
-            width=width,
-            height=height,
-            workers=workers,
+            settings,
             per_video_questions=per_video_questions,
             absent=absent,
-            repeats=repeats,
-            min_duration=min_duration,
-            max_duration=max_duration,
+            workers=workers,
             progress=lambda done: bar.update(task, completed=done),
         )
     print(truth)

@@ -28,12 +28,13 @@ def demo(
     """Draw a clip of moving shapes, find a sentence in it with the shipped checkpoint, and draw the answer."""
     from bridge_stg.cli.ground import ground
     from bridge_stg.records.record import read_truth
+    from bridge_stg.shapes.world.objects import SceneSettings
     from bridge_stg.shapes.world.writer import write_shapes
 
     check_writable(out)
     clip = out / "clip.mp4"
     with tempfile.TemporaryDirectory(prefix="bridge-stg-demo-") as folder:
-        truth = write_shapes(Path(folder) / "data", 1, seed=SEED, split="test", workers=1)
+        truth = write_shapes(Path(folder) / "data", 1, SEED, SceneSettings(split="test"), workers=1)
         records = read_truth(truth)
         out.mkdir(parents=True, exist_ok=True)
         # Under its final name only when it is whole.

@@ -44,9 +44,10 @@ class SampleClips:
         folder = self.folder / name
         with self._lock:
             if not (folder / "truth.jsonl").is_file():
+                from bridge_stg.shapes.world.objects import SceneSettings
                 from bridge_stg.shapes.world.writer import write_shapes
 
-                write_shapes(folder, 1, seed=_SEEDS[name], split="test", workers=1)
+                write_shapes(folder, 1, _SEEDS[name], SceneSettings(split="test"), workers=1)
         records = [record for record in read_truth(folder / "truth.jsonl") if record.task == "stvg"]
         queries = tuple(record.query for record in records)
         return SampleClip(folder / records[0].video, (*queries, _NOT_THERE))

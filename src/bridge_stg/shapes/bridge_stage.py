@@ -16,7 +16,7 @@ from bridge_stg.shapes.drawn_clips import build_batch, clip_seeds
 from bridge_stg.shapes.generated_samples import GeneratedSamples
 from bridge_stg.shapes.grow import grow
 from bridge_stg.shapes.led_model import LedModel, LedOutput
-from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES
+from bridge_stg.shapes.world.objects import ACTIONS, COLOURS, SHAPES, SceneSettings
 from bridge_stg.shapes.world.writer import write_shapes
 from bridge_stg.training.bridge_stage import BridgeStage
 from bridge_stg.training.data.batch import ClipBatch
@@ -90,9 +90,9 @@ class ShapesBridgeStage(BridgeStage):
                 folder,
                 count,
                 settings.seed,
-                split="test",
-                workers=1,
+                SceneSettings(split="test"),
                 per_video_questions=QUESTIONS_PER_VIDEO,
+                workers=1,
             )
 
         return HeldOut(folder, count)

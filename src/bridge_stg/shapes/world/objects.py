@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from bridge_stg.errors import InputError
 
@@ -95,6 +95,17 @@ SHORTEST_SCENE = 4.0
 LONGEST_SCENE = 60.0
 
 RATES: tuple[Fraction, ...] = (Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001))
+
+
+def parse_split(name: str) -> Split:
+    """The split of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in get_args(Split):
+        raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {name!r}")
+    return cast(Split, name)
 
 
 def can_show(shape: str, kind: str) -> bool:
@@ -226,8 +237,7 @@ class SceneSettings:
             raise InputError(f"repeats is a chance within 0..1, got {self.repeats:g}")
         if self.world not in WORLD_ACTIONS:
             raise InputError(f"the world has versions {', '.join(map(str, WORLD_ACTIONS))}, got {self.world}")
-        if self.split not in get_args(Split):
-            raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {self.split!r}")
+        parse_split(self.split)
         if self.height < 16 or not 0.75 <= self.width / self.height <= 2.5:
             raise InputError(
                 "the frame must be at least 16 pixels high and 0.75 to 2.5 times as wide, "

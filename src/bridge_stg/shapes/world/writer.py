@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +20,14 @@ from bridge_stg.files.worker_pool import one_thread_each
 from bridge_stg.records.record import TruthRecord, write_truth
 from bridge_stg.shapes.world.absent import absent_questions
 from bridge_stg.shapes.world.motion import boxes, frame_times
-from bridge_stg.shapes.world.objects import Scene, SceneSettings, Split
+from bridge_stg.shapes.world.objects import Scene, SceneSettings
 from bridge_stg.shapes.world.questions import WorldQuestion, questions, repeated_questions
 from bridge_stg.shapes.world.render import CHUNK, render
 from bridge_stg.shapes.world.scene import make_scene
 from bridge_stg.types import Box
 from bridge_stg.video.write import VideoWriter
 
+DEFAULT_SETTINGS = SceneSettings()
 MAX_VIDEOS = 1_000_000  # also the distance between the scene seeds of two dataset seeds
 
 
@@ -35,29 +35,23 @@ def write_shapes(
     out: Path,
     videos: int,
     seed: int,
-    split: str = "train",
-    width: int = 320,
-    height: int = 240,
-    workers: int | None = None,
+    settings: SceneSettings = DEFAULT_SETTINGS,
+    *,
     per_video_questions: int = 4,
-    progress: Callable[[int], None] | None = None,
     absent: int = 0,
-    repeats: float = 0.0,
-    min_duration: float = 4.0,
-    max_duration: float = 16.0,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Write ``out/videos/*.mp4`` and ``out/truth.jsonl``; ``out`` appears only when everything is in it.
 
     Args:
         out: a folder that does not exist yet or is empty.
         videos: how many; video i shows scene ``seed * 1000000 + i`` of the split.
-        split: "train", "test" or "compositional" (the questions are about a held-out colour and shape).
-        width, height: even pixels.
-        workers: processes that draw and encode; None is one per core.
+        settings: what scenes are drawn; width and height are even. In the split "compositional" the questions
+            are about a held-out colour and shape. All windows of what an object does twice are the answer.
         per_video_questions: at most this many per video, half of them (rounded up) stvg.
         absent: questions per video about what does not happen in it, besides the others.
-        repeats: the chance that an object does something twice; all of its windows are then the answer.
-        min_duration, max_duration: seconds.
+        workers: processes that draw and encode; None is one per core.
         progress: called with the number of videos done.
 
     Returns:
@@ -67,15 +61,13 @@ def write_shapes(
         InputError: an argument out of range, or ``out`` holds files or cannot be written.
     """
     # Arguments that mean nothing.
-    if split not in get_args(Split):
-        raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
     if not 1 <= videos <= MAX_VIDEOS:
         raise InputError(f"videos must be within 1..{MAX_VIDEOS}, got {videos}")
 
     if seed < 0:
         raise InputError(f"seed must not be negative, got {seed}")
-    if width % 2 or height % 2:
-        raise InputError(f"H.264 needs an even width and height, got {width}x{height}")
+    if settings.width % 2 or settings.height % 2:
+        raise InputError(f"H.264 needs an even width and height, got {settings.width}x{settings.height}")
     if per_video_questions < 1:
         raise InputError(f"per_video_questions must be at least 1, got {per_video_questions}")
     if workers is not None and workers < 1:
@@ -83,26 +75,19 @@ def write_shapes(
     if absent < 0:
         raise InputError(f"absent must not be negative, got {absent}")
 
-    settings = SceneSettings(
-        split=split,  # type: ignore[arg-type]
-        width=width,
-        height=height,
-        repeats=repeats,
-        min_duration=min_duration,
-        max_duration=max_duration,
-    )
-
     out = Path(out)
     with new_folder(out) as folder:
         (folder / "videos").mkdir()
-        job = partial(_write_clip, _Job(folder, seed, settings, per_video_questions, absent))
-        with _mapped(job, videos, workers or os.cpu_count() or 1) as results:
+        make = partial(_write_clip, _WrittenWorld(folder, seed, settings, per_video_questions, absent))
+        with _mapped(make, videos, workers or os.cpu_count() or 1) as results:
             write_truth(folder / "truth.jsonl", _flatten(results, progress))
     return out / "truth.jsonl"
 
 
 @dataclass(frozen=True)
-class _Job:
+class _WrittenWorld:
+    """What all videos of a folder have in common."""
+
     folder: Path
     seed: int
     settings: SceneSettings
@@ -112,17 +97,17 @@ class _Job:
 
 @contextmanager
 def _mapped(
-    job: Callable[[int], list[TruthRecord]], videos: int, workers: int
+    make: Callable[[int], list[TruthRecord]], videos: int, workers: int
 ) -> Iterator[Iterable[list[TruthRecord]]]:
     """The records of each video in order, made here or in ``workers`` fresh processes."""
     if workers == 1 or videos == 1:
-        yield map(job, range(videos))
+        yield map(make, range(videos))
         return
     context = multiprocessing.get_context("spawn")
     # Matrix products must not start threads of their own.
     with one_thread_each(), ProcessPoolExecutor(min(workers, videos), mp_context=context) as pool:
         try:
-            yield pool.map(job, range(videos))
+            yield pool.map(make, range(videos))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -137,16 +122,16 @@ def _flatten(
             progress(done)
 
 
-def _write_clip(job: _Job, number: int) -> list[TruthRecord]:
+def _write_clip(world: _WrittenWorld, number: int) -> list[TruthRecord]:
     """Draw and encode one video; its questions as records."""
-    scene = make_scene(job.seed * MAX_VIDEOS + number, job.settings)
+    scene = make_scene(world.seed * MAX_VIDEOS + number, world.settings)
     name = f"videos/{number:06d}.mp4"
-    write_video(job.folder / name, scene)
+    write_video(world.folder / name, scene)
     rng = np.random.default_rng([scene.seed, 5])
-    chosen = _choose(scene, job.per_video_questions, rng)
+    chosen = _choose(scene, world.per_video_questions, rng)
     # After the others, from a draw of their own: the others stay what they are without them.
-    chosen += absent_questions(scene, np.random.default_rng([scene.seed, 6]), job.absent)
-    prefix = f"{scene.split}-{job.seed}-{number:06d}"
+    chosen += absent_questions(scene, np.random.default_rng([scene.seed, 6]), world.absent)
+    prefix = f"{scene.split}-{world.seed}-{number:06d}"
     return [
         truth_record(scene, question, f"{prefix}-{position}", name) for position, question in enumerate(chosen)
     ]
