@@ -6,7 +6,7 @@ import torch
 from transformers.models.rt_detr.modeling_rt_detr import get_contrastive_denoising_training_group
 
 from bridge_stg.geometry.boxes import cxcywh_to_xyxy
-from bridge_stg.model.spatial.decoder import attention_masks
+from bridge_stg.model.spatial.decoder import SelfAttentionMasks
 from bridge_stg.model.spatial.denoising import denoising_queries
 
 
@@ -23,7 +23,7 @@ def test_same_draws_as_the_library() -> None:
     torch.testing.assert_close(torch.logit(found.boxes, eps=1e-5), expected, atol=1e-4, rtol=1e-4)
     assert found.positive.nonzero().flatten().tolist() == meta["dn_positive_idx"][0].tolist()
     # The library puts its noised queries first and bars with -inf.
-    _, ours = attention_masks(10, None, found.own_group)
+    ours = SelfAttentionMasks.of(10, None, found.own_group).copies
     assert ours is not None
     assert torch.equal(ours[:, 10:], mask[:12, :12] == 0)
     assert torch.equal(ours[:, :10], mask[:12, 12:] == 0)

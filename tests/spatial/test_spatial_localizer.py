@@ -16,7 +16,7 @@ from bridge_stg.losses.objective import spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.configuration import SpatialConfig
-from bridge_stg.model.spatial.localizer import ABSENT, SpatialLocalizer
+from bridge_stg.model.spatial.localizer import NO_TOKEN, SpatialLocalizer
 from bridge_stg.model.spatial.topk_selection import MAX_NEGATIVES, QuerySelector
 
 WIDTH = 12
@@ -124,14 +124,14 @@ def test_selection_takes_the_most_similar_tokens_of_all_levels() -> None:
     frame_index, bridge = torch.tensor([1, 0, 1]), bridges(3)
     with torch.inference_mode():
         features = model.encode(frames())
-        anchor = model.bridge_norm(model.bridge_proj(bridge)).mean(1)
-        chosen = model.selector(features, frame_index, anchor, sample_negatives=True)
+        mean_bridge = model.bridge_norm(model.bridge_proj(bridge)).mean(1)
+        chosen = model.selector(features, frame_index, mean_bridge, sample_negatives=True)
         assert len({tuple(row) for row in chosen.index[:, :, :1].flatten(1).tolist()}) > 1
         for layer, memory in enumerate(features.layers):
             tokens = model.selector.norms[layer](model.selector.projections[layer](memory))
             for row, frame in enumerate(frame_index.tolist()):
                 scores = [
-                    float(F.cosine_similarity(token, anchor[row], dim=0)) if ok else float("-inf")
+                    float(F.cosine_similarity(token, mean_bridge[row], dim=0)) if ok else float("-inf")
                     for token, ok in zip(tokens[frame], features.grid.selectable[0], strict=True)
                 ]
                 order = sorted(range(len(scores)), key=lambda i: scores[i], reverse=True)
@@ -268,7 +268,7 @@ def test_padding_changes_no_answer(topk: int) -> None:
     assert padded.valid.all() == (topk == 5)
     for row in range(2):
         keep = padded.valid[row]
-        assert (padded.logits[:, row][:, ~keep] == ABSENT).all()
+        assert (padded.logits[:, row][:, ~keep] == NO_TOKEN).all()
         torch.testing.assert_close(padded.logits[:, row][:, keep], alone.logits[:, row], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(padded.boxes[:, row][:, keep], alone.boxes[:, row], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(padded.best()[0], alone.best()[0], atol=1e-4, rtol=1e-4)

@@ -8,6 +8,8 @@ S keys; M bridging queries; C width, of H heads; L levels; 4 a box as cxcywh.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,6 +25,43 @@ from bridge_stg.model.spatial.tokens import sine_embedding
 LOGIT_LIMIT = 11.51
 
 
+@dataclass(frozen=True)
+class SelfAttentionMasks:
+    """What queries may see of one another: the first ``matching`` are candidates, the others noised copies.
+
+    Masks are True where attention is allowed. Candidates see candidates under ``candidates`` (R, 1, 1, Q), None
+    where all are real. ``copies``: what the copies see, the real candidates and their own group, (G, Q + G) or
+    (R, 1, G, Q + G); None where there are no copies.
+    """
+
+    matching: int
+    candidates: Tensor | None = None
+    copies: Tensor | None = None
+
+    @classmethod
+    def of(cls, matching: int, valid: Tensor | None, own_group: Tensor | None) -> SelfAttentionMasks:
+        """The masks of a row's queries.
+
+        Args:
+            valid: (R, matching) bool, False for a candidate that stands for no token; None where all do.
+            own_group: (G, G) bool, True where two copies belong to the same group; None without copies.
+        """
+        candidates = None
+        if valid is not None:
+            # A row without any real query would have nothing to attend to; it then sees all, and its output is
+            # unused.
+            valid = valid | ~valid.any(-1, keepdim=True)
+            candidates = valid[:, None, None, :]
+        if own_group is None:
+            return cls(matching, candidates)
+
+        size = len(own_group)
+        if candidates is None:
+            return cls(matching, None, torch.cat([own_group.new_ones(size, matching), own_group], dim=1))
+        seen = candidates.expand(-1, 1, size, -1)
+        return cls(matching, candidates, torch.cat([seen, own_group.expand(len(seen), 1, -1, -1)], dim=-1))
+
+
 class QueryAttention(nn.Module):
     """Multi-head attention through the fused kernels."""
 
@@ -35,32 +74,29 @@ class QueryAttention(nn.Module):
         self.o_proj = nn.Linear(width, width)
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None = None,
-        matching: int | None = None,
-        denoising_mask: Tensor | None = None,
+        self, query: Tensor, key: Tensor, value: Tensor, masks: SelfAttentionMasks | None = None
     ) -> Tensor:
         """Attention of (R, T, C) queries over (R, S, C) keys.
 
-        With ``matching`` the first that many of T = S tokens see only one another, under ``mask``; the rest see
-        what ``denoising_mask`` (..., T - matching, T) allows. The split keeps the large call free of a mask,
-        which the fused kernels do not take, and no T x T mask ever exists.
+        With ``masks`` they are the same tokens, T = S. Candidates and copies are attended in two calls: the
+        large one stays free of a mask, which the fused kernels do not take, and no T x T mask ever exists.
         """
         q_RHTc, k_RHSc, v_RHSc = (
             linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for linear, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
-        if denoising_mask is None:
+        mask = None if masks is None else masks.candidates
+        if masks is None or masks.copies is None:
             out_RHTc = F.scaled_dot_product_attention(q_RHTc, k_RHSc, v_RHSc, attn_mask=mask)
         else:
             first = F.scaled_dot_product_attention(
-                q_RHTc[:, :, :matching], k_RHSc[:, :, :matching], v_RHSc[:, :, :matching], attn_mask=mask
+                q_RHTc[:, :, : masks.matching],
+                k_RHSc[:, :, : masks.matching],
+                v_RHSc[:, :, : masks.matching],
+                attn_mask=mask,
             )
             rest = F.scaled_dot_product_attention(
-                q_RHTc[:, :, matching:], k_RHSc, v_RHSc, attn_mask=denoising_mask
+                q_RHTc[:, :, masks.matching :], k_RHSc, v_RHSc, attn_mask=masks.copies
             )
             out_RHTc = torch.cat([first, rest], dim=2)
         return self.o_proj(out_RHTc.transpose(1, 2).flatten(2))
@@ -89,14 +125,12 @@ class SpatialDecoderLayer(GradientCheckpointingLayer):
         references: Tensor,
         features: SpatialFeatures,
         rows: Tensor | None,
-        matching: int,
-        key_mask: Tensor | None,
-        denoising_mask: Tensor | None,
+        masks: SelfAttentionMasks,
     ) -> Tensor:
         """(R, T, C) queries -> (R, T, C)."""
         # The queries among themselves.
         placed = hidden + position
-        attended = self.self_attn(placed, placed, hidden, key_mask, matching, denoising_mask)
+        attended = self.self_attn(placed, placed, hidden, masks)
         hidden = self.self_attn_layer_norm(hidden + attended)
 
         # To the bridge.
@@ -126,23 +160,20 @@ class SpatialDecoder(nn.Module):
         content: Tensor,
         start: Tensor,
         bridge: Tensor,
-        anchor: Tensor,
+        mean_bridge: Tensor,
         features: SpatialFeatures,
         rows: Tensor,
-        matching: int,
-        valid: Tensor | None,
-        own_group: Tensor | None,
+        masks: SelfAttentionMasks,
     ) -> tuple[Tensor, Tensor]:
-        """Decode R rows of T queries: ``matching`` candidates, then the denoising ones.
+        """Decode R rows of T queries: ``masks.matching`` candidates, then the denoising ones.
 
         Boxes are refined in logit space. With look-forward-twice (DINO) the box of layer i+1 also trains
         layer i: its loss flows through the base that layer i produced, while the reference that places the
         attention is cut.
 
         Args:
-            content: (R, T, C). start: (R, T, 4) box logits, detached. bridge: (R, M, C). anchor: (R, C).
-            rows: (R,) the frame of each row. valid: (R, matching) bool or None.
-            own_group: (T - matching, T - matching) bool, or None without denoising queries.
+            content: (R, T, C). start: (R, T, 4) box logits, detached. bridge: (R, M, C). mean_bridge: (R, C).
+            rows: (R,) the frame of each row.
 
         Returns:
             boxes (Ldec, R, T, 4) cxcywh in [0, 1] and logits (Ldec, R, T), float32.
@@ -151,7 +182,6 @@ class SpatialDecoder(nn.Module):
         grid = features.grid
         extents_RL2 = grid.extents[rows] if len(grid.extents) > 1 else grid.extents
         scale_R1L4 = torch.cat([extents_RL2, extents_RL2], dim=-1)[:, None]
-        key_mask, denoising_mask = attention_masks(matching, valid, own_group)
 
         base_RT4, hidden_RTC = start, content
         boxes, logits = [], []
@@ -163,49 +193,13 @@ class SpatialDecoder(nn.Module):
                 placed_RTL4 = reference_RT4[:, :, None] * scale_R1L4
             position_RTC = self.position_head(sine.to(hidden_RTC.dtype))
 
-            hidden_RTC = layer(
-                hidden_RTC,
-                position_RTC,
-                bridge,
-                placed_RTL4,
-                features,
-                rows,
-                matching,
-                key_mask,
-                denoising_mask,
-            )
+            hidden_RTC = layer(hidden_RTC, position_RTC, bridge, placed_RTL4, features, rows, masks)
 
             # The box is moved from where it stood.
             normed_RTC = self.norm(hidden_RTC)
             step_RT4 = box_head(normed_RTC).float()
             boxes.append((base_RT4 + step_RT4).sigmoid())
             base_RT4 = (base_RT4.detach() + step_RT4).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-            logits.append(object_head(normed_RTC, anchor))
+            logits.append(object_head(normed_RTC, mean_bridge))
 
         return torch.stack(boxes), torch.stack(logits)
-
-
-def attention_masks(
-    matching: int, valid: Tensor | None, own_group: Tensor | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """Self-attention masks, True where attention is allowed, None where nothing is barred.
-
-    Returns:
-        the mask of the matching queries, (R, 1, 1, Q), and that of the denoising queries, which see all real
-        matching queries and their own group, (G, Q + G) or (R, 1, G, Q + G).
-    """
-    key_mask = None
-    if valid is not None:
-        # A row without any real query would have nothing to attend to; it then sees all, and its output is
-        # unused.
-        valid = valid | ~valid.any(-1, keepdim=True)
-        key_mask = valid[:, None, None, :]
-    if own_group is None:
-        return key_mask, None
-
-    # The denoising queries see the real matching ones and their own group.
-    size = len(own_group)
-    if key_mask is None:
-        return None, torch.cat([own_group.new_ones(size, matching), own_group], dim=1)
-    seen = key_mask.expand(-1, 1, size, -1)
-    return key_mask, torch.cat([seen, own_group.expand(len(seen), 1, -1, -1)], dim=-1)

@@ -18,10 +18,10 @@ PRIOR = 0.01
 
 
 class SimilarityHead(nn.Module):
-    """Objectness as similarity of a query to the anchor (the mean bridging query), OV-DINO's
-    text-conditioned form.
+    """Objectness as similarity of a query to the mean bridging query, OV-DINO's text-conditioned form.
 
-    logit = <h, W(a / 2)> / exp(s) + <a, v> + b with a the anchor of unit length; b starts at the prior.
+    logit = <h, W(a / 2)> / exp(s) + <a, v> + b with a the mean bridging query at unit length and v
+    ``anchor_bias``; b starts at the prior.
     """
 
     def __init__(self, width: int) -> None:
@@ -39,9 +39,9 @@ class SimilarityHead(nn.Module):
         nn.init.zeros_(self.anchor_bias)
         nn.init.constant_(self.bias, -math.log((1 - PRIOR) / PRIOR))
 
-    def forward(self, hidden_RTC: Tensor, anchor_RC: Tensor) -> Tensor:
-        """hidden (..., R, T, C), anchor (R, C) -> (..., R, T) float32 logits."""
-        unit_RC = F.normalize(anchor_RC.float(), dim=-1, eps=1e-6)
+    def forward(self, hidden_RTC: Tensor, mean_bridge_RC: Tensor) -> Tensor:
+        """hidden (..., R, T, C), mean_bridge (R, C) -> (..., R, T) float32 logits."""
+        unit_RC = F.normalize(mean_bridge_RC.float(), dim=-1, eps=1e-6)
         direction_RC = self.project((unit_RC / 2).to(hidden_RTC.dtype)).float()
 
         # The scale and the products overflow in half precision.

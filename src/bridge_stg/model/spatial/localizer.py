@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bridge_stg.losses.outputs import DenoisingOutput, SpatialOutput
 from bridge_stg.model.configuration import BridgeSTGConfig, SpatialConfig
 from bridge_stg.model.spatial.backbone import ImageBackbone
-from bridge_stg.model.spatial.decoder import LOGIT_LIMIT, SpatialDecoder
+from bridge_stg.model.spatial.decoder import LOGIT_LIMIT, SelfAttentionMasks, SpatialDecoder
 from bridge_stg.model.spatial.deformable import FrameDeformableAttention
 from bridge_stg.model.spatial.denoising import denoising_queries
 from bridge_stg.model.spatial.encoder import ImageEncoder, SpatialFeatures
@@ -22,7 +22,7 @@ from bridge_stg.model.spatial.heads import MLP, SimilarityHead
 from bridge_stg.model.spatial.topk_selection import QuerySelector
 
 # Objectness of a query that stands for no token: never the best, and without loss.
-ABSENT = -30.0
+NO_TOKEN = -30.0
 
 
 class SpatialLocalizer(nn.Module):
@@ -108,14 +108,14 @@ class SpatialLocalizer(nn.Module):
             generator: of the noise and of the negative samples.
         """
         bridge_RMC = self.bridge_norm(self.bridge_proj(bridge))
-        anchor_RC = bridge_RMC.mean(dim=1)
+        mean_bridge_RC = bridge_RMC.mean(dim=1)
 
         # Query selection (Eq. 4), and the first boxes of what it chose.
         chosen = self.selector(
-            features, frame_index, anchor_RC, self.training or targets is not None, generator
+            features, frame_index, mean_bridge_RC, self.training or targets is not None, generator
         )
         candidate_nRK4 = self.first_boxes(chosen.content, chosen.anchors)
-        logits_nRK = self.candidate_object(chosen.content, anchor_RC)
+        logits_nRK = self.candidate_object(chosen.content, mean_bridge_RC)
 
         # The queries of all selected layers are decoded together: (n, R, K, ...) -> (R, n * K, ...).
         content_RTC = chosen.content.transpose(0, 1).flatten(1, 2)
@@ -136,20 +136,13 @@ class SpatialLocalizer(nn.Module):
             if has_target is not None:
                 targets = torch.where(has_target[:, None], targets.float(), 0.5)
             noised = denoising_queries(targets, self.config.num_denoising, self.config.box_noise, generator)
-            copies_RGC = anchor_RC[:, None].expand(-1, noised.boxes.shape[1], -1)
+            copies_RGC = mean_bridge_RC[:, None].expand(-1, noised.boxes.shape[1], -1)
             content_RTC = torch.cat([content_RTC, copies_RGC.to(content_RTC.dtype)], dim=1)
             start_RT4 = torch.cat([start_RT4, torch.logit(noised.boxes, eps=1e-5)], dim=1)
 
+        masks = SelfAttentionMasks.of(matching, valid_RQ, None if noised is None else noised.own_group)
         boxes_LRT4, logits_LRT = self.decoder(
-            content_RTC,
-            start_RT4,
-            bridge_RMC,
-            anchor_RC,
-            features,
-            frame_index,
-            matching,
-            valid_RQ,
-            None if noised is None else noised.own_group,
+            content_RTC, start_RT4, bridge_RMC, mean_bridge_RC, features, frame_index, masks
         )
 
         # The two kinds of queries part again; places without a token never win.
@@ -161,9 +154,9 @@ class SpatialLocalizer(nn.Module):
             boxes_LRT4, logits_LRT = boxes_LRT4[:, :, :matching], logits_LRT[:, :, :matching]
 
         if valid_RQ is not None and chosen.valid is not None:
-            logits_LRT = logits_LRT.masked_fill(~valid_RQ, ABSENT)
+            logits_LRT = logits_LRT.masked_fill(~valid_RQ, NO_TOKEN)
             valid_nRK = chosen.valid.unflatten(1, (len(logits_nRK), -1)).transpose(0, 1)
-            logits_nRK = logits_nRK.masked_fill(~valid_nRK, ABSENT)
+            logits_nRK = logits_nRK.masked_fill(~valid_nRK, NO_TOKEN)
 
         return SpatialOutput(
             boxes=boxes_LRT4,

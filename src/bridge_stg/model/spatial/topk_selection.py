@@ -64,16 +64,16 @@ class QuerySelector(nn.Module):
         self,
         features: SpatialFeatures,
         frame_index: Tensor,
-        anchor: Tensor,
+        mean_bridge: Tensor,
         sample_negatives: bool,
         generator: torch.Generator | None = None,
     ) -> SelectedQueries:
-        """Select for R rows; ``anchor`` (R, C) is the mean projected bridging query of each row."""
-        # How similar every token of its frame is to the anchor of a row.
+        """Select for R rows; ``mean_bridge`` (R, C) is the mean projected bridging query of each."""
+        # How similar every token of a row's frame is to its mean bridging query.
         grid = features.grid
         tokens_nUNC = self.candidates(features)
         with torch.autocast(tokens_nUNC.device.type, enabled=False):
-            cosine_nRN = row_cosine(tokens_nUNC, anchor, frame_index)
+            cosine_nRN = row_cosine(tokens_nUNC, mean_bridge, frame_index)
         selectable_RN = grid.selectable
         if len(selectable_RN) > 1:
             selectable_RN = selectable_RN[frame_index]
@@ -123,19 +123,19 @@ class QuerySelector(nn.Module):
         return SimilarityOutput(positives_nRK, cosine_nRN.gather(-1, negative_nRV), negative_valid)
 
 
-def row_cosine(tokens: Tensor, anchor: Tensor, frame_index: Tensor) -> Tensor:
-    """Cosine between every token of a row's frame and the row's anchor, float32.
+def row_cosine(tokens: Tensor, mean_bridge: Tensor, frame_index: Tensor) -> Tensor:
+    """Cosine between every token of a row's frame and the row's mean bridging query, float32.
 
-    All frames meet all anchors in one product, from which each row takes its own: far less memory traffic than
-    copying a frame's tokens once per row as long as there are fewer rows than channels.
+    All frames meet the queries of all rows in one product, from which each row takes its own: far less memory
+    traffic than copying a frame's tokens once per row as long as there are fewer rows than channels.
 
     Args:
-        tokens: (n, U, N, C). anchor: (R, C). frame_index: (R,).
+        tokens: (n, U, N, C). mean_bridge: (R, C). frame_index: (R,).
 
     Returns:
         (n, R, N).
     """
-    direction_RC = F.normalize(anchor.float(), dim=-1, eps=1e-6)
+    direction_RC = F.normalize(mean_bridge.float(), dim=-1, eps=1e-6)
     tokens_nUNC = F.normalize(tokens.float(), dim=-1, eps=1e-6)
     product_nURN = torch.einsum("nutc,rc->nurt", tokens_nUNC, direction_RC)
     return product_nURN[:, frame_index, torch.arange(len(frame_index), device=frame_index.device)]
