@@ -30,7 +30,7 @@ BLUR = 0.15
 def scan_branches(
     asked: list[WorldQuestion],
     scene: Scene,
-    slots: NDArray[np.float64],
+    pair_spans: NDArray[np.float64],
     count: int,
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
@@ -41,13 +41,13 @@ def scan_branches(
         index, kind = question.object_index, question.kind
         assert index is not None
         assert kind is not None
-        found.append(_judged(question.query, scene, index, kind, slots, processor, rng, learns_name=True))
+        found.append(_judged(question.query, scene, index, kind, pair_spans, processor, rng, learns_name=True))
     return found
 
 
 def contrast_branches(
     scene: Scene,
-    slots: NDArray[np.float64],
+    pair_spans: NDArray[np.float64],
     count: int,
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
@@ -68,7 +68,7 @@ def contrast_branches(
         alike = [index for index in others if _alike(scene, index, actor)]
         judged = int(rng.choice(others + alike))
         query = random_sentence(scene, judged, kind, rng)
-        found.append(_judged(query, scene, judged, kind, slots, processor, rng, learns_name=False))
+        found.append(_judged(query, scene, judged, kind, pair_spans, processor, rng, learns_name=False))
     return found
 
 
@@ -82,7 +82,7 @@ def _judged(
     scene: Scene,
     index: int,
     kind: str,
-    slots: NDArray[np.float64],
+    pair_spans: NDArray[np.float64],
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
     learns_name: bool,
@@ -92,8 +92,8 @@ def _judged(
     The model reads random words where it has to say the true ones, because a scan is easily continued from the
     words before, and then nothing is learned from the clip (docs/log.md).
     """
-    name, seconds = scene.objects[index].name, [int(first + 0.25) for first in slots[:, 0]]
-    seen = seen_in_pairs(scene, index, kind, slots)
+    name, seconds = scene.objects[index].name, [int(first + 0.25) for first in pair_spans[:, 0]]
+    seen = seen_in_pairs(scene, index, kind, pair_spans)
     words = (BEFORE, BEGINS, kind.split()[-1], ENDS, AFTER)
     read = [words[place] for place in rng.integers(len(words), size=len(seen))]
     true = scan_words(seen, read)
@@ -135,8 +135,8 @@ def _scan(name: str, kind: str, seconds: list[int], words: list[str]) -> str:
     return scan_text(name, kind, list(zip(seconds, words, strict=True)))
 
 
-def seen_in_pairs(scene: Scene, index: int, kind: str, slots: NDArray[np.float64]) -> list[str]:
-    """What is seen of an action between the frames of each pair, ``slots`` (P, 2) in seconds: "" for nothing.
+def seen_in_pairs(scene: Scene, index: int, kind: str, pair_spans: NDArray[np.float64]) -> list[str]:
+    """What is seen of an action between the frames of each pair, (P, 2) seconds: "" for nothing.
 
     The action's own word instead of a yes: it is what the model sees and what it is asked for, and the sum of
     both evidences is all that it takes to say it. A pair that the action fills in part says which end of it
@@ -144,9 +144,9 @@ def seen_in_pairs(scene: Scene, index: int, kind: str, slots: NDArray[np.float64
     """
     word = kind.split()[-1]
     actions = [action for action in scene.objects[index].actions if action.kind == kind]
-    _, visible = boxes(scene, slots.mean(axis=1))
+    _, visible = boxes(scene, pair_spans.mean(axis=1))
     found = []
-    for (first, last), shown in zip(slots.tolist(), visible[index], strict=True):
+    for (first, last), shown in zip(pair_spans.tolist(), visible[index], strict=True):
         seen = ""
         for action in actions:
             filled = min(last, action.end) - max(first, action.start)
@@ -176,7 +176,7 @@ def window_branches(
     count: int,
     processor: BridgeSTGProcessor,
     rng: np.random.Generator,
-    slots: NDArray[np.float64],
+    pair_spans: NDArray[np.float64],
     style: AnswerStyle = "scan",
 ) -> list[Branch]:
     """Temporal grounding: the window, after a scan if that is the style of answers."""
@@ -184,7 +184,7 @@ def window_branches(
         processor.branch(
             "vtg",
             question.query,
-            window_answer(scene, question, rng, slots, style),
+            window_answer(scene, question, rng, pair_spans, style),
             False,
             style_asked(processor, style),
         )
@@ -198,10 +198,10 @@ def retold_branches(count: int, processor: BridgeSTGProcessor, rng: np.random.Ge
         return []
     scene = make_scene(int(rng.integers(2**40)))
     times = sample_times(scene, processor.config.sample_fps)
-    slots = times[frame_pairs(len(times))]
+    pair_spans = times[frame_pairs(len(times))]
     found = []
     for question in spread(questions(scene, rng), "vtg", count):
-        answer = window_answer(scene, question, rng, slots)
+        answer = window_answer(scene, question, rng, pair_spans)
         told = processor.branch("vtg", question.query, answer, False, style_asked(processor, "scan"))
         window = processor.plain_ids(answer[answer.index(".") + 1 :])
         # The scan cannot be known without the clip; what follows from it can.
@@ -231,10 +231,10 @@ def window_answer(
     scene: Scene,
     question: WorldQuestion,
     rng: np.random.Generator,
-    slots: NDArray[np.float64],
+    pair_spans: NDArray[np.float64],
     style: AnswerStyle = "scan",
 ) -> str:
-    """The window, blurred; before it a scan of the frame pairs with first and last seconds ``slots`` (P, 2)."""
+    """The window, blurred; before it a scan of the frame pairs, (P, 2) first and last seconds."""
     assert question.window is not None
     assert question.object_index is not None
     assert question.kind is not None
@@ -244,8 +244,8 @@ def window_answer(
     text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
     if style == "direct":
         return text
-    name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in slots[:, 0]]
-    seen = seen_in_pairs(scene, question.object_index, question.kind, slots)
+    name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in pair_spans[:, 0]]
+    seen = seen_in_pairs(scene, question.object_index, question.kind, pair_spans)
     scan = _scan(name, question.kind, seconds, scan_words(seen))
     # An action that is over before the next pair is seen at the second it begins.
     shown = [second for second, here in zip(seconds, seen, strict=True) if here] or [int(question.window.start)]

@@ -34,12 +34,12 @@ SPACE = "Ġ"
 
 @dataclass(frozen=True)
 class AskedClip:
-    """What can be asked about a clip; ``slots`` (P, 2) are the first and last seconds of its pairs."""
+    """What can be asked about a clip; ``pair_spans`` (P, 2) are the first and last seconds of its pairs."""
 
     scene: Scene
     asked: list[WorldQuestion]
     times: NDArray[np.float64]
-    slots: NDArray[np.float64]
+    pair_spans: NDArray[np.float64]
     map: ClipMap
     processor: BridgeSTGProcessor
     rng: np.random.Generator
@@ -47,7 +47,7 @@ class AskedClip:
 
 def direct_branch(clip: AskedClip, question: WorldQuestion, task: Task) -> Branch:
     """A window, answered directly."""
-    answer = window_answer(clip.scene, question, clip.rng, clip.slots, "direct")
+    answer = window_answer(clip.scene, question, clip.rng, clip.pair_spans, "direct")
     style = style_asked(clip.processor, "direct")
     return led_window(clip, question, clip.processor.branch(task, question.query, answer, False, style))
 
@@ -56,7 +56,7 @@ def led_window(clip: AskedClip, question: WorldQuestion, branch: Branch) -> Bran
     """A direct answer with its evidence."""
     assert question.object_index is not None
     assert question.kind is not None
-    seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
+    seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.pair_spans)
     digits = _numbers(branch, clip.processor)
     evidence = window_evidence(digits, seen, question.object_index, clip.map)
     return _led(_found(clip, question.object_index, seen, branch), evidence)
@@ -66,7 +66,7 @@ def found_branch(clip: AskedClip, question: WorldQuestion, branch: Branch) -> Le
     """An answer that is given because the event is found; its bridging queries ask for the object."""
     assert question.object_index is not None
     assert question.kind is not None
-    seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
+    seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.pair_spans)
     return _found(clip, question.object_index, seen, branch)
 
 
@@ -144,7 +144,7 @@ def choice_branches(clip: AskedClip, count: int) -> list[Branch]:
             evidence += _letters(words, first, said[-1] - 1, question.choice_letter)
 
         if question.kind is not None and question.object_index is not None:
-            seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.slots)
+            seen = seen_in_pairs(clip.scene, question.object_index, question.kind, clip.pair_spans)
             event = event_cells(seen, question.object_index, clip.map)
             if event:
                 evidence.append(Evidence(first - 1, event, "found"))

@@ -148,22 +148,22 @@ def video_clip(
     asked = questions(scene, rng)
 
     # What is known of it, for answers that are led to their evidence.
-    slots = times[frame_pairs(len(times))]
+    pair_spans = times[frame_pairs(len(times))]
     known = ClipMap.of(scene, times, layout, processor.patch_grid(frames), processor)
-    clip = AskedClip(scene, asked, times, slots, known, processor, rng)
+    clip = AskedClip(scene, asked, times, pair_spans, known, processor, rng)
 
     # What asks for words.
     named = spread(asked, "vtg", mix.scans + mix.names)
-    scans = scan_branches(asked, scene, slots, mix.scans, processor, rng)
+    scans = scan_branches(asked, scene, pair_spans, mix.scans, processor, rng)
     names = name_branches(asked, scene, mix.scans, mix.names, processor)
     branches = [
         *caption_branches(scene, times, layout, mix.captions, processor, rng),
         *moment_branches(scene, times, mix.moments, processor, rng),
         *lookup_branches(scene, times, layout, mix.lookups, processor, rng),
         *[found_branch(clip, *pair) for pair in zip(named[: mix.scans], scans, strict=True)],
-        *contrast_branches(scene, slots, mix.contrasts, processor, rng),
+        *contrast_branches(scene, pair_spans, mix.contrasts, processor, rng),
         *[found_branch(clip, *pair) for pair in zip(named[mix.scans :], names, strict=True)],
-        *window_branches(asked, scene, mix.windows, processor, rng, slots, style),
+        *window_branches(asked, scene, mix.windows, processor, rng, pair_spans, style),
         *retold_branches(mix.retold, processor, rng),
         *choice_branches(clip, mix.choices),
         *named_branches(clip, mix.named),
@@ -185,7 +185,7 @@ def video_clip(
         # The answer in words.
         answered: AnswerStyle = "direct" if number < direct_count else style
         if question.task == "stvg":
-            answer = window_answer(scene, question, rng, slots, answered)
+            answer = window_answer(scene, question, rng, pair_spans, answered)
         else:
             answer = NAMED.format(name=scene.objects[question.object_index].name)
 
@@ -209,7 +209,7 @@ def video_clip(
     return DrawnClip(
         TrainingClip(tree, torch.from_numpy(frames), rows, locate(rows, frames, processor)),
         evidence_rows(branches, len(layout.input_ids)),
-        shown_rows(scene, slots, known, rng),
+        shown_rows(scene, pair_spans, known, rng),
     )
 
 

@@ -173,35 +173,37 @@ def evidence_rows(branches: Sequence[Branch], clip_length: int) -> Tensor:
 
 
 def shown_rows(
-    scene: Scene, slots: NDArray[np.float64], clip: ClipMap, rng: np.random.Generator, each: int = 2
+    scene: Scene, pair_spans: NDArray[np.float64], clip: ClipMap, rng: np.random.Generator, each: int = 2
 ) -> Tensor:
     """(T, 6): visual tokens, and of the object on each its second, phase, action, colour and shape.
 
     Args:
-        slots: (P, 2) first and last second of the pairs.
+        pair_spans: (P, 2) first and last second of the pairs.
         each: tokens drawn of an object in a pair.
     """
     found = []
     for index, item in enumerate(scene.objects):
-        phase, doing = phases(scene, index, slots)
+        phase, doing = phases(scene, index, pair_spans)
         name = list(COLOURS).index(item.colour), SHAPES.index(item.shape)
         for pair, keys in enumerate(clip.cells[index]):
             for key in rng.choice(keys, size=each).tolist() if keys else ():
-                found.append((key, int(slots[pair, 0] + 0.25), int(phase[pair]), int(doing[pair]), *name))
+                found.append((key, int(pair_spans[pair, 0] + 0.25), int(phase[pair]), int(doing[pair]), *name))
     return torch.tensor(found, dtype=torch.long).reshape(-1, 6)
 
 
-def phases(scene: Scene, index: int, slots: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def phases(
+    scene: Scene, index: int, pair_spans: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(P,) the phase of an object in each pair as a place in PHASES, and (P,) its action, REST for none."""
-    phase, doing = np.zeros(len(slots), np.int64), np.full(len(slots), REST)
+    phase, doing = np.zeros(len(pair_spans), np.int64), np.full(len(pair_spans), REST)
     for action in scene.objects[index].actions:
-        shown = np.flatnonzero([bool(here) for here in seen_in_pairs(scene, index, action.kind, slots)])
+        shown = np.flatnonzero([bool(here) for here in seen_in_pairs(scene, index, action.kind, pair_spans)])
         if not len(shown):
             continue
         doing[shown] = ACTIONS.index(action.kind)
         phase[shown] = PHASES.index("going_on")
         phase[shown[0]] = PHASES.index("begun")
         after = shown[-1] + 1
-        if after < len(slots) and phase[after] == 0:
+        if after < len(pair_spans) and phase[after] == 0:
             phase[after] = PHASES.index("just_over")
     return phase, doing

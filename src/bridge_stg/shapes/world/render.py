@@ -159,13 +159,13 @@ def _draw(canvas: Floats, scene: Scene, index: int, times: Array) -> None:
     pale = float(fill @ np.array([0.3, 0.59, 0.11])) > 160
     marked = fill * np.float32(0.55) if pale else fill * np.float32(0.35) + np.float32(0.65 * 255)
     darker = fill * np.float32(0.62)
-    for slot, frame in enumerate(on_screen):
-        x0, y0 = int(left[slot]), int(top[slot])
+    for place, frame in enumerate(on_screen):
+        x0, y0 = int(left[place]), int(top[place])
         xs = slice(max(0, -x0), min(columns, width - x0))
         ys = slice(max(0, -y0), min(rows, height - y0))
         view = canvas[frame, y0 + ys.start : y0 + ys.stop, x0 + xs.start : x0 + xs.stop]
-        paint = outline[slot, ys, xs, None] * (darker - fill) + fill
-        paint += mark[slot, ys, xs, None] * (marked - paint)
+        paint = outline[place, ys, xs, None] * (darker - fill) + fill
+        paint += mark[place, ys, xs, None] * (marked - paint)
         paint -= view
-        paint *= cover[slot, ys, xs, None]
+        paint *= cover[place, ys, xs, None]
         view += paint
