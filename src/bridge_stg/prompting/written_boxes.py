@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable
 
 from bridge_stg.prompting.templates import GRID, box_text
-
-Box = tuple[float, float, float, float]
+from bridge_stg.types import Box
 
 _NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"
 _WRITTEN = re.compile(rf"at{_NUMBER}:?\s*\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")

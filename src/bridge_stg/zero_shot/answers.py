@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.prompting.parsing import parse_window
+from bridge_stg.prompting.templates import GRID
 from bridge_stg.zero_shot.lenient_json import Container, Value, read_values
 
-GRID = 1000.0
 # A box that sticks out a little is clipped; further out, the numbers are not of this grid.
 GRID_SLACK = 100.0
 # Qwen3-VL writes every digit as a token: this many boxes fit the answer's limit.
