@@ -18,7 +18,7 @@ from bridge_stg.metrics.calibration import ReliabilityBin
 
 # A grey in the middle stands out from white and from near-black; the background is transparent.
 INK = "#7c828c"
-GRID = "#7c828c40"
+GRID_COLOR = "#7c828c40"
 # Okabe and Ito's colours, which the colour blind can tell apart; the first three are those of the film strips.
 COLORS = ("#e69f00", "#56b4e9", "#cc79a7", "#0072b2", "#d55e00", "#f0e442")
 TRUTH = "#009e73"
@@ -82,7 +82,7 @@ def histogram(series: Sequence[Series], label: str, edges: NDArray[np.float64]) 
     axes.set_xlim(float(edges[0]), float(edges[-1]))
     # Room above for the legend, so that it never lies on a bar.
     axes.set_ylim(0, max(top, 1.0) * (1.08 + 0.13 * len(series)))
-    axes.grid(axis="y", color=GRID)
+    axes.grid(axis="y", color=GRID_COLOR)
 
     _grey_words(axes.legend(frameon=False, loc="upper right", fontsize=9))
     return _png(figure)
@@ -103,14 +103,14 @@ def intervals(rows: Sequence[Interval], label: str) -> bytes:
     axes.set_ylim(len(rows) - 0.5, -0.8)
     axes.set_xlim(left=0, right=max(max(row.high for row in rows) * 1.12, 1.0))
     axes.set_xlabel(label)
-    axes.grid(axis="x", color=GRID)
+    axes.grid(axis="x", color=GRID_COLOR)
     return _png(figure)
 
 
 def reliability_plot(runs: Sequence[tuple[str, str, Sequence[ReliabilityBin]]]) -> bytes:
     """Share of right answers over mean confidence, one line per (name, colour, bins); a dot's area is its n."""
     figure, axes = _figure(SIZE)
-    axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2, linestyle="--", zorder=1)
+    axes.plot([0, 1], [0, 1], color=GRID_COLOR, linewidth=1.2, linestyle="--", zorder=1)
     for name, color, bins in runs:
         filled = [one for one in bins if one.confidence is not None and one.accuracy is not None]
         total = max(sum(one.n for one in filled), 1)
@@ -125,7 +125,7 @@ def reliability_plot(runs: Sequence[tuple[str, str, Sequence[ReliabilityBin]]]) 
     axes.set_ylabel("share of right answers")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    axes.grid(color=GRID)
+    axes.grid(color=GRID_COLOR)
 
     _grey_words(axes.legend(frameon=False, loc="upper left", fontsize=9))
     return _png(figure)
@@ -180,7 +180,7 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
         item.set_color(INK)
         item.set_fontsize(11)
     for spine in axes.spines.values():
-        spine.set_color(GRID)
+        spine.set_color(GRID_COLOR)
     return figure, axes
 
 

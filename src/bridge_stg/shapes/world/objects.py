@@ -41,7 +41,7 @@ ACTIONS: tuple[str, ...] = (
 
 # Which actions each version of the world draws from. A new action makes a new version, because a draw among
 # nine is another draw than one among eight: a seed of an old version keeps its scenes.
-WORLD = 1
+NEWEST_WORLD = 1
 WORLD_ACTIONS: dict[int, tuple[str, ...]] = {1: ACTIONS}
 
 BASE_FORM: dict[str, str] = {
@@ -184,7 +184,7 @@ class Scene:
     objects: tuple[SceneObject, ...]
     camera: Camera
     background_seed: int
-    world: int = WORLD
+    world: int = NEWEST_WORLD
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -219,7 +219,7 @@ class SceneSettings:
     width: int = 320
     height: int = 240
     repeats: float = 0.0
-    world: int = WORLD
+    world: int = NEWEST_WORLD
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_objects <= self.max_objects <= 8:
