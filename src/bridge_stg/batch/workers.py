@@ -13,7 +13,7 @@ from bridge_stg.batch.questions import BatchQuestion, VideoQuestions
 from bridge_stg.errors import InputError, VideoError, one_line
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.types import TimeSpan
-from bridge_stg.zero_shot.open_grounder import MethodName
+from bridge_stg.zero_shot.open_grounder import GrounderName
 
 # A video that ended this many workers is not given to another one.
 _DEATHS = 2
@@ -24,7 +24,7 @@ class BatchModel:
     """What every worker loads, and how it answers."""
 
     checkpoint: str
-    method: MethodName
+    method: GrounderName
     device: str | None = None
     box_fps: float | None = None
     # Where annotated videos go; None draws none. All workers must see this folder.

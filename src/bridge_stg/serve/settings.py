@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge_stg.zero_shot.open_grounder import MethodName
+from bridge_stg.zero_shot.open_grounder import GrounderName
 
 MEGABYTE = 1024 * 1024
 
@@ -18,7 +18,7 @@ class ModelChoice:
     """
 
     checkpoint: str = "shapes"
-    method: MethodName = "bridge-stg"
+    method: GrounderName = "bridge-stg"
     device: str | None = None
     threads: int | None = None
     detector: str | None = None

@@ -9,14 +9,14 @@ from bridge_stg.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     from bridge_stg.inference.door import Grounder
 
-MethodName = Literal["bridge-stg", "qwen3-vl", "compose"]
+GrounderName = Literal["bridge-stg", "qwen3-vl", "compose"]
 
 
-def parse_method(name: str) -> MethodName:
+def parse_method(name: str) -> GrounderName:
     """``name`` as a method; InputError naming the known ones otherwise."""
-    if name not in get_args(MethodName):
-        raise InputError(f"no method {name!r}; there is: {', '.join(get_args(MethodName))}")
-    return cast("MethodName", name)
+    if name not in get_args(GrounderName):
+        raise InputError(f"no method {name!r}; there is: {', '.join(get_args(GrounderName))}")
+    return cast("GrounderName", name)
 
 
 def check_detector(method: str, detector: str | None) -> None:
@@ -26,7 +26,7 @@ def check_detector(method: str, detector: str | None) -> None:
 
 
 def open_grounder(
-    method: MethodName,
+    method: GrounderName,
     checkpoint: str,
     device: str | None = None,
     threads: int | None = None,
