@@ -113,8 +113,7 @@ def _chosen(keys: list[str]) -> list[AblationTable]:
     for key in keys:
         fitting = [name for name in TABLES if key in ("all", name, name.partition("-")[0])]
         if not fitting:
-            hint = did_you_mean(key, TABLES) or "."
-            raise InputError(f"no table {key!r}{hint} There are all, {', '.join(TABLES)}")
+            raise InputError(f"no table {key!r}{did_you_mean(key, TABLES)}; there is: all, {', '.join(TABLES)}")
 
         found |= {name: TABLES[name] for name in fitting}
 

@@ -72,7 +72,7 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The real command: this is only called when it is about to run."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            ctx.fail(f"no command {args[0]!r}" + (did_you_mean(args[0], COMMANDS) or "."))
+            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}.")
         name, command, rest = super().resolve_command(ctx, args)
         if name is None or command is None:
             return name, command, rest

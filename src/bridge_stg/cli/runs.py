@@ -52,8 +52,7 @@ def recipe(name: str) -> TrainConfig:
     """
     if name not in RECIPES:
         known = [known for known, _ in describe_recipes()]
-        hint = did_you_mean(name, known) or "."
-        raise InputError(f"no recipe {name!r}{hint} There are {', '.join(known)}")
+        raise InputError(f"no recipe {name!r}{did_you_mean(name, known)}; there is: {', '.join(known)}")
 
     return RECIPES[name]()
 

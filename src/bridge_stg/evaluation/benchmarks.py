@@ -7,11 +7,10 @@ users report. The values are in ``reported.json``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, did_you_mean
 from bridge_stg.evaluation.reported import ReportedRow, reported_rows
 from bridge_stg.metrics import choice, referring, stvg, temporal, tracking
 from bridge_stg.prompting.templates import PROMPTS
@@ -162,6 +161,4 @@ def benchmark_by_name(name: str) -> Benchmark:
     known = {benchmark.name: benchmark for benchmark in (SHAPES, *BENCHMARKS)}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise InputError(f"no benchmark {name!r}{hint}; there is: {', '.join(known)}")
+    raise InputError(f"no benchmark {name!r}{did_you_mean(name, known)}; there is: {', '.join(known)}")

@@ -45,6 +45,6 @@ def check_place(name: str) -> None:
     # A hub id is "owner/name"; nothing else is asked for there, nor a missing folder beside existing ones.
     if len(path.parts) != 2 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
         raise CheckpointError(
-            f"{name}: no such folder; give {', '.join(SHIPPED)}, a checkpoint's folder or a hub id owner/name"
-            + did_you_mean(name, SHIPPED)
+            f"{name}: no such folder{did_you_mean(name, SHIPPED)}; give {', '.join(SHIPPED)}, "
+            "a checkpoint's folder or a hub id owner/name"
         )

@@ -6,7 +6,6 @@ Settings of training alone (learning rates, loss weights, sampling) are in
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import types
@@ -17,7 +16,7 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig, Qwen3VLConfig
 
-from bridge_stg.errors import one_line
+from bridge_stg.errors import did_you_mean, one_line
 from bridge_stg.types import AnswerStyle, Task
 
 ETA_MODES = ("virtual", "append", "none", "native")
@@ -62,10 +61,7 @@ class _Checked:
         known = {item.name for item in fields(self)}  # type: ignore[arg-type]
         unknown = [key for key in kwargs if key not in known | _TRANSFORMERS_KEYS and not key.startswith("_")]
         if unknown:
-            hints = []
-            for key in unknown:
-                close = difflib.get_close_matches(key, known, n=1)
-                hints.append(f"{key!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+            hints = [f"{key!r}{did_you_mean(key, known)}" for key in unknown]
             raise ValueError(f"{type(self).__name__} has no field {', '.join(hints)}")
 
         # huggingface_hub's own type check would refuse an int where a float is wanted; it skips these

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
 from collections.abc import Iterator
 from typing import Any, TypeVar, get_args
@@ -11,7 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.dataclasses import is_pydantic_dataclass
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, did_you_mean
 from bridge_stg.training.configuration import TrainConfig
 
 SomeConfig = TypeVar("SomeConfig", bound=TrainConfig)
@@ -129,8 +128,9 @@ def _near(kind: Any, path: str) -> str:
     """What a misspelt key may have meant: the nearest one, or one with the same last name."""
     known = list(keys_of(kind))
     same = [key for key in known if key.rpartition(".")[2] == path.rpartition(".")[2]]
-    found = same or difflib.get_close_matches(path, known, n=1)
-    return f" (did you mean {' or '.join(found[:2])}?)" if found else ""
+    if same:
+        return f" (did you mean {' or '.join(same[:2])}?)"
+    return did_you_mean(path, known)
 
 
 def _fault(kind: Any, error: Any) -> str:
