@@ -56,7 +56,8 @@ def calibrate(
         raise InputError(f"--write changes the folder of a checkpoint, and {checkpoint} is none")
     if write:
         check_writable(folder, "give a copy of this checkpoint that can be written, or leave out --write")
-    styles = [parse_answer_style(name) for name in answer or []]
+    # A style that is named twice is asked once.
+    styles = list(dict.fromkeys(parse_answer_style(name) for name in answer or []))
     clips = group_questions(read_truth(truth_in(data)), "stvg")
     videos = set(sorted({clip.video for clip in clips})[:limit])
     clips = tuple(clip for clip in clips if clip.video in videos)
