@@ -433,6 +433,22 @@ def test_subtitles_come_before_the_question_however_long_they_are(
     assert "none.srt" in found[0].text
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_how_many_questions_have_subtitles_is_said_where_they_are_asked_for(
+    count: int, data: Path, taught_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "videos").symlink_to(data / "videos")
+    (tmp_path / "said.srt").write_text("1\n00:00:00,000 --> 00:00:01,200\nReady?\n")
+    places = ["said.srt"] * count + [None] * (2 - count)
+    records = [record(f"q{number}", "vqa", subtitles=place) for number, place in enumerate(places)]
+    write_truth(tmp_path / "truth.jsonl", records)
+
+    words = ("--data", tmp_path, "--task", "vqa", "--checkpoint", taught_checkpoint)
+    done = run(*words, "--out", tmp_path / "p.jsonl", "--subtitles")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count(f"{count} of 2 question(s) have subtitles\n") == 1
+
+
 # --- stock Qwen3-VL
 
 

@@ -124,7 +124,7 @@ def predict(
     answerer, cost = _load(plan, shard.device(device), threads)
 
     if shard.is_main:
-        _say_notes(answerer, chosen)
+        _say_notes(answerer, plan, chosen)
     out.parent.mkdir(parents=True, exist_ok=True)
     with _Progress(shard.is_main, _headings(plan)) as progress:
         written = run(answerer, plan, data, limit, shard, cost, on_clip=progress.update)
@@ -210,10 +210,17 @@ def _finish(plan: PredictionPlan, written: dict[str, PredictionRecord], submissi
         )
 
 
-def _say_notes(method: Method, benchmark: Benchmark) -> None:
-    """Say once, on stderr, what a checkpoint knows, and where its sampling is not that of published numbers."""
+def _say_notes(method: Method, plan: Plan, benchmark: Benchmark) -> None:
+    """Say once, on stderr, which questions have subtitles where these are asked for, what the checkpoint knows, and
+    where its sampling is not that of published numbers.
+    """
     from bridge_stg.evaluation.methods import GrounderMethod
     from bridge_stg.inference.grounder import VideoGrounder
+
+    if plan.settings.subtitles:
+        records = [record for clip in plan.clips for record in clip.records]
+        count = sum(record.subtitles is not None for record in records)
+        print(f"note: {count} of {len(records)} question(s) have subtitles", file=sys.stderr)
 
     if not isinstance(method, GrounderMethod):
         return
