@@ -16,6 +16,7 @@ from bridge_stg.records.part import (
     asked_span,
     clip_span,
     group_questions,
+    of_first_videos,
     picture_times,
     true_windows,
 )
@@ -94,3 +95,12 @@ def test_only_a_folder_of_pictures_needs_times() -> None:
     assert picture_times(REC) is None
     pictures = replace(REC, media="frames", frame_count=3, clip=(0, 3), boxes={0: BOX})
     assert picture_times(pictures) == [0.0, 0.1, 0.2]
+
+
+def test_the_first_videos_are_those_by_name_and_what_is_asked_keeps_its_order() -> None:
+    records = [replace(REC, id=f"{number}", video=video) for number, video in enumerate("cabac")]
+    assert [record.id for record in of_first_videos(records, 2)] == ["1", "2", "3"]
+    assert of_first_videos(records, None) == of_first_videos(records, 9) == tuple(records)
+
+    clips = of_first_videos(group_questions(records, "rec"), 1)
+    assert [(clip.video, len(clip.records)) for clip in clips] == [("a", 2)]

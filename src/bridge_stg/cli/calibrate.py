@@ -41,7 +41,7 @@ def calibrate(
     from bridge_stg.errors import InputError
     from bridge_stg.files.shipped import SHIPPED
     from bridge_stg.records.open import truth_in
-    from bridge_stg.records.part import group_questions
+    from bridge_stg.records.part import group_questions, of_first_videos
     from bridge_stg.records.record import read_truth
     from bridge_stg.types import parse_answer_style
 
@@ -58,9 +58,7 @@ def calibrate(
         check_writable(folder, "give a copy of this checkpoint that can be written, or leave out --write")
     # A style that is named twice is asked once.
     styles = list(dict.fromkeys(parse_answer_style(name) for name in answer or []))
-    clips = group_questions(read_truth(truth_in(data)), "stvg")
-    videos = set(sorted({clip.video for clip in clips})[:limit])
-    clips = tuple(clip for clip in clips if clip.video in videos)
+    clips = of_first_videos(group_questions(read_truth(truth_in(data)), "stvg"), limit)
     if not clips:
         raise InputError(f"{data}: has no question of stvg to calibrate by")
 

@@ -165,16 +165,15 @@ class HeldOutJudge:
     def __init__(self, folder: Path, videos: int | None) -> None:
         from bridge_stg.errors import InputError
         from bridge_stg.records.open import truth_in
-        from bridge_stg.records.part import group_questions
+        from bridge_stg.records.part import group_questions, of_first_videos
         from bridge_stg.records.record import read_truth
 
         truth = truth_in(folder)
         records = [record for record in read_truth(truth) if record.task == "stvg"]
         if not records:
             raise InputError(f"{truth}: holds no stvg question to validate on")
-        chosen = set(sorted({record.video for record in records})[:videos])
         self.folder = folder
-        self.truth = [record for record in records if record.video in chosen]
+        self.truth = of_first_videos(records, videos)
         self.clips = group_questions(self.truth, "stvg")
 
     def answer(

@@ -30,7 +30,7 @@ from bridge_stg.evaluation.sharding import Shard
 from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.one_writer import only_writer
 from bridge_stg.files.output_files import check_output
-from bridge_stg.records.part import ClipQuestions, choose_task, group_questions
+from bridge_stg.records.part import ClipQuestions, choose_task, group_questions, of_first_videos
 from bridge_stg.records.prediction import PredictionRecord, read_predictions
 from bridge_stg.records.record import read_truth
 from bridge_stg.types import Task
@@ -67,11 +67,10 @@ class PredictionPlan:
 
     def pending(self, limit: int | None = None) -> list[ClipQuestions]:
         """The clips with a question to be asked, among the first ``limit`` videos."""
-        videos = set(sorted({clip.video for clip in self.clips})[:limit])
         return [
             clip
-            for clip in self.clips
-            if clip.video in videos and any(record.id not in self.done for record in clip.records)
+            for clip in of_first_videos(self.clips, limit)
+            if any(record.id not in self.done for record in clip.records)
         ]
 
 

@@ -6,9 +6,10 @@ Prediction, training, the frame cache and the report ask here, so that all of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.records.question_text import question_text
@@ -122,6 +123,10 @@ class ClipQuestions:
         return [question_text(record) for record in self.records]
 
 
+# A record, or the questions of a clip.
+AskedOf = TypeVar("AskedOf", TruthRecord, ClipQuestions)
+
+
 def choose_task(records: Sequence[TruthRecord], wanted: Task | None, path: Path) -> Task:
     """The task to be asked: the wanted one, else stvg if there is any, else the only one.
 
@@ -139,6 +144,13 @@ def choose_task(records: Sequence[TruthRecord], wanted: Task | None, path: Path)
     if len(counts) > 1:
         raise InputError(f"{path}: holds {held}; say which with --task")
     return next(iter(counts))
+
+
+def of_first_videos(asked: Iterable[AskedOf], limit: int | None) -> tuple[AskedOf, ...]:
+    """What is asked about the first ``limit`` videos by name, in the order given; all of it with None."""
+    asked = tuple(asked)
+    chosen = set(sorted({one.video for one in asked})[:limit])
+    return tuple(one for one in asked if one.video in chosen)
 
 
 def group_questions(records: Sequence[TruthRecord], task: Task) -> tuple[ClipQuestions, ...]:
