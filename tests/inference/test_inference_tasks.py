@@ -119,6 +119,14 @@ def test_vot_has_a_box_on_every_sampled_frame(grounder: VideoGrounder, clip: Pat
     assert len(inside.tube) == 3  # 1.0, 1.5, 2.0
 
 
+def test_vot_without_a_box_is_refused_before_the_video_is_read(grounder: VideoGrounder, clip: Path) -> None:
+    said: list[str] = []
+    boxed = "the red circle at [1, 2, 300, 400]"
+    with pytest.raises(InputError, match="'the red circle': names no box"):
+        grounder.ground(clip, [boxed, "the red circle"], task="vot", progress=said.append)
+    assert said == []
+
+
 def test_rec_reads_one_frame_as_an_image(grounder: VideoGrounder, clip: Path, tmp_path: Path) -> None:
     everything = sample_video(clip, fps=100.0)
     frame, rate = 41, float(everything.info.fps)

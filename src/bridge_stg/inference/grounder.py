@@ -37,6 +37,7 @@ from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.model.row_tower import join_projections
+from bridge_stg.prompting.given_box import GivenBox, given_text, names_box
 from bridge_stg.prompting.templates import DIRECT_OPENING, check_queries
 from bridge_stg.types import (
     LOCATED_TASKS,
@@ -285,10 +286,20 @@ class VideoGrounder(Grounder):
         A checkpoint that was not trained to answer directly is given the opening of such an answer.
 
         Raises:
-            InputError: a style that the checkpoint does not know, or a query that cannot be asked.
+            InputError: a style that the checkpoint does not know, or a query that cannot be asked, such as one of
+                the task vot without a box.
         """
-        # In which style it is to answer; tasks without a window have none.
+        # An object to track is shown by its first box.
         task: Task = options.task or ("rec" if still else "stvg")
+        unboxed = [query for query in queries if task == "vot" and not names_box(query)]
+        if unboxed:
+            example = given_text(unboxed[0].strip(), GivenBox((0.1, 0.25, 0.5, 0.9)))
+            raise InputError(
+                f"{unboxed[0]!r}: names no box to track; add the object's first one, left, top, right and bottom in "
+                f"thousandths of the frame, as in: {example}"
+            )
+
+        # In which style it is to answer; tasks without a window have none.
         known = self.processor.config.answer_styles
         style = (options.answer or parse_answer_style(known[0])) if task in WINDOW_TASKS else None
         opening = ""

@@ -21,9 +21,10 @@ class GroundOptions:
     """What a caller may ask for; the same for every grounder, checked when it is made.
 
     Fields:
-        task: "stvg" (window and boxes), "vtg" (window), "vot" (boxes in the whole clip), "rec" (one box in the
-            frame that is shown when the clip begins, read as an image) or "vqa" (an answer in words, without
-            window). None is "rec" for an image and "stvg" for a video.
+        task: "stvg" (window and boxes), "vtg" (window), "vot" (boxes in the whole clip; the query names the
+            object's first box in thousandths of the frame: "the dog at [100, 250, 500, 900]"), "rec" (one box
+            in the frame that is shown when the clip begins, read as an image) or "vqa" (an answer in words,
+            without window). None is "rec" for an image and "stvg" for a video.
         clip: only this part of the video is read, as if it were a video of its own; times of the results are on
             the clock of the file all the same.
         window: replaces the predicted windows; one for all sentences, or one per sentence.

@@ -31,6 +31,16 @@ def given_text(what: str, given: GivenBox) -> str:
     return f"{what} at {box_text(given.box)}{since}"
 
 
+def names_box(query: str) -> bool:
+    """Whether a query holds a box, of whatever size.
+
+    Examples:
+        >>> names_box("track the panda at [100, 250, 100, 250]"), names_box("track the panda")
+        (True, False)
+    """
+    return _GIVEN.search(query) is not None
+
+
 def read_given(query: str) -> GivenBox | None:
     """The first box of a query; None where there is none, or one without area.
 

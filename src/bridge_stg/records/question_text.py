@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from bridge_stg.errors import DataError
-from bridge_stg.prompting.given_box import GivenBox, given_text
+from bridge_stg.prompting.given_box import GivenBox, given_text, names_box
 from bridge_stg.prompting.templates import choices_text
 from bridge_stg.records.record import TruthRecord
-
-_BOX_IN_TEXT = re.compile(r"\[\s*\d+(?:\s*,\s*\d+){3}\s*\]")
 
 
 def question_text(record: TruthRecord) -> str:
@@ -24,7 +21,7 @@ def question_text(record: TruthRecord) -> str:
     """
     if record.choices:
         return choices_text(record.query, record.choices)
-    if record.task != "vot" or _BOX_IN_TEXT.search(record.query):
+    if record.task != "vot" or names_box(record.query):
         return record.query
     if not record.boxes:
         raise DataError(f"record {record.id!r}: task vot needs boxes")
