@@ -102,11 +102,13 @@ def test_a_qwen3_vl_takes_the_section_too(tmp_path: Path) -> None:
     settings = [
         f"base={tmp_path}",
         "model.select_layers=last",
+        "model.query_budget=2",
         "model.num_bridge_queries=3",
         "model.answer=direct",
     ]
     made, _, _ = build_model(override(recipe("shapes"), settings))
     assert len(made.localizer.selector.projections) == 1
+    assert made.localizer.config.query_budget == made.config.spatial.query_budget == 2
     assert len(made.bridge.queries) == 3
     assert list(made.config.answer_styles) == ["direct"]
 

@@ -149,6 +149,7 @@ class ModelConfig(Strict):
         a learned constant in its place.
     select_layers: whether all encoder layers offer candidates, or the last (Table 12).
     num_encoder_layers: n of Table 11. topk: K of Eq. 4.
+    query_budget: how many of the n * K queries the decoder refines when it answers; training refines all.
     answer: how an event is answered: its window alone ("direct"), or second by second first ("scan").
     """
 
@@ -158,6 +159,7 @@ class ModelConfig(Strict):
     select_layers: Literal["all", "last"] | None = None
     num_encoder_layers: int | None = Field(default=None, ge=1)
     topk: int | None = Field(default=None, ge=1)
+    query_budget: int | None = Field(default=None, ge=1)
     answer: AnswerStyle | None = None
 
     @property
@@ -170,7 +172,7 @@ class ModelConfig(Strict):
     @property
     def of_spatial(self) -> dict[str, Any]:
         """The given fields of SpatialConfig."""
-        names = ("select_layers", "num_encoder_layers", "topk")
+        names = ("select_layers", "num_encoder_layers", "topk", "query_budget")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
