@@ -286,8 +286,8 @@ class VideoGrounder(Grounder):
         A checkpoint that was not trained to answer directly is given the opening of such an answer.
 
         Raises:
-            InputError: a style that the checkpoint does not know, or a query that cannot be asked, such as one of
-                the task vot without a box.
+            InputError: a style that the checkpoint does not know, a query that cannot be asked, or one of the
+                task vot without a box.
         """
         # An object to track is shown by its first box.
         task: Task = options.task or ("rec" if still else "stvg")
