@@ -83,7 +83,7 @@ load: $(STAMP) ## 32 clients for a minute, and requests made from the service's 
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/serve/test_serve_load.py
 
 # Random weights: it shows that the commands work at this size. PIP_ARGS as for venv.
-real-size: $(STAMP) ## train, merge and ground at the size of the 2B with Swin-L (20 minutes, 17 GB; SCALE=tiny: a minute)
+real-size: $(STAMP) ## train, merge and ground at the size of the 2B with Swin-L (20 minutes, 18 GB; SCALE=tiny: a minute)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[vocabulary]'
 	$(BIN)/python benchmarks/real_size.py --scale $(or $(SCALE),2b)
 
