@@ -211,8 +211,8 @@ def _finish(plan: PredictionPlan, written: dict[str, PredictionRecord], submissi
 
 
 def _say_notes(method: Method, plan: Plan, benchmark: Benchmark) -> None:
-    """Say once, on stderr, how many questions have the subtitles that were asked for, what a checkpoint knows, and
-    where its sampling is not that of published numbers.
+    """Say once, on stderr, how many questions have the wanted subtitles, what a checkpoint knows, and where its
+    sampling is not that of published numbers.
     """
     from bridge_stg.evaluation.methods import GrounderMethod
     from bridge_stg.inference.grounder import VideoGrounder

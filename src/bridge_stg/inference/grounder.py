@@ -295,8 +295,8 @@ class VideoGrounder(Grounder):
         if unboxed:
             example = given_text(unboxed[0].strip(), GivenBox((0.1, 0.25, 0.5, 0.9)))
             raise InputError(
-                f"{unboxed[0]!r}: names no box to track; add the object's first one, left, top, right and bottom in "
-                f"thousandths of the frame, as in: {example}"
+                f"{unboxed[0]!r}: names no box to track; add its first one, left, top, right and bottom "
+                f"in thousandths of the frame, as in: {example}"
             )
 
         # In which style it is to answer; tasks without a window have none.
