@@ -358,7 +358,7 @@ def test_constants_of_the_other_tasks(task: str, data: Path, tmp_path: Path) -> 
         (("--method", "whole-clip", "--oracle-window"), "--oracle-window is for models"),
         (
             ("--method", "guess"),
-            "no method 'guess'; there is: bridge-stg, qwen3-vl, compose, whole-clip, best-constant",
+            "no method 'guess'; there are: bridge-stg, qwen3-vl, compose, whole-clip, best-constant",
         ),
         (("--task", "vtg", "--box-fps", "4"), "--box-fps is for models and stvg or vot, not for vtg"),
         (("--task", "vqa", "--oracle-window"), "not for vqa by bridge-stg"),
@@ -368,7 +368,7 @@ def test_constants_of_the_other_tasks(task: str, data: Path, tmp_path: Path) -> 
         (("--answer", "sung"), "sung"),
         (("--task", "rec", "--answer", "scan"), "--answer is for bridge-stg and stvg or vtg"),
         (("--submission", "files"), "--submission is for GOT-10k's task vot, not for stvg"),
-        (("--benchmark", "imagenet"), "no benchmark 'imagenet'; there is: shapes, vidstg"),
+        (("--benchmark", "imagenet"), "no benchmark 'imagenet'; there are: shapes, vidstg"),
         (("--method", "qwen3-vl", "--checkpoint", "shapes"), "is a Bridge-STG checkpoint"),
     ],
 )

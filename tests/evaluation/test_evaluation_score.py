@@ -386,7 +386,7 @@ def test_an_unknown_task_names_the_known_ones(files: tuple[Path, Path]) -> None:
     words = ["score", "--truth", str(files[0]), "--predictions", str(files[1]), "--task", "x"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 2
-    assert done.output == "error: no task 'x'; there is: stvg, vtg, vot, rec, vqa\n"
+    assert done.output == "error: no task 'x'; there are: stvg, vtg, vot, rec, vqa\n"
 
 
 def test_the_columns_of_the_queries_average_to_the_metrics(files: tuple[Path, Path]) -> None:

@@ -140,7 +140,7 @@ def _manifest(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _of_row(where: str, row: dict[str, Any], root: Path, queries: Sequence[str]) -> Iterator[BatchQuestion]:
     unknown = [name for name in row if name not in _COLUMNS]
     if unknown:
-        raise DataError(f"{where}: unknown column {unknown[0]!r}; there is: {', '.join(_COLUMNS)}")
+        raise DataError(f"{where}: unknown column {unknown[0]!r}; there are: {', '.join(_COLUMNS)}")
     video = row.get("video")
     if not isinstance(video, str) or not video.strip():
         raise DataError(f"{where}: names no video")

@@ -25,9 +25,9 @@ def ablate(
             help="A checkpoint that every row is tuned from; default: prepared here, which takes hours."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of every row.")] = 150,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of every row.")] = 150,
     prepare_steps: Annotated[
-        int | None, typer.Option(min=1, help="Of every stage before; default: those of the recipes.")
+        int | None, typer.Option(min=1, help="Steps of every stage before the rows; default: the recipes'.")
     ] = None,
     start: Annotated[
         str | None,
@@ -113,7 +113,8 @@ def _chosen(keys: list[str]) -> list[AblationTable]:
     for key in keys:
         fitting = [name for name in TABLES if key in ("all", name, name.partition("-")[0])]
         if not fitting:
-            raise InputError(f"no table {key!r}{did_you_mean(key, TABLES)}; there is: all, {', '.join(TABLES)}")
+            hint = did_you_mean(key, TABLES)
+            raise InputError(f"no table {key!r}{hint}; there are: all, {', '.join(TABLES)}")
 
         found |= {name: TABLES[name] for name in fitting}
 

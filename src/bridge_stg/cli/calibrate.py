@@ -53,14 +53,14 @@ def calibrate(
             f"--write does not change {checkpoint}, which is shipped; give a folder: ./{checkpoint}"
         )
     if write and not (folder / "config.json").is_file():
-        raise InputError(f"--write changes the folder of a checkpoint, and {checkpoint} is none")
+        raise InputError(f"{checkpoint}: holds no config.json; --write needs the folder of a checkpoint")
     if write:
         check_writable(folder, "give a copy of this checkpoint that can be written, or leave out --write")
     # A style that is named twice is asked once.
     styles = list(dict.fromkeys(parse_answer_style(name) for name in answer or []))
     clips = of_first_videos(group_questions(read_truth(truth_in(data)), "stvg"), limit)
     if not clips:
-        raise InputError(f"{data}: has no question of stvg to calibrate by")
+        raise InputError(f"{data}: holds no stvg question to calibrate on")
 
     quiet_threads()
     quiet_libraries(checkpoint)
@@ -71,7 +71,7 @@ def calibrate(
     known = [parse_answer_style(name) for name in grounder.processor.config.answer_styles]
     if unknown := [style for style in styles if style not in known]:
         raise InputError(
-            f"{checkpoint}: was not trained to answer by {unknown[0]}; it knows {', '.join(known)}"
+            f"{checkpoint}: was not trained to answer in the style {unknown[0]}; it knows {', '.join(known)}"
         )
 
     # One style after the other, and what was found.

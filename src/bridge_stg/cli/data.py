@@ -45,7 +45,7 @@ def shapes(
     ] = 4,
     absent: Annotated[
         int,
-        typer.Option(min=0, help="Questions per video about what does not happen in it, besides."),
+        typer.Option(min=0, help="Further questions per video, about what does not happen in it."),
     ] = 0,
     repeats: Annotated[
         float, typer.Option(min=0, max=1, help="The chance that an object does something twice.")

@@ -61,7 +61,7 @@ def ground(
         Style | None,
         typer.Option(help="direct: the window alone; scan: second by second first; default: the checkpoint's."),
     ] = None,
-    min_confidence: Annotated[float, typer.Option(help="Leave out windows below it, from 0 to 1.")] = 0.0,
+    min_confidence: Annotated[float, typer.Option(help="Leave out windows less sure than this, 0 to 1.")] = 0.0,
     chunk: Annotated[
         float | None,
         typer.Option(
@@ -159,7 +159,7 @@ def _check_targets(video: Path, out: Path, names: list[str]) -> None:
 
     for target in {*(out / name for name in (*names, "tube.json")), *_earlier(out)}:
         if target.is_dir():
-            raise InputError(f"{target}: is a folder, a file of this name is to be written; give another --out")
+            raise InputError(f"{target}: is a folder, and ground writes a file there; give another --out")
         if target.exists() and target.samefile(video):
             raise InputError(f"{target}: is the source video itself; give another --out")
 

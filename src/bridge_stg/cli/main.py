@@ -37,7 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "score": ("bridge_stg.cli.score:score", "Score predictions against the truth."),
     "calibrate": (
         "bridge_stg.cli.calibrate:calibrate",
-        "Fit to known answers how sure a checkpoint may be of its own.",
+        "Fit how sure a checkpoint is, on questions with known answers.",
     ),
     "compare": ("bridge_stg.cli.compare:compare", "Say which differences between two scored runs are real."),
     "report": (

@@ -37,8 +37,8 @@ def predict(
     out: Annotated[
         Path,
         typer.Option(
-            help="predictions.jsonl, of several processes a folder; a run goes on with what it has and asks "
-            "what failed again."
+            help="predictions.jsonl; several processes write a folder. A run goes on with what is there, and "
+            "asks again what failed."
         ),
     ],
     benchmark: Annotated[

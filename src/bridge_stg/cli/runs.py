@@ -52,7 +52,7 @@ def recipe(name: str) -> TrainConfig:
     """
     if name not in RECIPES:
         known = [known for known, _ in describe_recipes()]
-        raise InputError(f"no recipe {name!r}{did_you_mean(name, known)}; there is: {', '.join(known)}")
+        raise InputError(f"no recipe {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
 
     return RECIPES[name]()
 

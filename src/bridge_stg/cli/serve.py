@@ -71,7 +71,7 @@ def serve(
     check_detector(chosen, detector)
     name = checkpoint or DEFAULT_CHECKPOINTS[chosen]
     if token is not None and not token.strip():
-        raise InputError("--token is empty; give a secret, or leave it away")
+        raise InputError("--token is empty; give a secret, or leave it out")
     quiet_libraries(name)
     run(
         ServiceSettings(

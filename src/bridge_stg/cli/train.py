@@ -60,7 +60,7 @@ def train(
     if recipe in SERIES:
         if settings or data is not None or print_configuration:
             raise InputError(
-                f"{recipe}: several runs in a row, as they are; leave out --set, --data and --print"
+                f"{recipe}: a series of runs that takes no settings; leave out --set, --data and --print"
             )
         folder = out or Path("runs") / recipe
         for one in SERIES[recipe](folder):

@@ -161,4 +161,4 @@ def benchmark_by_name(name: str) -> Benchmark:
     known = {benchmark.name: benchmark for benchmark in (SHAPES, *BENCHMARKS)}
     if name in known:
         return known[name]
-    raise InputError(f"no benchmark {name!r}{did_you_mean(name, known)}; there is: {', '.join(known)}")
+    raise InputError(f"no benchmark {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")

@@ -57,7 +57,7 @@ class PredictionSettings:
         """InputError for what would mean nothing or be ignored for ``task``."""
         method = self.method
         if method not in get_args(MethodName):
-            raise InputError(f"no method {method!r}; there is: {', '.join(get_args(MethodName))}")
+            raise InputError(f"no method {method!r}; there are: {', '.join(get_args(MethodName))}")
         model = method in MODELS
         if model and self.checkpoint is None:
             raise InputError(f"--method {method} needs a --checkpoint")

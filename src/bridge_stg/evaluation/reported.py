@@ -49,7 +49,7 @@ def reported_analysis(number: int) -> ReportedAnalysis:
         if table["number"] == number:
             rows = tuple((one["name"], tuple(one["values"])) for one in table["rows"])
             return ReportedAnalysis(number, table["caption"], tuple(table["columns"]), rows)
-    raise InputError(f"Table {number} is not among the reported analyses; there is: 9, 14, 15, 16")
+    raise InputError(f"Table {number} is not among the reported analyses; there are: 9, 14, 15, 16")
 
 
 @cache

@@ -306,7 +306,7 @@ class VideoGrounder(Grounder):
         if style is not None and style not in known:
             if style != "direct":
                 raise InputError(
-                    f"{self.name}: was not trained to answer by {style}; it knows {', '.join(known)}"
+                    f"{self.name}: was not trained to answer in the style {style}; it knows {', '.join(known)}"
                 )
             opening = DIRECT_OPENING
 

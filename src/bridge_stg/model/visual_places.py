@@ -1,4 +1,4 @@
-"""The join of tokens and vision fails loudly, clip by clip.
+"""Which visual tokens belong to which clip: where tokens and vision are joined, each clip is checked.
 
 Shape letters: B rows, L tokens, N visual tokens of all clips.
 """

@@ -1,4 +1,4 @@
-"""What moves and how: optimizer groups, rates, clipping, and the check that comes before each move."""
+"""Which parameters learn, and how: optimizer groups, rates, clipping, and the check before each step."""
 
 from __future__ import annotations
 

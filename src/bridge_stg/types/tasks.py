@@ -24,7 +24,7 @@ def parse_task(name: str) -> Task:
     for known in get_args(Task):
         if name == known:
             return cast("Task", known)
-    raise InputError(f"no task {name!r}; there is: {', '.join(get_args(Task))}")
+    raise InputError(f"no task {name!r}; there are: {', '.join(get_args(Task))}")
 
 
 def parse_answer_style(name: str) -> AnswerStyle:
@@ -32,4 +32,4 @@ def parse_answer_style(name: str) -> AnswerStyle:
     for known in get_args(AnswerStyle):
         if name == known:
             return cast("AnswerStyle", known)
-    raise InputError(f"no answer style {name!r}; there is: {', '.join(get_args(AnswerStyle))}")
+    raise InputError(f"no answer style {name!r}; there are: {', '.join(get_args(AnswerStyle))}")

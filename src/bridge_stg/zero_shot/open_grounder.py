@@ -15,7 +15,7 @@ GrounderName = Literal["bridge-stg", "qwen3-vl", "compose"]
 def parse_method(name: str) -> GrounderName:
     """``name`` as a method; InputError naming the known ones otherwise."""
     if name not in get_args(GrounderName):
-        raise InputError(f"no method {name!r}; there is: {', '.join(get_args(GrounderName))}")
+        raise InputError(f"no method {name!r}; there are: {', '.join(get_args(GrounderName))}")
     return cast("GrounderName", name)
 
 
