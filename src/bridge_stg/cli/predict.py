@@ -210,7 +210,7 @@ def _finish(plan: PredictionPlan, written: dict[str, PredictionRecord], submissi
         )
 
 
-def _say_notes(method: Method, plan: Plan, benchmark: Benchmark) -> None:
+def _say_notes(method: Method, plan: PredictionPlan, benchmark: Benchmark) -> None:
     """Say once, on stderr, how many questions have the wanted subtitles, what a checkpoint knows, and where its
     sampling is not that of published numbers.
     """
