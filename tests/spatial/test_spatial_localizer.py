@@ -16,6 +16,7 @@ from bridge_stg.losses.objective import spatial_loss
 from bridge_stg.losses.outputs import SpatialOutput
 from bridge_stg.losses.weights import LossWeights
 from bridge_stg.model.configuration import SpatialConfig
+from bridge_stg.model.spatial.decoder import SelfAttentionMasks
 from bridge_stg.model.spatial.localizer import NO_TOKEN, SpatialLocalizer
 from bridge_stg.model.spatial.topk_selection import MAX_NEGATIVES, QuerySelector
 
@@ -198,15 +199,13 @@ def test_denoising_does_not_touch_the_matching_queries() -> None:
 def test_denoising_queries_see_their_own_group_only() -> None:
     model = shaken(tiny()).train()
     content, bridge = torch.randn(1, 4 + 6, 16), torch.randn(1, 3, 16)
-    groups = torch.block_diag(*[torch.ones(2, 2)] * 3).bool()
+    masks = SelfAttentionMasks.of(4, None, torch.block_diag(*[torch.ones(2, 2)] * 3).bool())
     with torch.no_grad():
         features = model.encode(frames(1))
         start = torch.zeros(1, 10, 4)
 
         def decode(x: Tensor) -> Tensor:
-            boxes, _ = model.decoder(
-                x, start, bridge, bridge.mean(1), features, torch.tensor([0]), 4, None, groups
-            )
+            boxes, _ = model.decoder(x, start, bridge, bridge.mean(1), features, torch.tensor([0]), masks)
             return boxes[-1, 0]
 
         before = decode(content)
