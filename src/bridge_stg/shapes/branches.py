@@ -9,6 +9,7 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.token_tree import IGNORE, Branch
 from bridge_stg.prompting.templates import AFTER, BEFORE, WINDOW_WORDINGS, scan_text, seen_text, window_text
+from bridge_stg.prompting.timestamps import named_second
 from bridge_stg.shapes.drawn_frames import sample_times
 from bridge_stg.shapes.world.motion import boxes
 from bridge_stg.shapes.world.objects import Scene
@@ -92,7 +93,7 @@ def _judged(
     The model reads random words where it has to say the true ones, because a scan is easily continued from the
     words before, and then nothing is learned from the clip (docs/log.md).
     """
-    name, seconds = scene.objects[index].name, [int(first + 0.25) for first in pair_spans[:, 0]]
+    name, seconds = scene.objects[index].name, [named_second(first) for first in pair_spans[:, 0]]
     seen = seen_in_pairs(scene, index, kind, pair_spans)
     words = (BEFORE, BEGINS, kind.split()[-1], ENDS, AFTER)
     read = [words[place] for place in rng.integers(len(words), size=len(seen))]
@@ -244,7 +245,10 @@ def window_answer(
     text = window_text(window, WINDOW_WORDINGS[int(rng.integers(len(WINDOW_WORDINGS)))])
     if style == "direct":
         return text
-    name, seconds = scene.objects[question.object_index].name, [int(first + 0.25) for first in pair_spans[:, 0]]
+    name, seconds = (
+        scene.objects[question.object_index].name,
+        [named_second(first) for first in pair_spans[:, 0]],
+    )
     seen = seen_in_pairs(scene, question.object_index, question.kind, pair_spans)
     scan = _scan(name, question.kind, seconds, scan_words(seen))
     # An action that is over before the next pair is seen at the second it begins.

@@ -20,7 +20,7 @@ from bridge_stg.geometry.spans import frame_pairs
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.model.temporal_alignment import ClipLayout
 from bridge_stg.model.token_tree import Branch
-from bridge_stg.prompting.timestamps import pair_timestamps
+from bridge_stg.prompting.timestamps import named_second, pair_timestamps
 from bridge_stg.shapes.branches import seen_in_pairs
 from bridge_stg.shapes.drawn_frames import covered_cells
 from bridge_stg.shapes.world.motion import boxes
@@ -187,7 +187,9 @@ def shown_rows(
         name = list(COLOURS).index(item.colour), SHAPES.index(item.shape)
         for pair, keys in enumerate(clip.cells[index]):
             for key in rng.choice(keys, size=each).tolist() if keys else ():
-                found.append((key, int(pair_spans[pair, 0] + 0.25), int(phase[pair]), int(doing[pair]), *name))
+                found.append(
+                    (key, named_second(pair_spans[pair, 0]), int(phase[pair]), int(doing[pair]), *name)
+                )
     return torch.tensor(found, dtype=torch.long).reshape(-1, 6)
 
 
