@@ -81,7 +81,7 @@ def test_the_map_of_a_clip_finds_its_seconds_and_its_objects(
     _, processor = small
     clip, ids = drawn(processor, 6)
     words = [processor.tokenizer.decode([ids[stamp]]) for stamp in clip.map.stamps]
-    assert words == [str(int(pair.mean())) for pair in clip.slots]
+    assert words == [str(int(pair.mean())) for pair in clip.pair_spans]
 
     video = processor.config.mllm.video_token_id
     _, visible = boxes(clip.scene, clip.times)
