@@ -12,6 +12,9 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.templates import ABSENT
 from bridge_stg.types import AnswerStyle, Task, TimeSpan
 
+# How bytes are decoded that are no letter by themselves.
+_NO_LETTER_YET = "\N{REPLACEMENT CHARACTER}"
+
 
 @dataclass(frozen=True)
 class AskedQueries:
@@ -36,9 +39,11 @@ class AskedQueries:
 class DecodedAnswer:
     """One answer, its tokens and their log probabilities.
 
-    ``alternatives``: the likeliest texts in the place of each number, nothing elsewhere. ``refusal``: how
-    probable it was that the answer begins as a refusal does; None where its beginning was given. ``is_cut``: it
-    did not end by itself. ``times_seen``: how many times of the event its scan was read for one by one.
+    ``pieces``: the text of each token; together they are the text, but for spaces around it and for an opening
+    that was given. ``alternatives``: the likeliest texts in the place of each number, nothing elsewhere.
+    ``refusal``: how probable it was that the answer begins as a refusal does; None where its beginning was
+    given. ``is_cut``: it did not end by itself. ``times_seen``: how many times of the event its scan was read
+    for one by one.
     """
 
     text: str
@@ -68,10 +73,12 @@ def decode_answers(processor: BridgeSTGProcessor, asked: AskedQueries, answers: 
         answers.ids, answers.log_probs, answers.alternatives, answers.asks_where, strict=True
     ):
         # What else a number could have been; nothing asks that of other words.
-        pieces = [decode([token]) for token in ids]
+        pieces = token_texts(processor, ids)
         alternatives: list[LikelyTexts] = [
-            [(decode([token]), sure) for token, sure in place] if _has_digit(piece) else ()
-            for piece, place in zip(pieces, places, strict=True)
+            [(piece if token == said else decode([token]), sure) for token, sure in place]
+            if _has_digit(piece)
+            else ()
+            for said, piece, place in zip(ids, pieces, places, strict=True)
         ]
 
         # How probable it was that the answer begins as a refusal.
@@ -92,6 +99,26 @@ def decode_answers(processor: BridgeSTGProcessor, asked: AskedQueries, answers: 
             )
         )
     return decoded
+
+
+def token_texts(processor: BridgeSTGProcessor, ids: Sequence[int]) -> list[str]:
+    """The text of each token; together they are the text of all.
+
+    A letter that several tokens write, each a part of its bytes, is in the text of the last of them.
+    """
+    texts: list[str] = []
+    begun: list[int] = []
+    for token in ids:
+        begun.append(token)
+        text = processor.tokenizer.decode(begun)
+        if text.endswith(_NO_LETTER_YET):
+            texts.append("")
+        else:
+            texts.append(text)
+            begun = []
+    if begun:
+        texts[-1] = processor.tokenizer.decode(begun)
+    return texts
 
 
 def _has_digit(text: str) -> bool:
