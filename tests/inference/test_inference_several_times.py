@@ -43,3 +43,13 @@ def test_both_times_have_a_window_and_boxes(twice: tuple[Path, TruthRecord]) -> 
     # A window that the caller gives is no matter of the scan; a short answer has none.
     assert len(grounder.ground(path, record.query, window=true[0]).windows) == 1
     assert len(grounder.ground(path, record.query, answer="direct").windows) <= 1
+
+
+@pytest.mark.parametrize("limit", [12, 30, 60])
+def test_an_answer_that_was_cut_is_not_gone_on_with(twice: tuple[Path, TruthRecord], limit: int) -> None:
+    path, record = twice
+    grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
+    result = grounder.ground(path, record.query, max_answer_tokens=limit)
+    assert len(grounder.processor.plain_ids(f"{result.reasoning} {result.answer}".strip())) <= limit
+    assert result.status == "no_window"
+    assert f"the answer was cut at {limit} tokens" in result.notes

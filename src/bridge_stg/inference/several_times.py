@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from bridge_stg.inference.answering import ReadClip, answer
-from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer
+from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, token_texts
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.parsing import parse_window
@@ -22,7 +22,11 @@ from bridge_stg.prompting.scan_times import each_time, left_out
 
 @dataclass(frozen=True)
 class ScanReader:
-    """Goes on with answers by scan about one clip; ``seconds`` are those at which its frame pairs begin."""
+    """Goes on with answers by scan about one clip.
+
+    ``limit``: the most tokens of an answer, those before the place from which it goes on included. ``seconds``:
+    those at which the frame pairs of the clip begin.
+    """
 
     model: BridgeSTGForVideoGrounding
     processor: BridgeSTGProcessor
@@ -46,7 +50,10 @@ class ScanReader:
             if lost is None:
                 break
             place, second = lost
-            said = self._go_on(question, said, place, [said.text[:place] + second], [second])
+            longer = self._go_on(question, said, place, [said.text[:place] + second], [second])
+            if longer is said:
+                break
+            said = longer
         return said
 
     def _told_apart(self, question: Sequence[int], said: DecodedAnswer, scans: Sequence[str]) -> DecodedAnswer:
@@ -67,17 +74,24 @@ class ScanReader:
     ) -> DecodedAnswer:
         """The first ``place`` letters of an answer, and how the model goes on from each of ``texts``.
 
-        ``given`` are the ends of the texts that are words of the answer, too.
+        ``given`` are the ends of the texts that are words of the answer, too. The answer is as it was where
+        those letters and words are all the tokens that it may have.
         """
-        plain, decode = self.processor.plain_ids, self.processor.tokenizer.decode
-        begun = [(*question, *plain(text)) for text in texts]
-        answers = answer(self.model, self.clip, begun, self.processor.turn_end, self.limit)
-
+        plain = self.processor.plain_ids
+        # Spaces before the text are among its pieces.
+        joined = "".join(said.pieces)
+        place += len(joined) - len(joined.lstrip())
         kept = sum(length <= place for length in accumulate(map(len, said.pieces)))
+        words = [plain(text) for text in given]
+        left = self.limit - kept - max(map(len, words))
+        if left <= 0:
+            return said
+
+        begun = [(*question, *plain(text)) for text in texts]
+        answers = answer(self.model, self.clip, begun, self.processor.turn_end, left)
         pieces, log_probs = said.pieces[:kept], said.log_probs[:kept]
-        for first, ids, values in zip(given, answers.ids, answers.log_probs, strict=True):
-            new = [decode([token]) for token in plain(first)]
-            pieces = [*pieces, *new, *(decode([token]) for token in ids)]
+        for new, ids, values in zip(words, answers.ids, answers.log_probs, strict=True):
+            pieces = [*pieces, *token_texts(self.processor, [*new, *ids])]
             log_probs = [*log_probs, *[0.0] * len(new), *values]
         return replace(
             said,
@@ -85,5 +99,6 @@ class ScanReader:
             pieces=pieces,
             log_probs=log_probs,
             alternatives=said.alternatives[:kept] + [()] * (len(pieces) - kept),
-            is_cut=any(len(ids) >= self.limit for ids in answers.ids),
+            asks_where=said.asks_where or any(answers.asks_where),
+            is_cut=any(len(ids) >= left for ids in answers.ids),
         )
