@@ -57,10 +57,14 @@ from bridge_stg.weights.locate import checkpoint_folder
 
 @dataclass(frozen=True)
 class _Clip:
-    """A clip that the language model has read. ``grid`` (P, H, W) is in merged visual tokens."""
+    """A clip that the language model has read. ``grid`` (P, H, W) is in merged visual tokens.
+
+    ``seconds``: (F,) of its frames on the clock of the clip; a frame that is on screen as it begins is at 0.
+    """
 
     extent: TimeSpan
     sampled: SampledVideo
+    seconds: NDArray[np.float64]
     grid: tuple[int, int, int]
     read: ReadClip
 
@@ -341,15 +345,15 @@ class VideoGrounder(Grounder):
             images = torch.from_numpy(sampled.frames).to(self.model.device)
             patches, grid = self.processor.patches(images)
             # The model's clock begins with the clip; an image has none.
-            seconds = np.maximum(sampled.times - extent.start, 0.0) if timed else None
-            layout = self.processor.clip(grid, seconds)
+            seconds = np.maximum(sampled.times - extent.start, 0.0)
+            layout = self.processor.clip(grid, seconds if timed else None)
 
         device = self.model.device
         with clock.stage("vision"):
             vision = self.model.encode_video(patches, torch.tensor([grid], device=device))
         with clock.stage("prefill"):
             read = read_clip(self.model, layout, vision, self.compiler)
-        return _Clip(extent, sampled, self.processor.merged_grid(grid), read)
+        return _Clip(extent, sampled, seconds, self.processor.merged_grid(grid), read)
 
     def _answer(
         self, clip: _Clip, asked: AskedQueries, clock: StageClock
@@ -362,7 +366,7 @@ class VideoGrounder(Grounder):
         decoded: list[DecodedAnswer] = []
         bridges: list[Tensor] = []
         decode = self.processor.tokenizer.decode
-        turn_end, seconds = self.processor.turn_end, clip.sampled.times - clip.extent.start
+        turn_end, seconds = self.processor.turn_end, clip.seconds
         longest = max(map(len, asked.ids)) + asked.limit + 1 + self.model.config.query_slots
         at_once = sentences_at_once(self.model, longest)
 

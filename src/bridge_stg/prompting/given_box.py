@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 
 from bridge_stg.prompting.templates import GRID, box_text
-
-Box = tuple[float, float, float, float]
+from bridge_stg.types import Box
 
 _GIVEN = re.compile(r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\](?: from (\d+(?:\.\d+)?) seconds)?")
 
