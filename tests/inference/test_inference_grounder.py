@@ -156,6 +156,11 @@ def test_out_of_memory_halves_the_frames_at_a_time(
     assert asked[-1] <= 2
 
 
+def test_memory_that_a_cpu_can_have_is_what_linux_says_is_available() -> None:
+    told = Path("/proc/meminfo").read_text(encoding="ascii").split("MemAvailable:")[1].split()[0]
+    assert free_memory.free_bytes(torch.device("cpu")) == pytest.approx(int(told) * 1024, rel=0.2)
+
+
 def test_frames_at_a_time_follow_from_free_bytes(
     grounder: VideoGrounder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

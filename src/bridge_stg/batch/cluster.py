@@ -55,6 +55,10 @@ def run(
             yield Answer(**json.loads(line))
     except ray.exceptions.RayError as problem:
         raise BridgeSTGError(f"a worker failed: {_cause(problem)}") from problem
+    except ConnectionError as problem:
+        raise BridgeSTGError(
+            f"--address {address}: the cluster is gone ({one_line(problem, 200)}); the same command goes on"
+        ) from problem
     finally:
         ray.shutdown()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import torch
 
@@ -10,6 +10,7 @@ from bridge_stg.model.configuration import SpatialConfig
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.operation_counts import level_sizes
 
+_MEMINFO = Path("/proc/meminfo")
 # The share of the free memory that answers, or the maps of frames, may take; passes need some for themselves.
 SHARE = 0.25
 # More frames than these in the spatial decoder at a time make nothing faster.
@@ -44,11 +45,16 @@ def bytes_per_token(model: BridgeSTGForVideoGrounding) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that nobody uses; of a device that does not tell, 4 GiB."""
+    """Memory that can be had; of a device that does not tell, 4 GiB.
+
+    Linux counts what its cache of files would give back; pages that are free are few on a machine that reads.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu" and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return int(os.sysconf("SC_AVPHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE"))
+    if device.type == "cpu" and _MEMINFO.is_file():
+        told = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="ascii").splitlines())
+        if "MemAvailable" in told:
+            return int(told["MemAvailable"].removesuffix("kB")) * 1024
     return 4 * 2**30
 
 

@@ -391,8 +391,9 @@ class VideoGrounder(Grounder):
 
             decoded += decode_answers(self.processor, asked, answers)
 
-        # A scan may see several times of an event where its answer names one.
-        if asked.style == "scan" and asked.windows is None:
+        # A scan may see several times of an event where its answer names one. An answer that holds its boxes
+        # has them for the windows that it names.
+        if asked.style == "scan" and asked.windows is None and self.model.config.objective != "entangled":
             with clock.stage("answer"):
                 reader = ScanReader(self.model, self.processor, clip.read, asked.limit, scan_seconds(seconds))
                 decoded = reader.tell_apart(asked, decoded)
