@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
+from bridge_stg.batch.cluster import run
 from bridge_stg.batch.questions import by_video, read_query_file, read_questions
+from bridge_stg.batch.workers import BatchModel
 from bridge_stg.errors import InputError
 
 
@@ -125,3 +128,12 @@ def test_a_file_of_sentences(tmp_path: Path) -> None:
     path = tmp_path / "queries.txt"
     path.write_text("\ufeffone\n\n  two \n", encoding="utf-8")
     assert read_query_file(path) == ["one", "two"]
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_listens_is_refused_at_once(scheme: str) -> None:
+    with socket.socket() as idle:  # bound, and not listening
+        idle.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{idle.getsockname()[1]}"
+        with pytest.raises(InputError, match=address):
+            next(run([], BatchModel("shapes", "bridge-stg"), address, 1))

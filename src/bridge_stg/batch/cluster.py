@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 from bridge_stg.batch.questions import VideoQuestions
 from bridge_stg.batch.workers import Answer, Attempts, BatchModel, VideoWorker
@@ -19,6 +21,8 @@ _VIDEOS_PER_TASK = 4
 _MOST_TASKS = 20_000
 # Answers that may wait for a client, and seconds after which it looks whether the other side still runs.
 _WAITING, _PATIENCE = 1000, 1.0
+# Seconds in which a cluster has to take a connection.
+_REACHED = 10.0
 
 
 def run(
@@ -34,6 +38,7 @@ def run(
     Raises:
         BridgeSTGError: Ray cannot be started or reached, or the model cannot be loaded.
     """
+    _check_listening(address)
     _settle_environment()
     import ray
 
@@ -61,6 +66,22 @@ def run(
         ) from problem
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Raise InputError when nobody listens at an address with a port; Ray would ask it for many minutes."""
+    try:
+        place = urlsplit(address if "//" in address else f"//{address}")
+        if place.hostname is None or place.port is None:
+            return
+    except ValueError:  # Ray says what is wrong with it
+        return
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=_REACHED).close()
+    except (OSError, UnicodeError) as problem:
+        raise InputError(
+            f"--address {address}: no Ray there ({one_line(problem, 200)}); start one, or leave --address out"
+        ) from problem
 
 
 def _answers(texts: Sequence[str], model: BatchModel, workers: int | None) -> Iterator[str]:
