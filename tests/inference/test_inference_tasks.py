@@ -127,6 +127,20 @@ def test_vot_without_a_box_is_refused_before_the_video_is_read(grounder: VideoGr
     assert said == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "[10, 10, 200, 200] and [300, 300, 400, 400]",
+        "[300, 300, 100, 100]",
+        "[2000, 100, 3000, 200]",
+        "[1, 2, 300, 400] from 99 seconds",
+    ],
+)
+def test_a_box_that_cannot_be_tracked_is_refused(grounder: VideoGrounder, clip: Path, wrong: str) -> None:
+    with pytest.raises(InputError):
+        grounder.ground(clip, f"track the object at {wrong}", task="vot")
+
+
 def test_rec_reads_one_frame_as_an_image(grounder: VideoGrounder, clip: Path, tmp_path: Path) -> None:
     everything = sample_video(clip, fps=100.0)
     frame, rate = 41, float(everything.info.fps)

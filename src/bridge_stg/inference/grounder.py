@@ -37,7 +37,7 @@ from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.model.row_tower import join_projections
-from bridge_stg.prompting.given_box import GivenBox, given_text, names_box
+from bridge_stg.prompting.given_box import check_given
 from bridge_stg.prompting.templates import DIRECT_OPENING, check_queries
 from bridge_stg.types import (
     LOCATED_TASKS,
@@ -152,6 +152,9 @@ class VideoGrounder(Grounder):
         source = open_video(video, options.times)
         asked = self._ask(queries, options, source.still)
         extent = clip_extent(source.info, options.clip)
+        if asked.task == "vot":
+            for query in queries:
+                check_given(query, extent.length)
 
         # A video far longer than those it was trained on is read in pieces of a length that it knows.
         seconds = options.chunk
@@ -290,18 +293,9 @@ class VideoGrounder(Grounder):
         A checkpoint that was not trained to answer directly is given the opening of such an answer.
 
         Raises:
-            InputError: a style that the checkpoint does not know, a query that cannot be asked, or one of the
-                task vot without a box.
+            InputError: a style that the checkpoint does not know, or a query that cannot be asked.
         """
-        # An object to track is shown by its first box.
         task: Task = options.task or ("rec" if still else "stvg")
-        unboxed = [query for query in queries if task == "vot" and not names_box(query)]
-        if unboxed:
-            example = given_text(unboxed[0].strip(), GivenBox((0.1, 0.25, 0.5, 0.9)))
-            raise InputError(
-                f"{unboxed[0]!r}: names no box to track; add its first one, left, top, right and bottom "
-                f"in thousandths of the frame, as in: {example}"
-            )
 
         # In which style it is to answer; tasks without a window have none.
         known = self.processor.config.answer_styles

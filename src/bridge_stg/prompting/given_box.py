@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from bridge_stg.errors import InputError
 from bridge_stg.prompting.templates import GRID, box_text
 from bridge_stg.types import Box
 
@@ -38,6 +39,32 @@ def names_box(query: str) -> bool:
         (True, False)
     """
     return _GIVEN.search(query) is not None
+
+
+def check_given(query: str, length: float) -> None:
+    """Raise InputError unless a query gives one box, in the frame and within the clip.
+
+    A box without area passes: it is a small object whose sides were rounded.
+
+    Args:
+        length: seconds of the clip.
+    """
+    form = (
+        f"[left, top, right, bottom], whole numbers from 0 to {GRID}, as in: track it at [100, 250, 500, 900]"
+    )
+    found = list(_GIVEN.finditer(query))
+    if not found:
+        raise InputError(f"{query!r}: names no box to track; add its first one, {form}")
+    if len(found) > 1:
+        raise InputError(f"{query!r}: names {len(found)} boxes; ask once for each object")
+
+    x1, y1, x2, y2 = (int(number) for number in found[0].groups()[:4])
+    if x1 > x2 or y1 > y2 or max(x1, y1) > GRID:
+        raise InputError(f"{query!r}: the box is turned round or outside the frame; give {form}")
+    if float(found[0][5] or 0.0) >= length:
+        raise InputError(
+            f"{query!r}: begins at {found[0][5]} seconds, and the clip has {length:.2f}; give an earlier second"
+        )
 
 
 def read_given(query: str) -> GivenBox | None:
