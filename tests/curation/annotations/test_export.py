@@ -21,7 +21,7 @@ from bridge_stg.errors import DataError, InputError
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.records.record import read_truth
 from bridge_stg.records.store import write_store
-from bridge_stg.types import GroundingResult, TimeSpan, Tube, VideoInfo
+from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube, VideoInfo
 
 
 def result(**changes: Any) -> GroundingResult:
@@ -62,6 +62,16 @@ def test_every_frame_of_the_window_gets_its_box(tmp_path: Path) -> None:
     lefts = [box[0] for box in tube.boxes.values()]
     assert lefts == [10.0] * 3 + [float(left) for left in range(10, 26)] + [25.0] * 5
     assert tube.score == 0.75  # of the boxes
+
+
+def test_every_window_gets_its_own_boxes(tmp_path: Path) -> None:
+    spans = [TimeSpan(0.4, 0.6), TimeSpan(0.9, 1.1), TimeSpan(5.0, 6.0)]
+    several = result(window=spans[0], windows=tuple(ScoredSpan(span) for span in spans))
+    (video,) = read_results(tube_file(tmp_path, several))
+    lefts = {frame: box[0] for frame, box in video.tubes[0].boxes.items()}
+    # The boxes of the one window say nothing about the other.
+    assert lefts == {**dict.fromkeys(range(12, 18), 10.0), **dict.fromkeys(range(27, 33), 25.0)}
+    assert len(video.notes) == 1  # the third window has no boxes
 
 
 def test_a_track_is_worth_what_its_answer_is(tmp_path: Path) -> None:

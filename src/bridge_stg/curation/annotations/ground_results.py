@@ -1,4 +1,4 @@
-"""``tube.json``, which ``ground`` writes, as tubes with a box for every frame of the window."""
+"""``tube.json``, which ``ground`` writes, as tubes with a box for every frame of their windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bridge_stg.errors import DataError
 from bridge_stg.geometry.clock import VideoClock
 from bridge_stg.geometry.spans import boxes_at
 from bridge_stg.records.record import LARGEST, MOST_FRAMES
-from bridge_stg.types import TUBE_SCHEMA, FrameTimes, Status, TimeSpan
+from bridge_stg.types import TUBE_SCHEMA, Box, FrameTimes, Status, TimeSpan
 
 _Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 _Count = Annotated[int, Field(ge=1, le=MOST_FRAMES)]
@@ -59,6 +59,7 @@ class _Result(_Part):
     status: Status
     video_info: _VideoInfo
     window: _Window | None
+    windows: list[_Window] = []
     boxes: list[_LocatedBox]
     checkpoint: str
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -71,7 +72,7 @@ def read_results(path: Path) -> list[DrawnVideo]:
     """The videos of a ``tube.json``, each with its tubes; ``notes`` say what is not among them and why.
 
     Boxes are interpolated linearly between the frames that the model looked at; before the first and after the
-    last the nearest one holds (:func:`bridge_stg.geometry.spans.boxes_at`).
+    last of a window the nearest one holds (:func:`bridge_stg.geometry.spans.boxes_at`).
 
     Raises:
         DataError: not a tube.json, naming the element; or no result in it has a window and boxes.
@@ -126,8 +127,6 @@ def _validate(path: Path, content: bytes) -> list[_Result]:
 
 
 def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
-    if window.end < window.start:
-        raise Unusable("a window that ends before it starts:", f"{window.start} to {window.end} s")
     info = result.video_info
     clock = VideoClock(Fraction(info.fps), info.frames, info.frame_times)
     located = np.array([box.frame for box in result.boxes], dtype=np.int64)
@@ -135,12 +134,24 @@ def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
     if (np.diff(located) <= 0).any() or (np.diff(times) <= 0).any():
         raise Unusable("boxes whose frames and times do not increase", "")
 
-    # A box for every frame of the window.
-    frames = window_frames(TimeSpan(window.start, window.end), clock)
+    # A box for every frame of every window, from the boxes of that window alone.
     corners = np.array([box.box for box in result.boxes], dtype=np.float64)
-    wanted = np.arange(*frames)
-    rows = boxes_at(clock.steady(located), corners, clock.steady(wanted)).tolist()
-    pairs = [(int(frame), (x1, y1, x2, y2)) for frame, (x1, y1, x2, y2) in zip(wanted, rows, strict=True)]
+    found: dict[int, Box] = {}
+    for one in (window, *(other for other in result.windows if other != window)):
+        if one.end < one.start:
+            raise Unusable("a window that ends before it starts:", f"{one.start} to {one.end} s")
+        first, end = window_frames(TimeSpan(one.start, one.end), clock)
+        within = (located >= first) & (located < end)
+        if not within.any():
+            if one != window:
+                notes.append(f"{result.query!r}: its window {one.start} to {one.end} s left out: no boxes")
+                continue
+            within[:] = True
+        wanted = np.arange(first, end)
+        rows = boxes_at(clock.steady(located[within]), corners[within], clock.steady(wanted)).tolist()
+        for frame, (x1, y1, x2, y2) in zip(wanted, rows, strict=True):
+            found.setdefault(int(frame), (x1, y1, x2, y2))
+    pairs = sorted(found.items())
 
     changed: list[str] = []
     boxes = clean_boxes(pairs, info.width, info.height, changed)
