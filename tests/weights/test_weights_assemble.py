@@ -172,7 +172,7 @@ def test_sources_that_do_not_fit(mllm_folder: Path, tmp_path: Path) -> None:
     refuse(
         r"feature levels of stride \[8, 16, 32, 64\]", mllm_folder, detector, fitting(detector, num_levels=5)
     )
-    with pytest.raises(ValueError, match="'eta_mode'"):
+    with pytest.raises(ValueError, match="eta_mode"):
         assemble(mllm_folder, detector, eta_mod="none")
 
 

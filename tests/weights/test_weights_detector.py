@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.spatial.decoder import SelfAttentionMasks
 from bridge_stg.model.spatial.encoder import SpatialFeatures
 from bridge_stg.model.spatial.localizer import SpatialLocalizer
 from bridge_stg.model.spatial.tokens import token_grid
@@ -72,7 +73,8 @@ def check_layers(localizer: SpatialLocalizer, stock: PreTrainedModel) -> None:
                 text_encoder_hidden_states=bridge,
                 **stock_shapes(shapes),
             )[0]
-            actual = ours(queries, places, bridge, boxes, our_features(hidden, shapes), None, 7, None, None)
+            features, masks = our_features(hidden, shapes), SelfAttentionMasks(matching=7)
+            actual = ours(queries, places, bridge, boxes, features, None, masks)
             torch.testing.assert_close(actual, expected, atol=2e-6, rtol=1e-5)
         for ours, theirs in zip(localizer.decoder.box_heads, stock.bbox_embed, strict=True):
             torch.testing.assert_close(ours(queries), theirs(queries), atol=1e-6, rtol=1e-5)
