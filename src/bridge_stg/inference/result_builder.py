@@ -52,7 +52,8 @@ class ResultBuilder:
     ) -> GroundingResult:
         """The result for one sentence, its surest window first."""
         reasoning, point = split_reasoning(answer.text) if self.asked.style else ("", answer.text)
-        windows = self._scored(query, answer, reasoning, outcome, tube)
+        agreement = self._agreement(query, tube)
+        windows = self._scored(answer, reasoning, outcome, tube, agreement)
 
         confidence = windows[0].score if windows else None
         if outcome.status == "absent":
@@ -71,7 +72,7 @@ class ResultBuilder:
             window=windows[0].span if windows else None,
             tube=tube,
             timing_ms=timing_ms,
-            notes=self._notes(query, answer, outcome, tube),
+            notes=self._notes(query, answer, outcome, tube, agreement),
             windows=windows,
             confidence=confidence,
             answer_style=self.asked.style,
@@ -80,7 +81,12 @@ class ResultBuilder:
         )
 
     def _scored(
-        self, query: str, answer: DecodedAnswer, reasoning: str, outcome: AnswerOutcome, tube: Tube | None
+        self,
+        answer: DecodedAnswer,
+        reasoning: str,
+        outcome: AnswerOutcome,
+        tube: Tube | None,
+        agreement: float | None,
     ) -> tuple[ScoredSpan, ...]:
         """The windows with their confidences, best first; of equals in the order of the answer."""
         likely: Sequence[float] = [1.0] * len(outcome.windows)  # a window that is given is not the model's
@@ -93,7 +99,6 @@ class ResultBuilder:
             else:
                 likely = window_probabilities(pieces, [0.0, *answer.log_probs], reasoning, outcome.spoken)
 
-        agreement = self._agreement(query, tube)
         found = []
         for window, probability in zip(outcome.windows, likely, strict=True):
             if tube is not None:
@@ -117,7 +122,12 @@ class ResultBuilder:
         return calibrate(probability, self.processor.config.calibration_of(kind, absent))
 
     def _notes(
-        self, query: str, answer: DecodedAnswer, outcome: AnswerOutcome, tube: Tube | None
+        self,
+        query: str,
+        answer: DecodedAnswer,
+        outcome: AnswerOutcome,
+        tube: Tube | None,
+        agreement: float | None,
     ) -> tuple[str, ...]:
         """What a person should know: of the video, of the checkpoint, of the answer itself."""
         config, asked, seconds = self.processor.config, self.asked, self.extent.length
@@ -135,7 +145,6 @@ class ResultBuilder:
             notes.append("the scan saw it in no second, so the window that the answer names does not count")
         if outcome.windows and tube is None and asked.task in LOCATED_TASKS:
             notes.append("the model ended its answer without asking where, so there are no boxes")
-        agreement = self._agreement(query, tube)
         if agreement is not None and agreement < AGREES:
             notes.append(
                 f"the tube does not begin at the given box (IoU {agreement:.2f}): it may follow something else"

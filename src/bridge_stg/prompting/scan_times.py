@@ -10,8 +10,7 @@ from bridge_stg.prompting.templates import AFTER, BEFORE
 
 # Who is meant and what for, a word for each second, and the end of the sentence.
 _SCAN = re.compile(r"([^.:]+:) (\d+ [a-z]+(?: \d+ [a-z]+)*)\.")
-
-
+# Where a scan begins, and its word for a second.
 _HEAD = re.compile(r"[^.:]+:(?= \d)")
 _WORD = re.compile(r" [a-z]+(?=[ .])")
 
