@@ -26,7 +26,7 @@ def fit_frame_size(width: int, height: int, factor: int, max_tokens: int) -> tup
     Frames are never enlarged beyond the next multiple. A side already at its minimum caps the other one.
 
     >>> fit_frame_size(640, 480, 32, 192)
-    (480, 384)
+    (512, 384)
     """
     columns, rows = max(round(width / factor), 1), max(round(height / factor), 1)
     if columns * rows > max_tokens:
