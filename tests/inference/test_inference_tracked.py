@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.tracked import AGREES, given_overlap
+from bridge_stg.prompting.given_box import check_given
 from bridge_stg.types import TimeSpan, Tube, VideoInfo
 
 INFO = VideoInfo(path="clip.mp4", width=200, height=100, fps=Fraction(10), duration=5.0, frames=50)
@@ -43,6 +45,13 @@ def test_a_tube_is_compared_with_the_given_box_at_its_time(
     assert found == (None if overlap is None else pytest.approx(overlap))
 
 
+@pytest.mark.parametrize("second", ["-3", "-0.1", "5", "1e3"])
+def test_a_box_is_given_at_a_second_of_the_clip(second: str) -> None:
+    query = f"track it at [0, 0, 100, 100] from {second} seconds"
+    with pytest.raises(InputError, match=f"begins at {second} seconds"):
+        check_given(query, 5.0)
+
+
 @pytest.mark.parametrize("box", [[0, 0, 60, 60], [300, 300, 800, 800]])
 def test_the_confidence_of_a_track_is_worth_its_beginning(
     taught_checkpoint: Path, clip: Path, box: list[int]
@@ -55,3 +64,10 @@ def test_the_confidence_of_a_track_is_worth_its_beginning(
     assert overlap is not None
     assert result.windows[0].score == pytest.approx(max(result.tube.scores.mean() * overlap, 1e-6))
     assert any("given box" in note for note in result.notes) == (overlap < AGREES)
+
+
+def test_a_given_box_without_area_is_not_checked_and_that_is_said(taught_checkpoint: Path, clip: Path) -> None:
+    grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    result = grounder.ground(clip, "track the object at [50, 50, 50, 50]", task="vot")
+    assert result.tube is not None
+    assert sum("no area" in note for note in result.notes) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bridge_stg.errors import InputError
+from bridge_stg.errors import InputError, one_line
 from bridge_stg.model.stored_weights import float_dtype
 
 
@@ -47,7 +47,8 @@ def check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as problem:
-        reason = str(problem).splitlines()[0]
+        # The first sentence: a list of all that torch has kernels for may follow.
+        reason = one_line(problem).partition(". ")[0]
         raise InputError(f"device {device!r} cannot be used ({reason}); leave it out or give cpu") from problem
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from bridge_stg.inference.answering import ReadClip, answer
 from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, token_texts
@@ -40,7 +40,8 @@ class ScanReader:
         for question, one in zip(asked.ids, said, strict=True):
             whole = self._in_order(question, one)
             scans = each_time(whole.text)
-            found.append(self._told_apart(question, whole, scans) if scans else one)
+            apart = self._told_apart(question, whole, scans) if scans else None
+            found.append(apart or one)
         return found
 
     def _in_order(self, question: Sequence[int], said: DecodedAnswer) -> DecodedAnswer:
@@ -56,13 +57,17 @@ class ScanReader:
             said = longer
         return said
 
-    def _told_apart(self, question: Sequence[int], said: DecodedAnswer, scans: Sequence[str]) -> DecodedAnswer:
-        """An answer that goes on from each of ``scans``; as it was unless each of them leads to a window."""
+    def _told_apart(
+        self, question: Sequence[int], said: DecodedAnswer, scans: Sequence[str]
+    ) -> DecodedAnswer | None:
+        """An answer that goes on from each of ``scans``; None unless their windows follow one another."""
         # The scan itself is the first sentence.
         end = said.text.index(".") + 1
         told = self._go_on(question, said, end, scans, [""] * len(scans))
         windows = [parse_window(part) for part in told.text[end:].split(" It happens ")[1:]]
-        return replace(told, times_seen=len(scans)) if len(windows) == len(scans) and all(windows) else said
+        if len(windows) != len(scans) or not _in_turn(windows):
+            return None
+        return replace(told, times_seen=len(scans))
 
     def _go_on(
         self,
@@ -102,3 +107,16 @@ class ScanReader:
             asks_where=said.asks_where or any(answers.asks_where),
             is_cut=any(len(ids) >= left for ids in answers.ids),
         )
+
+
+def _in_turn(windows: Sequence[tuple[float, float] | None]) -> bool:
+    """Whether there is a window each time, none is reversed, and none begins before the last one has ended.
+
+    >>> _in_turn([(1.0, 2.0), (4.0, 5.0)]), _in_turn([(1.0, 4.5), (4.0, 5.0)]), _in_turn([(1.0, 2.0), None])
+    (True, False, False)
+    >>> _in_turn([(2.0, 1.0), (4.0, 5.0)])
+    False
+    """
+    known = [window for window in windows if window is not None]
+    times = [second for window in known for second in window]
+    return len(known) == len(windows) and all(before <= after for before, after in pairwise(times))

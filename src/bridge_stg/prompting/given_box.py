@@ -9,7 +9,8 @@ from bridge_stg.errors import InputError
 from bridge_stg.prompting.templates import GRID, box_text
 from bridge_stg.types import Box
 
-_GIVEN = re.compile(r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\](?: from (\d+(?:\.\d+)?) seconds)?")
+_GIVEN = re.compile(r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\](?: from (\S+) seconds)?")
+_SECOND = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,11 @@ def check_given(query: str, length: float) -> None:
     x1, y1, x2, y2 = (int(number) for number in found[0].groups()[:4])
     if x1 > x2 or y1 > y2 or max(x1, y1) > GRID:
         raise InputError(f"{query!r}: the box is turned round or outside the frame; give {form}")
-    if float(found[0][5] or 0.0) >= length:
+    second = found[0][5]
+    if second is not None and not (_SECOND.fullmatch(second) and float(second) < length):
         raise InputError(
-            f"{query!r}: begins at {found[0][5]} seconds, and the clip has {length:.2f}; give an earlier second"
+            f"{query!r}: begins at {second} seconds; give a number from 0 to less than {length:.2f}, as in: "
+            "from 1.5 seconds"
         )
 
 
@@ -82,4 +85,5 @@ def read_given(query: str) -> GivenBox | None:
     x1, y1, x2, y2 = (min(int(number) / GRID, 1.0) for number in match.groups()[:4])
     if x1 >= x2 or y1 >= y2:
         return None
-    return GivenBox((x1, y1, x2, y2), float(match[5] or 0.0))
+    second = float(match[5]) if match[5] and _SECOND.fullmatch(match[5]) else 0.0
+    return GivenBox((x1, y1, x2, y2), second)
