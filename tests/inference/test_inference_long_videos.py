@@ -74,6 +74,21 @@ def test_apart_windows_stay_and_unsure_ones_go() -> None:
     assert merged.answer == "ok"
 
 
+def test_a_window_is_as_sure_as_the_pieces_that_hold_it_whole() -> None:
+    # 0-10, 5-15 and 10-20: the first two hold 6.0-8.0 whole, the last two 11-13, the first one alone 1-3.
+    both = [said("ok", (6.0, 8.0, 0.5)), said("ok", (6.5, 8.0, 0.7)), said("absent", confidence=0.9)]
+    merged = merge_results(PIECES, both)
+    assert (merged.window, merged.confidence) == (TimeSpan(6.5, 8.0), pytest.approx(0.6))
+
+    # What the neighbour sees elsewhere, or not at all, counts as nothing.
+    one = [said("absent", confidence=0.9), said("ok", (11.0, 13.0, 0.8)), said("ok", (17.0, 19.0, 0.5))]
+    merged = merge_results(PIECES, one)
+    assert [(span.span.start, span.score) for span in merged.windows] == [(17.0, 0.5), (11.0, 0.4)]
+
+    alone = [said("ok", (1.0, 3.0, 0.8)), said("absent", confidence=0.9), said("absent", confidence=0.9)]
+    assert merge_results(PIECES, alone).confidence == 0.8
+
+
 def test_nowhere_is_absent() -> None:
     found = [said("no_window"), said("absent", confidence=0.4), said("absent", confidence=0.7)]
     merged = merge_results(PIECES, found)

@@ -1,7 +1,8 @@
 """Long videos in pieces that a checkpoint knows: where they lie, and one answer out of theirs.
 
 Neighbouring pieces overlap by half, so that an event of up to half a piece lies whole in one of them. A window
-that ends where its piece ends is cut there, and the neighbour sees the rest.
+that ends where its piece ends is cut there, and the neighbour sees the rest. Most events lie whole in two pieces:
+a window that only one of them sees is half as sure.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ OVERLAP = 0.5
 NEAR_END = 0.25
 # Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event.
 KEPT_SHARE = 0.5
+# Windows of two pieces are of one event if they share more than this part of the shorter one.
+SAME = 0.5
 # Pieces of one video: of 16 s they are nine days of it, which take hours. Many more would fill the memory.
 MOST_PIECES = 100_000
 
@@ -85,20 +88,22 @@ def merge_results(
 ) -> GroundingResult:
     """One answer to a sentence out of its answers about the pieces, in order of time.
 
-    Of windows that overlap the surest one stands; one that is cut at an end of its piece gives way to any
-    other. Windows that are far less sure than the best one are left out.
+    A window is as sure as the pieces that hold it whole are in the mean. Of windows that overlap the surest one
+    stands; one that is cut at an end of its piece gives way to any other. Windows that are far less sure than
+    the best one are left out.
 
     Args:
         notes: of the whole video; those of the pieces follow.
     """
     candidates = [
-        (_is_cut(one.span, piece, pieces), one, index)
+        (_is_cut(one.span, piece, pieces), _as_all_see_it(one, index, pieces, found), one.score or 0.0, index)
         for index, (piece, result) in enumerate(zip(pieces, found, strict=True))
         for one in result.windows
     ]
-    candidates.sort(key=lambda item: (item[0], -(item[1].score or 0.0), item[1].span.start))
+    # Where all pieces are equally sure of two windows, the one whose own piece is surer comes first.
+    candidates.sort(key=lambda item: (item[0], -(item[1].score or 0.0), -item[2], item[1].span.start))
     kept: list[tuple[ScoredSpan, int]] = []
-    for _, one, index in candidates:
+    for _, one, _, index in candidates:
         if all(one.span.cut_to(other.span) is None for other, _ in kept):
             kept.append((one, index))
     kept.sort(key=lambda item: -(item[0].score or 0.0))
@@ -138,6 +143,30 @@ def merge_costs(costs: Sequence[ClipCost]) -> ClipCost:
         located_frames=totals([cost.located_frames for cost in costs]),
         milliseconds={stage: sum(cost.milliseconds.get(stage, 0.0) for cost in costs) for stage in stages},
     )
+
+
+def _as_all_see_it(
+    one: ScoredSpan, index: int, pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]
+) -> ScoredSpan:
+    """A window with the mean of its scores in the pieces that hold it whole; 0 in one that does not see it.
+
+    Args:
+        index: of its piece; the last piece, which is moved back, overlaps two.
+    """
+    near = slice(max(index - 2, 0), index + 3)
+    scores = [
+        max((other.score or 0.0 for other in result.windows if _same(one.span, other.span)), default=0.0)
+        for piece, result in zip(pieces[near], found[near], strict=True)
+        if piece.start <= one.span.start and one.span.end <= piece.end
+    ]
+    # A window may be longer than its piece by a rounding.
+    return replace(one, score=sum(scores) / len(scores)) if scores else one
+
+
+def _same(one: TimeSpan, other: TimeSpan) -> bool:
+    """Whether two windows are of one event."""
+    shared = one.cut_to(other)
+    return shared is not None and shared.length > SAME * min(one.length, other.length)
 
 
 def _is_cut(window: TimeSpan, piece: TimeSpan, pieces: Sequence[TimeSpan]) -> bool:
