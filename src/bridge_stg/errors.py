@@ -38,10 +38,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         >>> did_you_mean("tnue", ["tune", "shapes"]), did_you_mean("foo", ["refcoco"])
         (' (did you mean tune?)', '')
     """
-    # Upper and lower case are no difference.
-    lower = {one.lower(): one for one in known}
+    near = nearest(name, known)
+    return "" if near is None else f" (did you mean {near}?)"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` is probably a misspelling of; None where none is near."""
+    # Upper and lower case are no difference; of equally near names always the same one.
+    lower = {one.lower(): one for one in sorted(known)}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=NEAR)
-    return f" (did you mean {lower[near[0]]}?)" if near else ""
+    return lower[near[0]] if near else None
 
 
 def unwritable(place: object, problem: OSError, cure: str = "give another --out") -> InputError:

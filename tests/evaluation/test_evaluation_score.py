@@ -331,8 +331,8 @@ def test_every_task_in_one_truth_is_scored_by_its_standard(tmp_path: Path) -> No
         truth_line("track", task="vot", window=None),
         truth_line("track2", task="vot", window=None, video="b.mp4", boxes={"0": BOX, "1": BOX}, split="val"),
         truth_line("where", task="rec", **one_box),
-        truth_line("which", task="vqa", **question, category="counting", subtitles="a.srt"),
-        truth_line("which2", task="vqa", **question, category="colour"),
+        truth_line("which", task="vqa", **question, category="counting", kind="long", subtitles="a.srt"),
+        truth_line("which2", task="vqa", **question, category="colour", kind="short"),
         truth_line("which3", task="vqa", **question, category="colour"),
     ]
     place = write(tmp_path / "truth.jsonl", truth)
@@ -361,6 +361,11 @@ def test_every_task_in_one_truth_is_scored_by_its_standard(tmp_path: Path) -> No
     assert parts["by_category"] == {
         "colour": {"n": 2, "metrics": {"accuracy": 50.0}},
         "counting": {"n": 1, "metrics": {"accuracy": 100.0}},
+    }
+    # The third has no kind.
+    assert parts["by_kind"] == {
+        "long": {"n": 1, "metrics": {"accuracy": 100.0}},
+        "short": {"n": 1, "metrics": {"accuracy": 100.0}},
     }
     assert parts["by_subtitles"] == {
         "with": {"n": 1, "metrics": {"accuracy": 100.0}},

@@ -443,3 +443,12 @@ def test_several_videos_one_of_which_cannot_be_read(
     assert isinstance(broken.problem, VideoError)
     assert broken.results == ()
     assert [one.window for one in last.results] == [one.window for one in results[:2]]
+
+
+@pytest.mark.parametrize("queries", [None, 3, [], ["a circle", None]])
+def test_a_sentence_that_is_none_is_the_problem_of_its_place(
+    grounder: VideoGrounder, clip: Path, queries: Any
+) -> None:
+    (found,) = grounder.ground_videos([(clip, queries)])
+    assert isinstance(found.problem, InputError)
+    assert found.results == ()

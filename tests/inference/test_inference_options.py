@@ -27,13 +27,24 @@ from bridge_stg.zero_shot.grounder import ZeroShotGrounder
         ("box_fps", [0, -1.0, 1001, float("nan"), "2", True]),
         ("min_confidence", [-0.1, 1.1, float("nan"), None]),
         ("chunk", [0, -3, 0.1, float("inf"), float("nan"), "x"]),
-        ("max_answer_tokens", [0, -1, 2.5, True]),
+        ("max_answer_tokens", [0, -1, 2.5, True, np.float64(3.0), np.bool_(True)]),
     ],
 )
 def test_values_that_mean_nothing_are_refused(field: str, values: list[Any]) -> None:
     for value in values:
         with pytest.raises(InputError):
             GroundOptions(**{field: value})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    options = GroundOptions(
+        box_fps=np.float32(4),
+        min_confidence=np.float64(0.5),
+        chunk=np.int64(8),
+        max_answer_tokens=np.int64(50),
+        max_query_tokens=np.uint8(9),
+    )
+    assert (options.box_fps, options.max_answer_tokens, options.max_query_tokens) == (4, 50, 9)
 
 
 def test_both_grounders_take_the_same_by_name() -> None:

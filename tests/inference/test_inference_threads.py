@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,10 +42,19 @@ def test_busy_cores(loadavg: str, busy: int) -> None:
     assert busy_cores(loadavg) == busy
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, 10**9])
 def test_no_such_number_of_threads(threads: int) -> None:
     with pytest.raises(InputError, match="threads"):
         prepare_device("cpu", None, threads)
+
+
+def test_a_number_of_threads_of_numpy() -> None:
+    before = torch.get_num_threads()
+    try:
+        prepare_device("cpu", None, np.int64(1))  # type: ignore[arg-type]
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 V1 = {"cpu/a/cpu.cfs_period_us": "100000\n"}

@@ -111,6 +111,22 @@ def test_a_bad_value_is_an_input_error(setting: str, word: str) -> None:
         override(recipe("shapes"), [setting])
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("steeps", "optim.steps"),
+        ("wokers", "data.workers"),
+        ("optm.steps", "optim.steps"),
+        ("workers", "data.workers"),
+        ("objectve", "objective"),
+    ],
+)
+def test_a_misspelt_key_is_answered_with_the_one_that_was_meant(key: str, meant: str) -> None:
+    with pytest.raises(InputError) as refused:
+        override(recipe("tune"), [f"{key}=3"])
+    assert f"did you mean {meant}?" in str(refused.value)
+
+
 def test_a_run_that_would_learn_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="num_positive and num_negative"):
         override(recipe("shapes"), ["data.num_positive=0", "data.num_negative=0"])

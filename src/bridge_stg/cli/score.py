@@ -80,9 +80,10 @@ def _print_table(report: ScoreReport) -> None:
     for kind, part in scores.by_qtype.items():
         row(kind, part.n, part.metrics)
     table.add_section()
-    for kind, part in scores.by_category.items():
-        row(kind, part.n, part.metrics)
-    table.add_section()
+    for parts in (scores.by_category, scores.by_kind):
+        for kind, part in parts.items():
+            row(kind, part.n, part.metrics)
+        table.add_section()
     for kind, part in scores.by_subtitles.items():
         row(f"{kind} subtitles", part.n, part.metrics)
     table.add_section()

@@ -22,6 +22,7 @@ from bridge_stg.curation.reading.request import Request
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.files.json_lines import to_line
 from bridge_stg.files.output_files import new_folder
+from bridge_stg.records.record import TruthRecord
 from bridge_stg.records.store import StoreWriter
 
 
@@ -128,10 +129,11 @@ def _source(name: str, options: BuildOptions) -> DatasetReader:
     source = SOURCES[name]
 
     split = options.split
-    if split is not None and split not in source.splits:
+    known = source.splits + source.unscored
+    if split is not None and split not in known:
         hidden = source.without_truth.get(split)
         why = f": {hidden}" if hidden else ""
-        raise InputError(f"{name} has no split {split!r} to build{why}; there are: {', '.join(source.splits)}")
+        raise InputError(f"{name} has no split {split!r} to build{why}; there are: {', '.join(known)}")
     if options.annotations_only and source.needs_videos:
         raise InputError(f"{name} does not say {source.needs_videos}; build it with its videos in place")
     if options.frame_rate is not None and not source.takes_frame_rate:
@@ -139,8 +141,8 @@ def _source(name: str, options: BuildOptions) -> DatasetReader:
     if options.one_based_boxes and not source.takes_one_based_boxes:
         raise InputError(f"the pixels of {name} count from 0; leave --one-based-boxes out")
     if options.annotation_format is not None and options.annotation_format not in source.formats:
-        known = ", ".join(source.formats) or f"leave it out, {name} has one of its own"
-        raise InputError(f"no format {options.annotation_format!r} of {name}; there are: {known}")
+        formats = ", ".join(source.formats) or f"leave it out, {name} has one of its own"
+        raise InputError(f"no format {options.annotation_format!r} of {name}; there are: {formats}")
     return source
 
 
@@ -171,8 +173,7 @@ def _write(
                 if outcome.record is not None:
                     store.add(outcome.record)
                     if truth:
-                        video = Path(os.path.normpath(Path(root) / outcome.record.video)).as_posix()
-                        questions.write(to_line(replace(outcome.record, video=video).to_json()))
+                        questions.write(to_line(_seen_from(root, outcome.record).to_json()))
 
                 done += 1
                 if done % 1000 == 0:
@@ -180,6 +181,16 @@ def _write(
 
     if not truth:
         (folder / "truth.jsonl").unlink()
+
+
+def _seen_from(root: str, record: TruthRecord) -> TruthRecord:
+    """The record with every path of it below ``root``."""
+
+    def moved(path: str) -> str:
+        return Path(os.path.normpath(Path(root) / path)).as_posix()
+
+    subtitles = None if record.subtitles is None else moved(record.subtitles)
+    return replace(record, video=moved(record.video), subtitles=subtitles)
 
 
 def _unique(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:

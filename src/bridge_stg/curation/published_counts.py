@@ -47,6 +47,7 @@ PUBLISHED: dict[tuple[str, str], tuple[Published, ...]] = {
     ("charades-sta", "test"): (Published("sentences", 3_720), Published("videos", 1_334)),
     ("got10k", "train"): (Published("sequences", 9_335, True, _GOT),),
     ("got10k", "val"): (Published("sequences", 180, True, _GOT),),
+    ("got10k", "test"): (Published("sequences", 180, True, _GOT),),
     ("refcoco", "train"): (Published("references", 42_404), Published("sentences", 120_624)),
     ("refcoco", "val"): (Published("references", 3_811, True, _SUBSET), Published("sentences", 10_834)),
     ("refcoco", "testA"): (Published("references", 1_975), Published("sentences", 5_657)),

@@ -114,6 +114,7 @@ def score(
         ci95=_intervals(found, videos, resamples),
         by_qtype=_parts(found, [record.qtype for record in present]),
         by_category=_parts(found, [record.category for record in present]) if chosen == "vqa" else {},
+        by_kind=_parts(found, [record.kind for record in present]) if chosen == "vqa" else {},
         # Without subtitles anywhere there is nothing to tell apart.
         by_subtitles=_parts(found, subtitles) if chosen == "vqa" and "with" in subtitles else {},
         queries=QueryTable(tuple(record.id for record in present), videos, found.weights, 100 * found.values),

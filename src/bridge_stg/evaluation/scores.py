@@ -114,10 +114,10 @@ class Scores:
 
     ``n`` queries are scored: those of the task whose event happens. ``failures`` says which of them have no
     usable answer; they scored zero. ``split`` names the parts of the data set the queries are of, None if they
-    do not say. ``by_category`` and ``by_subtitles`` are for vqa whose records have them. ``moments`` is for
-    tasks with windows, ``refusals`` for a truth with absent events or answers that refuse, ``calibration`` for
-    answers with a confidence; None otherwise. ``not_scored`` counts the true records of other tasks, which
-    were left aside.
+    do not say. ``by_category``, ``by_kind`` and ``by_subtitles`` are for vqa whose records have them.
+    ``moments`` is for tasks with windows, ``refusals`` for a truth with absent events or answers that refuse,
+    ``calibration`` for answers with a confidence; None otherwise. ``not_scored`` counts the true records of
+    other tasks, which were left aside.
     """
 
     task: Task
@@ -131,6 +131,7 @@ class Scores:
     ci95: dict[str, Interval]
     by_qtype: dict[str, PartScores]
     by_category: dict[str, PartScores]
+    by_kind: dict[str, PartScores]
     by_subtitles: dict[str, PartScores]
     queries: QueryTable
     moments: MomentScores | None = None
@@ -152,7 +153,11 @@ class Scores:
         """The object that ``score --out`` writes (schema ``bridge-stg/scores/1``), without the queries."""
         parts = {"by_qtype": self.by_qtype}
         if self.task == "vqa":
-            parts |= {"by_category": self.by_category, "by_subtitles": self.by_subtitles}
+            parts |= {
+                "by_category": self.by_category,
+                "by_kind": self.by_kind,
+                "by_subtitles": self.by_subtitles,
+            }
         content: dict[str, Any] = {
             "schema": SCORES_SCHEMA,
             "task": self.task,

@@ -9,7 +9,11 @@ from typing import Any
 import torch
 
 from bridge_stg.errors import InputError, one_line
+from bridge_stg.inference.options import is_whole
 from bridge_stg.model.stored_weights import float_dtype
+
+# More threads than any machine has cores; the library that starts them ends the process where it cannot.
+MOST_THREADS = 1024
 
 
 def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple[str, torch.dtype]:
@@ -27,10 +31,10 @@ def prepare_device(device: str | None, dtype: Any, threads: int | None) -> tuple
         device = "cuda" if torch.cuda.is_available() else "cpu"
     check_device(device)
 
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads must be a whole number, at least 1; got {threads!r}")
+    if threads is not None and not (is_whole(threads) and 1 <= threads <= MOST_THREADS):
+        raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, got {threads!r}")
     if device == "cpu":
-        torch.set_num_threads(choose_threads() if threads is None else threads)
+        torch.set_num_threads(choose_threads() if threads is None else int(threads))
 
     if dtype is None:
         return device, torch.float32 if device == "cpu" else torch.bfloat16

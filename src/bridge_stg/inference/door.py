@@ -184,7 +184,7 @@ class Grounder(ABC):
         A video or a sentence that cannot be used gives its place a ``problem`` and leaves the others alone.
         """
         for video, queries in videos:
-            asked = [queries] if isinstance(queries, str) else list(queries)
+            asked = [queries] if isinstance(queries, str) else queries
             try:
                 yield VideoAnswers(video, tuple(self.ground_with(video, asked, options)))
             except InputError as problem:

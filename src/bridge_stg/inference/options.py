@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
+
+import numpy as np
 
 from bridge_stg.errors import InputError
 from bridge_stg.types import AnswerStyle, Task, TimeSpan, parse_answer_style, parse_task
@@ -78,7 +81,7 @@ class GroundOptions:
             )
         for name in ("max_answer_tokens", "max_query_tokens"):
             limit = getattr(self, name)
-            if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+            if limit is not None and not (is_whole(limit) and limit >= 1):
                 raise InputError(f"{name} must be a positive whole number, got {limit!r}")
 
     def windows_for(self, count: int) -> list[TimeSpan] | None:
@@ -90,7 +93,9 @@ class GroundOptions:
         if self.window is None or isinstance(self.window, TimeSpan):
             return None if self.window is None else [self.window] * count
         if len(self.window) != count:
-            raise InputError(f"{count} queries need one window, or {count}, got {len(self.window)}")
+            raise InputError(
+                f"give one window for all {count} sentences, or a list of {count}; got {len(self.window)}"
+            )
         return list(self.window)
 
 
@@ -145,6 +150,11 @@ def as_times(value: object) -> tuple[float, ...]:
 def is_number(value: object) -> bool:
     """A number that is no bool: NumPy's are numbers too."""
     return not isinstance(value, bool) and hasattr(value, "__float__") and not hasattr(value, "__len__")
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """A whole number that is no bool: NumPy's are whole numbers too."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _pair(value: object) -> tuple[float, float] | None:

@@ -60,7 +60,9 @@ def check_finite(model: nn.Module, name: str) -> None:
     """Raise CheckpointError naming the weights that are no numbers."""
     faulty = [key for key, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
     if faulty:
-        raise CheckpointError(f"{name}: {len(faulty)} weights are not finite (first: {faulty[0]})")
+        raise CheckpointError(
+            f"{name}: {len(faulty)} weights are not finite (first: {faulty[0]}); give an intact checkpoint"
+        )
 
 
 def cast_parameters(model: PreTrainedModel, dtype: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.dataclasses import is_pydantic_dataclass
 
-from bridge_stg.errors import InputError, did_you_mean
+from bridge_stg.errors import InputError, did_you_mean, nearest
 from bridge_stg.training.configuration import TrainConfig
 
 SomeConfig = TypeVar("SomeConfig", bound=TrainConfig)
@@ -130,7 +130,13 @@ def _near(kind: Any, path: str) -> str:
     same = [key for key in known if key.rpartition(".")[2] == path.rpartition(".")[2]]
     if same:
         return f" (did you mean {' or '.join(same[:2])}?)"
-    return did_you_mean(path, known)
+    whole = did_you_mean(path, known)
+    if whole or "." in path:
+        return whole
+
+    # A name without its section: the keys whose last name is the nearest.
+    near = nearest(path, {key.rpartition(".")[2] for key in known})
+    return "" if near is None else _near(kind, near)
 
 
 def _fault(kind: Any, error: Any) -> str:

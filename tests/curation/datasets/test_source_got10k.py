@@ -1,4 +1,4 @@
-"""GOT-10k: four files of labels per sequence, absent objects, pixels from 1, and the hidden test split."""
+"""GOT-10k: four files of labels per sequence, absent objects, pixels from 1, a test split without answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from support.built_folder import built, write
 
 from bridge_stg.errors import DataError, InputError
+from bridge_stg.metrics.tracking import score_queries
 
 NAME = "GOT-10k_Train_000001"
 INI = """[METAINFO]
@@ -126,9 +128,33 @@ def test_without_pictures_their_number_is_not_asked_for(root: Path) -> None:
     assert built("got10k", root, split="val", annotations_only=True).only.video == f"GOT-10k/val/{NAME}"
 
 
-def test_the_test_split_has_no_public_truth(root: Path) -> None:
-    with pytest.raises(InputError, match=r"'test' .*first box"):
-        built("got10k", folder(root, NAME), split="test")
+def test_of_the_test_split_only_the_first_box_is_there(root: Path) -> None:
+    """As it is unpacked: pictures and one line; one sequence lacks it."""
+    write(root / "test/list.txt", "GOT-10k_Test_000001\nGOT-10k_Test_000002\n")
+    place = root / "test/GOT-10k_Test_000001"
+    write(place / "groundtruth.txt", "10.0000,12.0000,20.5,15.0\n")
+    write(root / "test/GOT-10k_Test_000002/groundtruth.txt", "")
+    for number in range(1, 13):
+        Image.new("RGB", (64, 48)).save(place / f"{number:08d}.jpg")
+    write(place / "._00000001.jpg", "what a Mac leaves behind")
+
+    data = built("got10k", root, split="test")
+    record = data.only
+    assert (record.task, record.media, record.video) == ("vot", "frames", "test/GOT-10k_Test_000001")
+    assert (record.boxes, record.query, record.category) == ({0: (10, 12, 30.5, 27)}, "the object", None)
+    assert (record.width, record.height, record.fps, record.clip) == (64, 48, 10.0, (0, 12))
+    assert [reason for reason, _ in data.skipped.values()] == ["no pictures, or no first box"]
+    # What the server writes back cannot be reckoned here.
+    with pytest.raises(DataError, match="two frames"):
+        score_queries([record], [None])
+
+
+def test_the_test_split_is_built_only_where_it_is_asked_for(root: Path) -> None:
+    folder(folder(root, NAME), NAME, place="val")
+    data = built("got10k", root)
+    assert list(data.counts["splits"]) == ["train", "val"]
+    with pytest.raises(InputError, match="train, val, test"):
+        built("got10k", root, root.with_name("other"), split="tset")
 
 
 def test_an_archive_that_was_not_unpacked_is_named(root: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from support.built_folder import built, write, write_video
 
 from bridge_stg.errors import DataError
+from bridge_stg.records.record import read_truth
 from bridge_stg.records.subtitles import read_subtitles, said_at
 from bridge_stg.types import TimeSpan
 
@@ -64,6 +65,16 @@ def test_options_lose_their_letters_and_subtitles_are_found(root: Path) -> None:
     line = data.count("test", "questions")
     assert (line["published"], line["difference"]) == (2700, -2699)
     assert "early revisions have 2,541 or 2,544 rows" in line["explanation"]
+
+
+def test_the_paths_in_the_truth_lead_from_its_own_folder(root: Path, tmp_path: Path) -> None:
+    write(root / "subtitle/-bC_123xyz0.srt", SRT)
+    out = tmp_path / "elsewhere/built"
+    built("video-mme", table(root, ROW), out, truth=True)
+    (record,) = read_truth(out / "truth.jsonl")
+    assert (out / record.video).is_file()
+    assert record.subtitles is not None
+    assert read_subtitles(out / record.subtitles)[0][1] == "hello there"
 
 
 def test_a_video_without_subtitles_and_options_without_letters(root: Path) -> None:

@@ -3,6 +3,9 @@
 ``groundtruth.txt`` has one xywh line per picture. The authors count pixels from 1, nearly every loader uses the
 numbers as they are, and so does this one unless ``one_based_boxes`` is asked for. A picture in which the object
 is absent, or not visible at all (cover 0), has no box: neither training nor the published score uses it.
+
+Of a test sequence only the first box is public, and nothing says what it shows: its record holds that box, to
+be tracked and submitted to the official server, and cannot be scored.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 from bridge_stg.curation.reading.annotated_boxes import clean_boxes, from_xywh
 from bridge_stg.curation.reading.folder import inside, read_lines
 from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attempt
+from bridge_stg.curation.reading.pictures import picture_size
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.curation.reading.video_facts import VideoFacts
 from bridge_stg.errors import DataError
@@ -22,7 +26,10 @@ from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Box
 
 SPLITS = ("train", "val")
-HIDDEN = {"test": "only the first box of a sequence is public; its score comes from the official server"}
+# Not among the splits that are built unless they are asked for.
+UNSCORED = ("test",)
+UNNAMED = "the object"
+RATE = 10.0
 # Their boxes lie outside the pictures; trackers leave them out of training.
 _WRONG = {f"GOT-10k_Train_{number:06d}" for number in (8628, 8630, 9058, 9059)}
 _RESOLUTION = re.compile(r"\((\d+), *(\d+)\)")
@@ -38,22 +45,21 @@ def read(request: Request) -> Iterator[Outcome]:
         request.progress(f"reading {split}", number, len(names))
         where = f"{request.folder.relative(path)}:{number}"
         origin = Origin("got10k", split, f"got10k/{split}/{name}", where)
-        yield attempt(origin, name, ("sequences",), partial(_record, request, path.parent, name))
+        make = _to_submit if split in UNSCORED else _record
+        yield attempt(origin, name, ("sequences",), partial(make, request, path.parent, name))
 
 
 def _record(request: Request, place: Path, name: str, origin: Origin, notes: list[str]) -> TruthRecord:
-    folder = place / inside(name)
     if name in _WRONG:
         raise Unusable("the boxes of this sequence are known to be wrong", name, by_design=True)
-    if not folder.is_dir():
-        raise Unusable("no folder of the sequence", name)
+    folder = _sequence(place, name)
 
     # Every file of a sequence has a line per picture.
     lines = _lines(folder, "groundtruth.txt")
     absence, cover, cut = (_labels(folder, f"{label}.label") for label in ("absence", "cover", "cut_by_image"))
     counts = {len(lines), len(absence), len(cover), len(cut)}
     if request.check_videos:
-        counts.add(sum(picture.suffix == ".jpg" for picture in folder.iterdir()))
+        counts.add(len(_pictures(folder)))
     if len(counts) > 1:
         raise Unusable("pictures, boxes and labels differ in number", f"{name}: {sorted(counts)}")
 
@@ -83,6 +89,35 @@ def _record(request: Request, place: Path, name: str, origin: Origin, notes: lis
         category=category,
         provenance=f"{video}/groundtruth.txt",
     )
+
+
+def _to_submit(request: Request, place: Path, name: str, origin: Origin, notes: list[str]) -> TruthRecord:
+    """A test sequence: its pictures and its first box."""
+    if not request.check_videos:
+        raise Unusable("only the pictures of a test sequence say how many it has", name)
+    folder = _sequence(place, name)
+    pictures, lines = _pictures(folder), _lines(folder, "groundtruth.txt")
+    if not pictures or not lines:
+        raise Unusable("no pictures, or no first box", name)
+    facts = VideoFacts(RATE, len(pictures), *picture_size(pictures[0]))
+    tube = clean_boxes([(0, _box(lines[0], request.one_based_boxes))], facts.width, facts.height, notes)
+    if not tube:
+        raise Unusable("no box in the first picture, where tracking starts", name)
+
+    video = request.folder.relative(folder)
+    boxes = f"{video}/groundtruth.txt"
+    return origin.record("vot", video, facts, UNNAMED, media="frames", boxes=tube, provenance=boxes)
+
+
+def _sequence(place: Path, name: str) -> Path:
+    folder = place / inside(name)
+    if not folder.is_dir():
+        raise Unusable("no folder of the sequence", name)
+    return folder
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix == ".jpg" and not file.name.startswith("."))
 
 
 def _lines(folder: Path, name: str) -> list[str]:

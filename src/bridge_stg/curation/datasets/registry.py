@@ -27,14 +27,16 @@ class DatasetReader:
     """How a data set is read.
 
     ``read`` gives one outcome per annotated item of a split, in an order that depends on the files alone.
-    ``without_truth`` says of other splits why they cannot be built. ``needs_videos`` says what only the videos
-    know, for data sets that cannot be built from annotations. ``formats`` are those of which a user has written
-    one.
+    ``without_truth`` says of other splits why they cannot be built; ``unscored`` are those that can, to be
+    answered and submitted, and are built only where they are asked for by name. ``needs_videos`` says what only
+    the videos know, for data sets that cannot be built from annotations. ``formats`` are those of which a user
+    has written one.
     """
 
     read: Callable[[Request], Iterator[Outcome]]
     splits: tuple[str, ...]
     without_truth: dict[str, str] = field(default_factory=dict)
+    unscored: tuple[str, ...] = ()
     needs_videos: str = ""
     takes_frame_rate: bool = False
     takes_one_based_boxes: bool = False
@@ -48,7 +50,9 @@ SOURCES: dict[str, DatasetReader] = {
     "charades-sta": DatasetReader(
         charades_sta.read, charades_sta.SPLITS, needs_videos="how long and how fast its videos are"
     ),
-    "got10k": DatasetReader(got10k.read, got10k.SPLITS, got10k.HIDDEN, takes_one_based_boxes=True),
+    "got10k": DatasetReader(
+        got10k.read, got10k.SPLITS, unscored=got10k.UNSCORED, takes_one_based_boxes=True
+    ),
     "refcoco": DatasetReader(partial(refcoco.read, "refcoco"), refcoco.UNC_SPLITS),
     "refcoco+": DatasetReader(partial(refcoco.read, "refcoco+"), refcoco.UNC_SPLITS),
     "refcocog": DatasetReader(partial(refcoco.read, "refcocog"), refcoco.UMD_SPLITS),

@@ -190,10 +190,10 @@ def reported_beside(number: int) -> list[Block]:
 
 
 def parts(runs: Sequence[RunScores]) -> list[Block]:
-    """Declarative and interrogative sentences apart; of vqa the categories, and with or without subtitles."""
+    """Declarative and interrogative sentences apart; of vqa categories, kinds, with and without subtitles."""
     metrics = tuple(runs[0].scores.metrics)
     blocks: list[Block] = [Heading(2, "By kind of question")]
-    for title in ("sentence", "category", "subtitles"):
+    for title in ("sentence", "category", "kind", "subtitles"):
         rows: list[Row] = []
         for run in runs:
             found = _parts_of(run.scores, title)
@@ -205,9 +205,13 @@ def parts(runs: Sequence[RunScores]) -> list[Block]:
 
 
 def _parts_of(scores: Scores, title: str) -> dict[str, PartScores]:
-    if title == "sentence":
-        return scores.by_qtype
-    return scores.by_category if title == "category" else scores.by_subtitles
+    by_title = {
+        "sentence": scores.by_qtype,
+        "category": scores.by_category,
+        "kind": scores.by_kind,
+        "subtitles": scores.by_subtitles,
+    }
+    return by_title[title]
 
 
 def oracle_gap(runs: Sequence[RunScores]) -> list[Block]:
