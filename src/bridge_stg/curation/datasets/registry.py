@@ -50,9 +50,7 @@ SOURCES: dict[str, DatasetReader] = {
     "charades-sta": DatasetReader(
         charades_sta.read, charades_sta.SPLITS, needs_videos="how long and how fast its videos are"
     ),
-    "got10k": DatasetReader(
-        got10k.read, got10k.SPLITS, unscored=got10k.UNSCORED, takes_one_based_boxes=True
-    ),
+    "got10k": DatasetReader(got10k.read, got10k.SPLITS, unscored=got10k.UNSCORED, takes_one_based_boxes=True),
     "refcoco": DatasetReader(partial(refcoco.read, "refcoco"), refcoco.UNC_SPLITS),
     "refcoco+": DatasetReader(partial(refcoco.read, "refcoco+"), refcoco.UNC_SPLITS),
     "refcocog": DatasetReader(partial(refcoco.read, "refcocog"), refcoco.UMD_SPLITS),
