@@ -115,7 +115,7 @@ def test_a_bad_value_is_an_input_error(setting: str, word: str) -> None:
     ("key", "meant"),
     [
         ("steeps", "optim.steps"),
-        ("wokers", "data.workers"),
+        ("warmupratio", "optim.warmup_ratio"),
         ("optm.steps", "optim.steps"),
         ("workers", "data.workers"),
         ("objectve", "objective"),
