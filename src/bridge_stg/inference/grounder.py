@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,8 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge_stg.errors import InputError
-from bridge_stg.geometry.clock import shown_for
-from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.inference.answer_outcome import AnswerOutcome, read_outcome
 from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
 from bridge_stg.inference.clip_cost import ClipCost, StageClock
@@ -26,14 +25,13 @@ from bridge_stg.inference.drafting import drafter_of, scan_seconds
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
 from bridge_stg.inference.free_memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.hand_over import hand_over
-from bridge_stg.inference.locating import locate_frames
+from bridge_stg.inference.locating import locate_windows
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
 from bridge_stg.inference.notes import domain_note, is_far_longer, length_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.read_ahead import reading_ahead
 from bridge_stg.inference.result_builder import ResultBuilder
 from bridge_stg.inference.several_times import ScanReader
-from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.model.row_tower import join_projections
@@ -220,7 +218,8 @@ class VideoGrounder(Grounder):
             spans = [() if quiet else found.windows for quiet, found in zip(silent, outcomes, strict=True)]
             with clock.stage("spatial"):
                 rate = None if asked.task == "rec" else options.box_fps
-                tubes = self.locate(source, clip.sampled, spans, bridge, rate)
+                dense = None if rate is None else partial(self.sample, source, rate)
+                tubes = locate_windows(self.model, self.processor, clip.sampled, spans, bridge, dense)
 
         # Results, in the order of the sentences.
         if on_cost is not None:
@@ -245,47 +244,6 @@ class VideoGrounder(Grounder):
         return sample_video(
             video, fps=rate, frame_size=self.processor.frame_size, span=span, times=times, known=known
         )
-
-    def locate(
-        self,
-        source: VideoSource,
-        sampled: SampledVideo,
-        spans: Sequence[Sequence[TimeSpan]],
-        bridge: Tensor,
-        box_fps: float | None,
-    ) -> list[Tube | None]:
-        """QGSL on the frames inside each sentence's windows; None where there is no window.
-
-        The sampled frames are shared by all sentences and decoded in chunks, so that memory does not grow with
-        the length of the window.
-
-        Args:
-            sampled: the frames the language model read; they get the boxes unless ``box_fps`` asks for others.
-            spans: the windows of S sentences. bridge: (S, M, D) their bridging queries.
-        """
-        located = {index: windows for index, windows in enumerate(spans) if windows}
-
-        # On the frames that were read.
-        if box_fps is None:
-            wanted = {index: _frames_of(sampled, windows) for index, windows in located.items()}
-            found = locate_frames(self.model, self.processor, sampled, wanted, bridge)
-            return [found.get(index) for index in range(len(spans))]
-
-        # On others, decoded window by window.
-        if self.model.localizer is None:
-            raise InputError(
-                "this checkpoint has no spatial decoder; it gives boxes on the frames that it reads"
-            )
-        tubes: list[Tube | None] = [None] * len(spans)
-        for index, windows in located.items():
-            parts = []
-            for window in windows:
-                # The frame on screen when the window opens may have appeared before it.
-                dense = self.sample(source, fps=box_fps, span=window)
-                frames = {index: _frames_of(dense, [window])}
-                parts.append(locate_frames(self.model, self.processor, dense, frames, bridge)[index])
-            tubes[index] = join_tubes(parts)
-        return tubes
 
     def _ask(self, queries: Sequence[str], options: GroundOptions, still: bool) -> AskedQueries:
         """The questions in tokens.
@@ -392,12 +350,6 @@ class VideoGrounder(Grounder):
                 reader = ScanReader(self.model, self.processor, clip.read, asked.limit, scan_seconds(seconds))
                 decoded = reader.tell_apart(asked, decoded)
         return decoded, torch.cat(bridges) if bridges else None
-
-
-def _frames_of(sampled: SampledVideo, windows: Sequence[TimeSpan]) -> NDArray[np.int64]:
-    """Indices of the sampled frames in any of the windows; a window without one has the nearest."""
-    shown = shown_for(sampled)
-    return np.unique(np.concatenate([sampled_in_span(sampled.times, window, shown) for window in windows]))
 
 
 def _cost(

@@ -1,17 +1,74 @@
-"""QGSL on chosen frames of a clip for several sentences at once."""
+"""QGSL on the frames of windows, for several sentences at once."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bridge_stg.errors import InputError
+from bridge_stg.geometry.clock import shown_for
+from bridge_stg.geometry.spans import sampled_in_span
 from bridge_stg.inference.free_memory import frames_at_once, is_out_of_memory
+from bridge_stg.inference.tubes import join_tubes
 from bridge_stg.model.frames import spatial_size
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
-from bridge_stg.types import SampledVideo, Tube
+from bridge_stg.types import SampledVideo, TimeSpan, Tube
+
+
+def locate_windows(
+    model: BridgeSTGForVideoGrounding,
+    processor: BridgeSTGProcessor,
+    sampled: SampledVideo,
+    spans: Sequence[Sequence[TimeSpan]],
+    bridge: Tensor,
+    dense: Callable[[TimeSpan], SampledVideo] | None,
+) -> list[Tube | None]:
+    """QGSL on the frames inside each sentence's windows; None where there is no window.
+
+    The sampled frames are shared by all sentences and decoded in chunks, so that memory does not grow with the
+    length of the window.
+
+    Args:
+        sampled: the frames the language model read; they get the boxes unless there is ``dense``.
+        spans: the windows of S sentences.
+        bridge: (S, M, D) their bridging queries.
+        dense: reads other frames of a window.
+
+    Raises:
+        InputError: ``dense`` with a checkpoint that has no spatial decoder.
+    """
+    located = {index: windows for index, windows in enumerate(spans) if windows}
+
+    # On the frames that were read.
+    if dense is None:
+        wanted = {index: _frames_of(sampled, windows) for index, windows in located.items()}
+        found = locate_frames(model, processor, sampled, wanted, bridge)
+        return [found.get(index) for index in range(len(spans))]
+
+    # On others, decoded window by window.
+    if model.localizer is None:
+        raise InputError("this checkpoint has no spatial decoder; it gives boxes on the frames that it reads")
+    tubes: list[Tube | None] = [None] * len(spans)
+    for index, windows in located.items():
+        parts = []
+        for window in windows:
+            # The frame on screen when the window opens may have appeared before it.
+            read = dense(window)
+            frames = {index: _frames_of(read, [window])}
+            parts.append(locate_frames(model, processor, read, frames, bridge)[index])
+        tubes[index] = join_tubes(parts)
+    return tubes
+
+
+def _frames_of(sampled: SampledVideo, windows: Sequence[TimeSpan]) -> NDArray[np.int64]:
+    """Indices of the sampled frames in any of the windows; a window without one has the nearest."""
+    shown = shown_for(sampled)
+    return np.unique(np.concatenate([sampled_in_span(sampled.times, window, shown) for window in windows]))
 
 
 def locate_frames(
