@@ -174,6 +174,14 @@ def test_the_frames_of_a_span_come_in_order_whatever_the_order_of_the_file() -> 
     assert corners.tolist() == [[1, 1, 2, 2], [2, 2, 3, 3]]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_named_as_such(encoding: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "truth.jsonl", LINE)
+    path.write_bytes(("\ufeff" + path.read_text()).encode(encoding))
+    with pytest.raises(DataError, match="UTF-8"):
+        read_truth(path)
+
+
 def test_a_compressed_file_is_named_as_such(tmp_path: Path) -> None:
     path = write(tmp_path / "truth.jsonl", LINE)
     path.write_bytes(gzip.compress(path.read_bytes()))

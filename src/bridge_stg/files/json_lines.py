@@ -18,13 +18,15 @@ _PACKED = {
     b"\xfd7zXZ\x00": "unxz",
 }
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# What PowerShell writes for ">", in either order of bytes.
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """(line number, text) of each line that is not blank.
 
     Raises:
-        DataError: the file cannot be read, or is compressed.
+        DataError: the file cannot be read, is compressed, or is UTF-16.
     """
     path = Path(path)
     try:
@@ -38,6 +40,8 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
         for number, text in enumerate(handle, start=1):
             if number == 1:
                 refuse_packed(path, text)
+                if text.startswith(_UTF_16):
+                    raise DataError(f"{path}: is text in UTF-16; save it as UTF-8")
                 # Some editors begin a file with a mark that says it is UTF-8.
                 text = text.removeprefix(_BYTE_ORDER_MARK)
             if text.strip():

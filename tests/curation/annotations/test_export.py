@@ -151,6 +151,7 @@ def test_label_studio_gets_predictions(tmp_path: Path) -> None:
         (lambda r: r["video_info"].update(fps="0"), r"\[0\]\.video_info\.fps"),
         (lambda r: r["boxes"][0].update(frame=30), r"\[0\]: boxes .*increase"),
         (lambda r: r["window"].update(start=5.0), r"\[0\]: .*window"),
+        (lambda r: r["window"].update(start=90.0, end=99.0), r"\[0\]: .*10\.000 s"),
         (lambda r: r.pop("query"), r"\[0\]\.query: "),
     ],
 )

@@ -98,7 +98,8 @@ def read_results(path: Path) -> list[DrawnVideo]:
             raise DataError(f"{path}: [{position}]: {problem.reason} {problem.detail}") from problem
         found.setdefault((result.video, result.video_info, result.checkpoint), []).append(tube)
     if not found:
-        raise DataError(f"{path}: nothing to export, no result has a window with boxes; {'; '.join(notes)}")
+        why = "; ".join(notes) or "it holds no result"
+        raise DataError(f"{path}: nothing to export, no result has a window with boxes; {why}")
 
     return [
         DrawnVideo(
@@ -140,6 +141,8 @@ def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
     for one in (window, *(other for other in result.windows if other != window)):
         if one.end < one.start:
             raise Unusable("a window that ends before it starts:", f"{one.start} to {one.end} s")
+        if one.start > clock.duration:
+            raise Unusable("a window after the end of the video:", f"{one.start} of {clock.duration:.3f} s")
         first, end = window_frames(TimeSpan(one.start, one.end), clock)
         within = (located >= first) & (located < end)
         if not within.any():
