@@ -109,7 +109,17 @@ def test_pieces_equal_parts_of_the_video(taught_checkpoint: Path, clip: Path) ->
         np.testing.assert_allclose(result.tube.boxes, expected.tube.boxes)
 
 
-def test_what_is_far_longer_than_the_checkpoint_knows_is_read_in_pieces(
+@pytest.mark.parametrize(
+    ("length", "starts"), [(16.0, [0.0]), (16.5, [0.0]), (17.0, [0.0, 1.0]), (33.0, [0.0, 8.0, 16.0, 17.0])]
+)
+def test_a_checkpoint_reads_what_it_knows(length: float, starts: list[float]) -> None:
+    extent = TimeSpan(0.0, length)
+    assert [piece.start for piece in pieces_of(extent, None, 16.0)] == starts
+    assert pieces_of(extent, None) == [extent]
+    assert pieces_of(extent, 100.0, 16.0) == [extent]
+
+
+def test_what_is_longer_than_the_checkpoint_knows_is_read_in_pieces(
     taught_checkpoint: Path, clip: Path
 ) -> None:
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")

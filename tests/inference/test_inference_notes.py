@@ -10,7 +10,7 @@ from PIL import Image
 
 from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
-from bridge_stg.inference.notes import is_far_longer, unknown_words
+from bridge_stg.inference.notes import length_note, unknown_words
 from bridge_stg.inference.result_builder import longest_scan
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.types import TimeSpan
@@ -25,12 +25,15 @@ def grounder(taught_checkpoint: Path) -> VideoGrounder:
 
 
 def test_unknown_words_are_named_once() -> None:
-    config = BridgeSTGConfig(domain_words=["the", "Red", "circle"], longest_clip=16.0)
+    config = BridgeSTGConfig(domain_words=["the", "Red", "circle"])
     assert unknown_words("The man's red circle, (B) the man's 12 dogs", config) == ["man's", "dogs"]
     assert unknown_words("the man", BridgeSTGConfig()) == []
-    assert not is_far_longer(24.0, config)
-    assert is_far_longer(24.1, config)
-    assert not is_far_longer(1e6, BridgeSTGConfig())
+
+
+def test_a_clip_is_far_longer_from_one_and_a_half_times_on() -> None:
+    config = BridgeSTGConfig(longest_clip=16.0)
+    assert (len(length_note(24.0, config)), len(length_note(24.1, config))) == (0, 1)
+    assert length_note(1e6, BridgeSTGConfig()) == ()
 
 
 def test_a_style_it_was_not_trained_for(taught_checkpoint: Path, clip: Path) -> None:

@@ -27,7 +27,7 @@ from bridge_stg.inference.free_memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.hand_over import hand_over
 from bridge_stg.inference.locating import locate_windows
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
-from bridge_stg.inference.notes import domain_note, is_far_longer, length_note
+from bridge_stg.inference.notes import domain_note, length_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.read_ahead import reading_ahead
 from bridge_stg.inference.result_builder import ResultBuilder
@@ -154,13 +154,10 @@ class VideoGrounder(Grounder):
             for query in queries:
                 check_given(query, extent.length)
 
-        # A video far longer than those it was trained on is read in pieces of a length that it knows.
-        seconds = options.chunk
-        if seconds is None and is_far_longer(extent.length, self.processor.config):
-            seconds = self.processor.config.longest_clip
+        # A video longer than those it was trained on is read in pieces of a length that it knows.
         pieces = [extent]
-        if seconds is not None and asked.task in WINDOW_TASKS and asked.windows is None:
-            pieces = pieces_of(extent, seconds)
+        if asked.task in WINDOW_TASKS and asked.windows is None:
+            pieces = pieces_of(extent, options.chunk, self.processor.config.longest_clip)
 
         def read(piece: TimeSpan, known: SampledVideo | None) -> SampledVideo:
             return self.sample(source, span=span_to_sample(asked.task, piece), known=known)

@@ -19,6 +19,8 @@ from bridge_stg.inference.tubes import join_tubes, part_of
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
 
 OVERLAP = 0.5
+# Longer than what a checkpoint knows by this much is not longer: two pieces would be nearly the same.
+LONGER = 1.05
 # A window that ends this near to an inner end of its piece is cut there (seconds).
 NEAR_END = 0.25
 # Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event.
@@ -29,8 +31,11 @@ SAME = 0.5
 MOST_PIECES = 100_000
 
 
-def pieces_of(extent: TimeSpan, seconds: float) -> list[TimeSpan]:
-    """Overlapping pieces of at most ``seconds`` that cover the clip.
+def pieces_of(extent: TimeSpan, seconds: float | None, longest: float | None = None) -> list[TimeSpan]:
+    """Overlapping pieces that cover the clip, each of at most ``seconds``.
+
+    Where None are given they are as long as the ``longest`` clip that a checkpoint knows; what is longer by no
+    more than LONGER stays whole.
 
     >>> pieces_of(TimeSpan(0.0, 20.0), 10.0)
     [TimeSpan(start=0.0, end=10.0), TimeSpan(start=5.0, end=15.0), TimeSpan(start=10.0, end=20.0)]
@@ -40,6 +45,10 @@ def pieces_of(extent: TimeSpan, seconds: float) -> list[TimeSpan]:
     Raises:
         InputError: there would be more than MOST_PIECES.
     """
+    if seconds is None:
+        if longest is None or extent.length <= LONGER * longest:
+            return [extent]
+        seconds = longest
     if extent.length <= seconds:
         return [extent]
     step = seconds * (1 - OVERLAP)

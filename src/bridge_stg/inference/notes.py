@@ -40,14 +40,9 @@ def unknown_words(query: str, config: BridgeSTGConfig) -> list[str]:
     return [word for word in words if word not in known]
 
 
-def is_far_longer(seconds: float, config: BridgeSTGConfig) -> bool:
-    """Whether a clip is much longer than all that the checkpoint was trained on."""
-    return config.longest_clip is not None and seconds > FAR * config.longest_clip
-
-
 def length_note(seconds: float, config: BridgeSTGConfig) -> tuple[str, ...]:
     """A clip that is far longer than the checkpoint knows."""
-    if not is_far_longer(seconds, config):
+    if config.longest_clip is None or seconds <= FAR * config.longest_clip:
         return ()
     return (
         f"the clip lasts {seconds:.1f} s, more than {FAR} times the longest that the checkpoint was trained on "

@@ -36,8 +36,8 @@ class GroundOptions:
         answer: "direct" (the window alone) or "scan" (second by second first); None is what the checkpoint was
             trained for.
         min_confidence: windows below it are left out; in [0, 1].
-        chunk: seconds of the pieces in which a long video is read; None reads it whole unless it is far longer
-            than what the checkpoint knows.
+        chunk: seconds of the pieces in which a long video is read; None reads it whole unless it is longer than
+            what the checkpoint knows.
         max_answer_tokens: an answer is cut there; None is the grounder's own limit.
         max_query_tokens: a longer query is refused; None is the limit of one sentence. Questions that bring a
             text, such as subtitles, need more.

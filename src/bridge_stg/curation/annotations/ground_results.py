@@ -98,8 +98,8 @@ def read_results(path: Path) -> list[DrawnVideo]:
             raise DataError(f"{path}: [{position}]: {problem.reason} {problem.detail}") from problem
         found.setdefault((result.video, result.video_info, result.checkpoint), []).append(tube)
     if not found:
-        why = "; ".join(notes) or "it holds no result"
-        raise DataError(f"{path}: nothing to export, no result has a window with boxes; {why}")
+        reasons = "; ".join(notes) or "it holds no result"
+        raise DataError(f"{path}: nothing to export, no result has a window with boxes; {reasons}")
 
     return [
         DrawnVideo(
