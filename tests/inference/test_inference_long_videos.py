@@ -40,7 +40,9 @@ def test_pieces_that_would_fill_the_memory_are_refused() -> None:
         pieces_of(TimeSpan(0.0, 9e8), 16.0)
 
 
-def said(status: str, *windows: tuple[float, float, float], confidence: float | None = None) -> GroundingResult:
+def said(
+    status: str, *windows: tuple[float, float, float | None], confidence: float | None = None
+) -> GroundingResult:
     spans = tuple(ScoredSpan(TimeSpan(start, end), score) for start, end, score in windows)
     return GroundingResult(
         video="a.mp4",
@@ -87,6 +89,40 @@ def test_a_window_is_as_sure_as_the_pieces_that_hold_it_whole() -> None:
 
     alone = [said("ok", (1.0, 3.0, 0.8)), said("absent", confidence=0.9), said("absent", confidence=0.9)]
     assert merge_results(PIECES, alone).confidence == 0.8
+
+
+def test_a_window_keeps_what_its_own_piece_says() -> None:
+    """Also one that has no score, has no length, or is longer than its piece by a rounding."""
+    absent = said("absent", confidence=0.9)
+    merged = merge_results(PIECES, [said("ok", (6.0, 8.0, None)), said("ok", (6.0, 8.0, None)), absent])
+    assert (merged.window, merged.confidence) == (TimeSpan(6.0, 8.0), None)
+    assert merge_results(PIECES, [said("ok", (3.0, 3.0, 0.8)), absent, absent]).confidence == 0.8
+
+    # 5-15 and 10-20 hold it, and the latter alone sees it.
+    longer = said("ok", (10.0 - 1e-9, 14.0, 0.8))
+    assert merge_results(PIECES, [absent, absent, longer]).confidence == pytest.approx(0.4)
+
+    # Two windows of one answer are not told apart by the surer one's score.
+    merged = merge_results(PIECES, [said("ok", (1.0, 4.0, 0.3), (1.0, 3.0, 0.6)), absent, absent])
+    assert [(one.span.end, one.score) for one in merged.windows] == [(3.0, 0.6)]
+
+
+def test_three_pieces_may_see_one_event() -> None:
+    """The last piece, 11-21, is moved back."""
+    pieces = pieces_of(TimeSpan(0.0, 21.0), 10.0)
+    seen = [said("ok", (11.5, 14.0, score)) for score in (0.9, 0.6, 0.3)]
+    merged = merge_results(pieces, [said("absent", confidence=0.9), *seen])
+    assert [(one.span.start, one.score) for one in merged.windows] == [(11.5, pytest.approx(0.6))]
+
+
+def test_the_time_of_all_pieces_is_told() -> None:
+    found = [said("ok", (1.0, 3.0, 0.8)), said("absent", confidence=0.9), said("absent", confidence=0.7)]
+    timed = [
+        replace(result, timing_ms=stages)
+        for result, stages in zip(found, [{"vision": 2.0, "spatial": 3.0}, {"vision": 4.0}, {}], strict=True)
+    ]
+    assert merge_results(PIECES, timed).timing_ms == {"vision": 6.0, "spatial": 3.0}
+    assert merge_results(PIECES[1:], timed[1:]).timing_ms == {"vision": 4.0}
 
 
 def test_nowhere_is_absent() -> None:

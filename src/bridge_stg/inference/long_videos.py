@@ -27,6 +27,8 @@ NEAR_END = 0.25
 KEPT_SHARE = 0.5
 # Windows of two pieces are of one event if they share more than this part of the shorter one.
 SAME = 0.5
+# A piece overlaps its neighbours, and the last one, which is moved back, the one before them too.
+REACH = 2
 # Pieces of one video: of 16 s they are nine days of it, which take hours. Many more would fill the memory.
 MOST_PIECES = 100_000
 
@@ -99,7 +101,8 @@ def merge_results(
 
     A window is as sure as the pieces that hold it whole are in the mean. Of windows that overlap the surest one
     stands; one that is cut at an end of its piece gives way to any other. Windows that are far less sure than
-    the best one are left out.
+    the best one are left out. The answer is that of the piece with the best window, in seconds of that piece;
+    milliseconds are those of all pieces.
 
     Args:
         notes: of the whole video; those of the pieces follow.
@@ -111,19 +114,23 @@ def merge_results(
     ]
     # Where all pieces are equally sure of two windows, the one whose own piece is surer comes first.
     candidates.sort(key=lambda item: (item[0], -(item[1].score or 0.0), -item[2], item[1].span.start))
+    kept_of: list[list[TimeSpan]] = [[] for _ in pieces]
     kept: list[tuple[ScoredSpan, int]] = []
     for _, one, _, index in candidates:
-        if all(one.span.cut_to(other.span) is None for other, _ in kept):
+        near = (other for number in _near(index, pieces) for other in kept_of[number])
+        if all(one.span.cut_to(other) is None for other in near):
+            kept_of[index].append(one.span)
             kept.append((one, index))
     kept.sort(key=lambda item: -(item[0].score or 0.0))
     kept = [(one, index) for one, index in kept if (one.score or 0.0) >= KEPT_SHARE * (kept[0][0].score or 0.0)]
 
     notes = tuple(dict.fromkeys([*notes, *(note for result in found for note in result.notes)]))
+    timing_ms = _summed([result.timing_ms for result in found])
     if not kept:
         # No window anywhere: the piece that is surest of that speaks for all.
         absent = [result for result in found if result.status == "absent"]
         chosen = min(absent or found, key=lambda result: -(result.confidence or 0.0))
-        return replace(chosen, notes=notes)
+        return replace(chosen, notes=notes, timing_ms=timing_ms)
     best = found[kept[0][1]]
     boxes = [(one, found[index].tube) for one, index in kept]
     return replace(
@@ -133,6 +140,7 @@ def merge_results(
         confidence=kept[0][0].score,
         tube=join_tubes([part_of(tube, one.span) for one, tube in boxes if tube is not None]),
         notes=notes,
+        timing_ms=timing_ms,
     )
 
 
@@ -142,7 +150,6 @@ def merge_costs(costs: Sequence[ClipCost]) -> ClipCost:
     def totals(rows: list[tuple[int, ...]]) -> tuple[int, ...]:
         return tuple(map(sum, zip(*rows, strict=True)))
 
-    stages = dict.fromkeys(stage for cost in costs for stage in cost.milliseconds)
     return replace(
         costs[0],
         frames=sum(cost.frames for cost in costs),
@@ -150,26 +157,40 @@ def merge_costs(costs: Sequence[ClipCost]) -> ClipCost:
         prompt_tokens=totals([cost.prompt_tokens for cost in costs]),
         answer_tokens=totals([cost.answer_tokens for cost in costs]),
         located_frames=totals([cost.located_frames for cost in costs]),
-        milliseconds={stage: sum(cost.milliseconds.get(stage, 0.0) for cost in costs) for stage in stages},
+        milliseconds=_summed([cost.milliseconds for cost in costs]),
     )
+
+
+def _summed(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Milliseconds of each stage in all pieces."""
+    stages = dict.fromkeys(stage for row in rows for stage in row)
+    return {stage: sum(row.get(stage, 0.0) for row in rows) for stage in stages}
+
+
+def _near(index: int, pieces: Sequence[TimeSpan]) -> range:
+    """A piece and those that it can share a time with."""
+    return range(max(index - REACH, 0), min(index + REACH + 1, len(pieces)))
 
 
 def _as_all_see_it(
     one: ScoredSpan, index: int, pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]
 ) -> ScoredSpan:
-    """A window with the mean of its scores in the pieces that hold it whole; 0 in one that does not see it.
+    """A window with the mean of its score and those of the other pieces that hold it whole.
+
+    That is 0 in one that does not see it; a window without a score has none.
 
     Args:
-        index: of its piece; the last piece, which is moved back, overlaps two.
+        index: of the piece that names it.
     """
-    near = slice(max(index - 2, 0), index + 3)
-    scores = [
-        max((other.score or 0.0 for other in result.windows if _same(one.span, other.span)), default=0.0)
-        for piece, result in zip(pieces[near], found[near], strict=True)
-        if piece.start <= one.span.start and one.span.end <= piece.end
-    ]
-    # A window may be longer than its piece by a rounding.
-    return replace(one, score=sum(scores) / len(scores)) if scores else one
+    if one.score is None:
+        return one
+    scores = [one.score]
+    for number in _near(index, pieces):
+        piece = pieces[number]
+        if number != index and piece.start <= one.span.start and one.span.end <= piece.end:
+            seen = (other.score or 0.0 for other in found[number].windows if _same(one.span, other.span))
+            scores.append(max(seen, default=0.0))
+    return replace(one, score=sum(scores) / len(scores))
 
 
 def _same(one: TimeSpan, other: TimeSpan) -> bool:
