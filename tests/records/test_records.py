@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridge_stg.errors import DataError
+from bridge_stg.records.open import truth_in
 from bridge_stg.records.prediction import read_predictions
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 
@@ -180,6 +181,15 @@ def test_a_file_in_utf_16_is_named_as_such(encoding: str, tmp_path: Path) -> Non
     path.write_bytes(("\ufeff" + path.read_text()).encode(encoding))
     with pytest.raises(DataError, match="UTF-8"):
         read_truth(path)
+
+
+def test_records_that_were_built_without_a_truth_are_named_as_such(tmp_path: Path) -> None:
+    for cure in ("data build", "data shapes"):
+        with pytest.raises(DataError, match=cure):
+            truth_in(tmp_path, f"write one with {cure}")
+    (tmp_path / "store.json").touch()
+    with pytest.raises(DataError, match=r"data build .*--truth"):
+        truth_in(tmp_path, "write one with data shapes")
 
 
 def test_a_compressed_file_is_named_as_such(tmp_path: Path) -> None:

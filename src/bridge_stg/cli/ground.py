@@ -65,7 +65,9 @@ def ground(
     chunk: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of the overlapping pieces in which a long video is read.", show_default=False
+            help="Seconds of the overlapping pieces in which a long video is read; default: what the checkpoint "
+            "knows.",
+            show_default=False,
         ),
     ] = None,
     box_fps: Annotated[

@@ -56,6 +56,8 @@ def truth_in(folder: Path, cure: str = "give the folder that holds it and the vi
         return truth
     if folder.is_file():
         raise DataError(f"{folder}: is a file; give the folder with truth.jsonl")
+    if is_store(folder):
+        cure = "its records were built without; build them with: bridge-stg data build ... --truth"
     raise DataError(f"{folder}: no truth.jsonl; {cure}")
 
 
