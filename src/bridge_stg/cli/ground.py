@@ -65,8 +65,7 @@ def ground(
     chunk: Annotated[
         float | None,
         typer.Option(
-            help="Seconds of the overlapping pieces in which a long video is read; default: what the checkpoint "
-            "knows.",
+            help="Seconds of the overlapping pieces of a long video; default: what the checkpoint knows.",
             show_default=False,
         ),
     ] = None,
