@@ -24,9 +24,9 @@ from bridge_stg.zero_shot.grounder import ZeroShotGrounder
         ("answer", ["short", 1]),
         ("clip", [(1.0, 2.0), 3.0]),
         ("window", [(1.0, 2.0), [TimeSpan(0.0, 1.0)], "0-1"]),
-        ("box_fps", [0, -1.0, 1001, float("nan"), "2", True]),
-        ("min_confidence", [-0.1, 1.1, float("nan"), None]),
-        ("chunk", [0, -3, 0.1, float("inf"), float("nan"), "x"]),
+        ("box_fps", [0, -1.0, 1001, float("nan"), "2", True, np.bool_(True)]),
+        ("min_confidence", [-0.1, 1.1, float("nan"), None, np.bool_(True)]),
+        ("chunk", [0, -3, 0.1, float("inf"), float("nan"), "x", np.bool_(True)]),
         ("max_answer_tokens", [0, -1, 2.5, True, np.float64(3.0), np.bool_(True)]),
     ],
 )

@@ -149,7 +149,9 @@ def as_times(value: object) -> tuple[float, ...]:
 
 def is_number(value: object) -> bool:
     """A number that is no bool: NumPy's are numbers too."""
-    return not isinstance(value, bool) and hasattr(value, "__float__") and not hasattr(value, "__len__")
+    if isinstance(value, bool | np.bool_):
+        return False
+    return hasattr(value, "__float__") and not hasattr(value, "__len__")
 
 
 def is_whole(value: object) -> TypeGuard[int]:
