@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from support.command import run
 
 from bridge_stg import VideoGrounder
+from bridge_stg.inference.answering import read_clip
+from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, token_texts
+from bridge_stg.inference.several_times import ScanReader
+from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
+from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.records.open import read_truth
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.shapes.model import small_config, small_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +61,31 @@ def test_an_answer_that_was_cut_is_not_gone_on_with(twice: tuple[Path, TruthReco
     assert len(grounder.processor.plain_ids(f"{result.reasoning} {result.answer}".strip())) <= limit
     assert result.status == "no_window"
     assert f"the answer was cut at {limit} tokens" in result.notes
+
+
+@pytest.mark.parametrize("scan", ["0 blinks 1 before 2 after 3 blinks", "0 blinks 1 before after 3 blinks"])
+@torch.inference_mode()
+def test_an_answer_whose_times_have_no_windows_stays_as_it_was(scan: str) -> None:
+    """Random weights say nothing after a scan, and put no lost second back."""
+    tokenizer = small_tokenizer()
+    config = small_config(tokenizer, answer_styles=["scan"])
+    model, processor = BridgeSTGForVideoGrounding(config).eval(), BridgeSTGProcessor(tokenizer, config)
+    patches, grid = processor.patches(np.zeros((8, 48, 72, 3), dtype=np.uint8))
+    layout = processor.clip(grid, np.arange(8) / 2)
+    clip = read_clip(model, layout, model.encode_video(patches, torch.tensor([grid])))
+
+    text = f"The circle blinks: {scan}. It happens from 3.0 to 4.0 seconds."
+    ids = processor.plain_ids(text)
+    said = DecodedAnswer(
+        text=text,
+        pieces=token_texts(processor, ids),
+        log_probs=[-0.1] * len(ids),
+        alternatives=[()] * len(ids),
+        refusal=0.0,
+        asks_where=True,
+        is_cut=False,
+    )
+    question = processor.question_ids("stvg", "the circle that blinks", "scan")
+    asked = AskedQueries(["the circle that blinks"], "stvg", "scan", [question], "", None, limit=len(ids) + 9)
+    reader = ScanReader(model, processor, clip, asked.limit, seconds=range(4))
+    assert reader.tell_apart(asked, [said]) == [said]
