@@ -125,6 +125,12 @@ def test_the_time_of_all_pieces_is_told() -> None:
     assert merge_results(PIECES[1:], timed[1:]).timing_ms == {"vision": 4.0}
 
 
+def test_a_short_unsure_window_does_not_stand_for_a_long_one() -> None:
+    found = [said("ok", (2.0, 10.0, 0.8)), said("ok", (6.0, 7.0, 0.05)), said("ok", (10.0, 18.0, 0.8))]
+    merged = merge_results(PIECES, found)
+    assert [(one.span.start, one.score) for one in merged.windows] == [(2.0, 0.8), (10.0, 0.8)]
+
+
 def test_nowhere_is_absent() -> None:
     found = [said("no_window"), said("absent", confidence=0.4), said("absent", confidence=0.7)]
     merged = merge_results(PIECES, found)

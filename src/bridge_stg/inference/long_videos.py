@@ -16,6 +16,7 @@ from bridge_stg.errors import InputError
 from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.door import OnCost, Progress
 from bridge_stg.inference.tubes import join_tubes, part_of
+from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
 
 OVERLAP = 0.5
@@ -25,8 +26,8 @@ LONGER = 1.05
 NEAR_END = 0.25
 # Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event.
 KEPT_SHARE = 0.5
-# Windows of two pieces are of one event if they share more than this part of the shorter one.
-SAME = 0.5
+# Windows of two pieces are of one event from this tIoU on: one of them may be cut at the end of its piece.
+SAME = 0.25
 # A piece overlaps its neighbours, and the last one, which is moved back, the one before them too.
 REACH = 2
 # Pieces of one video: of 16 s they are nine days of it, which take hours. Many more would fill the memory.
@@ -99,10 +100,10 @@ def merge_results(
 ) -> GroundingResult:
     """One answer to a sentence out of its answers about the pieces, in order of time.
 
-    A window is as sure as the pieces that hold it whole are in the mean. Of windows that overlap the surest one
-    stands; one that is cut at an end of its piece gives way to any other. Windows that are far less sure than
-    the best one are left out. The answer is that of the piece with the best window, in seconds of that piece;
-    milliseconds are those of all pieces.
+    A window is as sure as the pieces that hold it whole are in the mean. Windows that are far less sure than
+    the best one are left out. Of others that overlap the surest one stands; one that is cut at an end of its
+    piece gives way to one that is not. The answer is that of the piece with the best window, in seconds of that
+    piece; milliseconds are those of all pieces.
 
     Args:
         notes: of the whole video; those of the pieces follow.
@@ -112,6 +113,8 @@ def merge_results(
         for index, (piece, result) in enumerate(zip(pieces, found, strict=True))
         for one in result.windows
     ]
+    least = KEPT_SHARE * max((one.score or 0.0 for _, one, _, _ in candidates), default=0.0)
+    candidates = [candidate for candidate in candidates if (candidate[1].score or 0.0) >= least]
     # Where all pieces are equally sure of two windows, the one whose own piece is surer comes first.
     candidates.sort(key=lambda item: (item[0], -(item[1].score or 0.0), -item[2], item[1].span.start))
     kept_of: list[list[TimeSpan]] = [[] for _ in pieces]
@@ -122,7 +125,6 @@ def merge_results(
             kept_of[index].append(one.span)
             kept.append((one, index))
     kept.sort(key=lambda item: -(item[0].score or 0.0))
-    kept = [(one, index) for one, index in kept if (one.score or 0.0) >= KEPT_SHARE * (kept[0][0].score or 0.0)]
 
     notes = tuple(dict.fromkeys([*notes, *(note for result in found for note in result.notes)]))
     timing_ms = _summed([result.timing_ms for result in found])
@@ -195,8 +197,7 @@ def _as_all_see_it(
 
 def _same(one: TimeSpan, other: TimeSpan) -> bool:
     """Whether two windows are of one event."""
-    shared = one.cut_to(other)
-    return shared is not None and shared.length > SAME * min(one.length, other.length)
+    return interval_iou((one.start, one.end), (other.start, other.end)) >= SAME
 
 
 def _is_cut(window: TimeSpan, piece: TimeSpan, pieces: Sequence[TimeSpan]) -> bool:
