@@ -141,7 +141,7 @@ def _tube(result: _Result, window: _Window, notes: list[str]) -> DrawnTube:
     for one in (window, *(other for other in result.windows if other != window)):
         if one.end < one.start:
             raise Unusable("a window that ends before it starts:", f"{one.start} to {one.end} s")
-        if one.start > clock.duration:
+        if one.start >= clock.duration:
             raise Unusable("a window after the end of the video:", f"{one.start} of {clock.duration:.3f} s")
         first, end = window_frames(TimeSpan(one.start, one.end), clock)
         within = (located >= first) & (located < end)
