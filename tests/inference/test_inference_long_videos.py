@@ -134,7 +134,7 @@ def test_a_short_unsure_window_does_not_stand_for_a_long_one() -> None:
 def test_nowhere_is_absent() -> None:
     found = [said("no_window"), said("absent", confidence=0.4), said("absent", confidence=0.7)]
     merged = merge_results(PIECES, found)
-    assert (merged.status, merged.confidence, merged.window) == ("absent", 0.7, None)
+    assert (merged.status, merged.confidence, merged.window) == ("absent", 0.4, None)
 
 
 def test_pieces_equal_parts_of_the_video(taught_checkpoint: Path, clip: Path) -> None:

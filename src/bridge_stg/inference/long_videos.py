@@ -129,9 +129,9 @@ def merge_results(
     notes = tuple(dict.fromkeys([*notes, *(note for result in found for note in result.notes)]))
     timing_ms = _summed([result.timing_ms for result in found])
     if not kept:
-        # No window anywhere: the piece that is surest of that speaks for all.
+        # It happens nowhere: nobody can be surer of that than the piece that is least sure.
         absent = [result for result in found if result.status == "absent"]
-        chosen = min(absent or found, key=lambda result: -(result.confidence or 0.0))
+        chosen = min(absent or found, key=lambda result: result.confidence or 0.0)
         return replace(chosen, notes=notes, timing_ms=timing_ms)
     best = found[kept[0][1]]
     boxes = [(one, found[index].tube) for one, index in kept]
