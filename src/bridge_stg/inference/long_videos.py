@@ -16,7 +16,6 @@ from bridge_stg.errors import InputError
 from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.door import OnCost, Progress
 from bridge_stg.inference.tubes import join_tubes, part_of
-from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
 
 OVERLAP = 0.5
@@ -197,7 +196,8 @@ def _as_all_see_it(
 
 def _same(one: TimeSpan, other: TimeSpan) -> bool:
     """Whether two windows are of one event."""
-    return interval_iou((one.start, one.end), (other.start, other.end)) >= SAME
+    shared = one.cut_to(other)
+    return shared is not None and shared.length >= SAME * (one.length + other.length - shared.length)
 
 
 def _is_cut(window: TimeSpan, piece: TimeSpan, pieces: Sequence[TimeSpan]) -> bool:
