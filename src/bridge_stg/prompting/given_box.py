@@ -62,10 +62,10 @@ def check_given(query: str, length: float) -> None:
     x1, y1, x2, y2 = (int(number) for number in found[0].groups()[:4])
     if x1 > x2 or y1 > y2 or max(x1, y1) > GRID:
         raise InputError(f"{query!r}: the box is turned round or outside the frame; give {form}")
-    second = found[0][5]
-    if second is not None and not (_SECOND.fullmatch(second) and float(second) < length):
+    named, second = found[0][5], _second(found[0])
+    if named is not None and (second is None or second >= length):
         raise InputError(
-            f"{query!r}: begins at {second} seconds; give a number from 0 to less than {length:.2f}, as in: "
+            f"{query!r}: begins at {named} seconds; give a number from 0 to less than {length:.2f}, as in: "
             "from 1.5 seconds"
         )
 
@@ -85,5 +85,10 @@ def read_given(query: str) -> GivenBox | None:
     x1, y1, x2, y2 = (min(int(number) / GRID, 1.0) for number in match.groups()[:4])
     if x1 >= x2 or y1 >= y2:
         return None
-    second = float(match[5]) if match[5] and _SECOND.fullmatch(match[5]) else 0.0
-    return GivenBox((x1, y1, x2, y2), second)
+    return GivenBox((x1, y1, x2, y2), _second(match) or 0.0)
+
+
+def _second(match: re.Match[str]) -> float | None:
+    """Since when a given box holds; None where the query does not say so, or not by a number."""
+    named = match[5]
+    return float(named) if named is not None and _SECOND.fullmatch(named) else None
