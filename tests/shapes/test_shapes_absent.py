@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,11 +20,13 @@ from bridge_stg.shapes.world.objects import (
     ACTIONS,
     BASE_FORM,
     COLOURS,
+    HELD_OUT,
     ING_FORM,
     SHAPES,
     WORLD_ACTIONS,
     Action,
     SceneSettings,
+    Split,
 )
 from bridge_stg.shapes.world.questions import questions, repeated_questions
 from bridge_stg.shapes.world.scene import make_scene
@@ -58,6 +61,20 @@ def test_nothing_fits_an_absent_question_and_most_are_near_misses() -> None:
     assert total > 200
     assert (missed["action"] + missed["look"]) / total > 0.6
     assert min(missed["action"], missed["look"]) / total > 0.15
+
+
+def test_held_out_pairs_are_named_in_no_training_question() -> None:
+    """Where only refusals name them, that they are new would be the reason to refuse (docs/log.md)."""
+    named = dict.fromkeys(get_args(Split), 0)
+    for split in named:
+        for seed in range(60):
+            scene = make_scene(seed, SceneSettings(split=split))
+            rng = np.random.default_rng(seed)
+            asked = [*questions(scene, rng), *absent_questions(scene, rng, 4)]
+            texts = [f"{question.query} {' '.join(question.choices)}" for question in asked]
+            named[split] += sum(f"{colour} {shape}" in text for text in texts for colour, shape in HELD_OUT)
+    assert named["train"] == 0
+    assert named["test"] > 0 < named["compositional"]
 
 
 def test_absent_questions_follow_from_their_seed() -> None:

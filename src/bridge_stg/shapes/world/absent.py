@@ -8,7 +8,7 @@ import numpy as np
 
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.describing import Appearance, Description, looks_of
-from bridge_stg.shapes.world.objects import COLOURS, SHAPES, Scene, can_show
+from bridge_stg.shapes.world.objects import COLOURS, HELD_OUT, SHAPES, Scene, can_show
 from bridge_stg.shapes.world.questions import WorldQuestion, sentence
 
 # "action": an object of the scene does something else. "look": something of another colour or shape does it.
@@ -62,6 +62,10 @@ def _miss(scene: Scene, miss: Miss, rng: np.random.Generator) -> Description | N
             look = Appearance(look.colour, str(rng.choice(SHAPES)))
     elif miss == "stranger":
         look = Appearance(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
+
+    # Named in training only where they are absent, held-out pairs would be refused wherever they are.
+    if scene.split == "train" and (look.colour, look.shape) in HELD_OUT:
+        return None
 
     # Nobody can see whether a circle does this, so nothing can be said about it.
     if not can_show("circle", kind) and look.shape in (None, "circle") and _has_circle(scene, look.colour):
