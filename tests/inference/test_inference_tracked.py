@@ -34,6 +34,9 @@ TUBE = Tube(
         ("track it at [200, 0, 300, 100]", 1.0, 0.0),
         ("track it at [200, 0, 300, 100] from 2.0 seconds", 1.0, 1.0),
         ("track it at [100, 0, 200, 100] from 1 seconds", 1.0, 1.0),
+        ("track it at [100, 0, 200, 100] From 1 second on", 1.0, 1.0),
+        ("track it at [200, 0, 300, 100], from 2s", 1.0, 1.0),
+        ("track it at [0, 0, 100, 100] from the left", 1.0, 1.0),  # a place, not a time
         ("track it at [300, 0, 200, 100]", 1.0, None),
         ("track it", 1.0, None),
     ],
@@ -45,11 +48,14 @@ def test_a_tube_is_compared_with_the_given_box_at_its_time(
     assert found == (None if overlap is None else pytest.approx(overlap))
 
 
-@pytest.mark.parametrize("second", ["-3", "-0.1", "5", "1e3"])
-def test_a_box_is_given_at_a_second_of_the_clip(second: str) -> None:
-    query = f"track it at [0, 0, 100, 100] from {second} seconds"
-    with pytest.raises(InputError, match=f"begins at {second} seconds"):
-        check_given(query, 5.0)
+@pytest.mark.parametrize(
+    "since",
+    ["-3 seconds", "5 seconds", "1e3 seconds", "nine seconds", "1 to 3 seconds", "1 s to 3 s", "1:02", "3"],
+)
+@pytest.mark.parametrize("word", ["from", "From"])
+def test_a_box_is_given_at_a_second_of_the_clip(since: str, word: str) -> None:
+    with pytest.raises(InputError, match=f"begins at '{since}'"):
+        check_given(f"track it at [0, 0, 100, 100] {word} {since}", 5.0)
 
 
 @pytest.mark.parametrize("box", [[0, 0, 60, 60], [300, 300, 800, 800]])

@@ -9,8 +9,13 @@ from bridge_stg.errors import InputError
 from bridge_stg.prompting.templates import GRID, box_text
 from bridge_stg.types import Box
 
-_GIVEN = re.compile(r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\](?: from (\S+) seconds)?")
-_SECOND = re.compile(r"\d+(?:\.\d+)?")
+# A box, and what follows "from": all that begins like a number, and whatever is said to be seconds.
+_GIVEN = re.compile(
+    r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]"
+    r"(?:\s*,?\s*\bfrom\s+([-+.\d][^\[\]]*|\S+\s+seconds?\b))?",
+    re.IGNORECASE,
+)
+_SECOND = re.compile(r"(\d+(?:\.\d+)?)\s*s(?:ec(?:ond)?s?)?\b(?!\s*(?:to|and|-)\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,8 @@ def check_given(query: str, length: float) -> None:
     named, second = found[0][5], _second(found[0])
     if named is not None and (second is None or second >= length):
         raise InputError(
-            f"{query!r}: begins at {named} seconds; give a number from 0 to less than {length:.2f}, as in: "
-            "from 1.5 seconds"
+            f"{query!r}: begins at {named!r}; give a number of seconds from 0 to less than {length:.2f}, "
+            "as in: from 1.5 seconds"
         )
 
 
@@ -90,5 +95,5 @@ def read_given(query: str) -> GivenBox | None:
 
 def _second(match: re.Match[str]) -> float | None:
     """Since when a given box holds; None where the query does not say so, or not by a number."""
-    named = match[5]
-    return float(named) if named is not None and _SECOND.fullmatch(named) else None
+    named = _SECOND.match(match[5] or "")
+    return float(named[1]) if named is not None else None

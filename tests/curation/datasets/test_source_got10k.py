@@ -144,6 +144,8 @@ def test_of_the_test_split_only_the_first_box_is_there(root: Path) -> None:
     assert (record.boxes, record.query, record.category) == ({0: (10, 12, 30.5, 27)}, "the object", None)
     assert (record.width, record.height, record.fps, record.clip) == (64, 48, 10.0, (0, 12))
     assert [reason for reason, _ in data.skipped.values()] == ["no pictures, or no first box"]
+    with pytest.raises(InputError, match="annotations-only"):
+        built("got10k", root, root.with_name("other"), split="test", annotations_only=True)
     # What the server writes back cannot be reckoned here.
     with pytest.raises(DataError, match="two frames"):
         score_queries([record], [None])

@@ -21,7 +21,7 @@ from bridge_stg.curation.reading.outcome import Origin, Outcome, Unusable, attem
 from bridge_stg.curation.reading.pictures import picture_size
 from bridge_stg.curation.reading.request import Request
 from bridge_stg.curation.reading.video_facts import VideoFacts
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, InputError
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import Box
 
@@ -39,6 +39,11 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?) *Hz")
 def read(request: Request) -> Iterator[Outcome]:
     """One outcome per sequence of ``list.txt``."""
     split = request.split
+    if split in UNSCORED and not request.check_videos:
+        raise InputError(
+            f"only its pictures say how long a sequence of got10k {split} is; build it with them, without "
+            "--annotations-only"
+        )
     path = request.folder.find(f"{split}/list.txt", f"GOT-10k/{split}/list.txt", what="GOT-10k's sequences")
     names = [name.strip() for name in read_lines(path) if name.strip()]
     for number, name in enumerate(names, start=1):
@@ -93,8 +98,6 @@ def _record(request: Request, place: Path, name: str, origin: Origin, notes: lis
 
 def _to_submit(request: Request, place: Path, name: str, origin: Origin, notes: list[str]) -> TruthRecord:
     """A test sequence: its pictures and its first box."""
-    if not request.check_videos:
-        raise Unusable("only the pictures of a test sequence say how many it has", name)
     folder = _sequence(place, name)
     pictures, lines = _pictures(folder), _lines(folder, "groundtruth.txt")
     if not pictures or not lines:
