@@ -183,6 +183,25 @@ def shapes_both() -> ShapesTrainConfig:
     )
 
 
+def shapes_longer() -> ShapesTrainConfig:
+    """Stage 6: the same on clips of up to 24 seconds, with more tracks, on the folder that stage 5 wrote."""
+    both = shapes_both()
+    mix = {"choices": 3, "tracked": 3, "absent": 3, "spots": 1, "names": 2, "retold": 1}
+    data = {
+        "seed": 6,
+        "curriculum": (Lesson(until=1.0, min_objects=2, max_objects=6, max_duration=24.0),),
+        "mix": both.data.mix.model_copy(update=mix),
+    }
+    return both.model_copy(
+        update={
+            "name": "shapes-longer",
+            "base": "runs/shapes-both/checkpoint",
+            "data": both.data.model_copy(update=data),
+            "optim": both.optim.model_copy(update={"lr": 6e-4, "steps": 640}),
+        }
+    )
+
+
 def shapes_quick(folder: Path) -> tuple[ShapesTrainConfig, ...]:
     """All stages from nothing, one after the other, on scenes of one or two objects: does it learn at all?
 
@@ -210,6 +229,7 @@ RECIPES: dict[str, Callable[[], ShapesTrainConfig]] = {
     "shapes": shapes,
     "shapes-direct": shapes_direct,
     "shapes-both": shapes_both,
+    "shapes-longer": shapes_longer,
 }
 
 # Several runs in a row below one folder.
