@@ -192,6 +192,58 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_it_is_asked(
     refused(run(*words), "config.json")
 
 
+def test_a_task_without_styles_gets_a_line_of_its_own(
+    taught_checkpoint: Path, clip: Path, tmp_path: Path
+) -> None:
+    """Four tracks of two videos, half of them right; the lines of other tasks stay as they are."""
+    grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    query = "track the object at [300, 300, 800, 800]"
+    tube = grounder.ground(clip, query, task="vot", box_fps=25.0).tube
+    assert tube is not None
+    frames = [int(frame) for frame in tube.frames[:50]]
+    own = {frame: tuple(box) for frame, box in zip(frames, tube.boxes.tolist(), strict=False)}
+    elsewhere = dict.fromkeys(frames, (0.0, 0.0, 1.0, 1.0))
+    records = []
+    for number, name in enumerate(("one.mp4", "two.mp4")):
+        shutil.copy(clip, tmp_path / name)
+        records += [
+            TruthRecord(
+                id=f"{number}-{place}",
+                task="vot",
+                video=name,
+                fps=25.0,
+                frame_count=100,
+                clip=(0, 100),
+                width=96,
+                height=72,
+                query=query,
+                boxes=boxes,
+            )
+            for place, boxes in enumerate((own, elsewhere))
+        ]
+    write_truth(tmp_path / "truth.jsonl", records)
+
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(taught_checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["calibration"] = {"direct": [2.0, 1.0], "vot": [9.0, 9.0]}
+    (folder / "config.json").write_text(json.dumps(config))
+    words = ["calibrate", "--data", str(tmp_path), "--checkpoint", str(folder), "--task", "vot"]
+    shown = CliRunner().invoke(main.app, [*words, "--write"])
+    assert shown.exit_code == 0, shown.output
+    assert "from 4 answers, 50.0% right" in " ".join(shown.output.split())
+    assert "few" in shown.output
+    written = json.loads((folder / "config.json").read_text())["calibration"]
+    assert written["direct"] == [2.0, 1.0]
+    assert set(written) == {"direct", "vot"}
+    # The question is the same for right and wrong tracks: nothing can tell them apart, so all are half sure.
+    calibrated = VideoGrounder.from_pretrained(str(folder), device="cpu")
+    assert calibrated.ground(clip, query, task="vot").confidence == pytest.approx(0.5, abs=0.01)
+
+    for more in (["--task", "vtg"], ["--answer", "direct"], ["--task", "rec"]):
+        assert CliRunner().invoke(main.app, [*words, *more]).exit_code == 2
+
+
 def test_asking_leaves_the_grounder_as_it_was(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     truth(tmp_path, clip)
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +12,11 @@ import typer
 from bridge_stg.cli.prepare import check_writable, progress_bar, quiet_libraries, quiet_threads
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from bridge_stg.evaluation.calibrate import LineFit, Shares, StyleFit
+
+
+# Answers from which on a line says something: a hundred have an error of about 0.1 by chance alone.
+ENOUGH = 100
 
 
 def calibrate(
@@ -25,6 +29,12 @@ def calibrate(
         typer.Option(
             help="direct or scan; may be repeated. Default: all that the checkpoint was trained for.",
             show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="stvg (in all styles), vot, rec or vqa; may be repeated. Default: stvg.", show_default=False
         ),
     ] = None,
     most_refused: Annotated[
@@ -43,7 +53,7 @@ def calibrate(
     from bridge_stg.records.open import truth_in
     from bridge_stg.records.part import group_questions, of_first_videos
     from bridge_stg.records.record import read_truth
-    from bridge_stg.types import parse_answer_style
+    from bridge_stg.types import Task, parse_answer_style, parse_task
 
     # What can be wrong, before a model is loaded.
     folder = Path(checkpoint).expanduser()
@@ -58,13 +68,20 @@ def calibrate(
         check_writable(folder, "give a copy of this checkpoint that can be written, or leave out --write")
     # A style that is named twice is asked once.
     styles = list(dict.fromkeys(parse_answer_style(name) for name in answer or []))
-    clips = of_first_videos(group_questions(read_truth(truth_in(data)), "stvg"), limit)
-    if not clips:
-        raise InputError(f"{data}: holds no stvg question to calibrate on")
+    tasks = list(dict.fromkeys(parse_task(name) for name in task or ["stvg"]))
+    if "vtg" in tasks:
+        raise InputError("vtg has the calibration of stvg, by style; give --task stvg")
+    if styles and "stvg" not in tasks:
+        raise InputError("--answer is for stvg, which has styles; leave it out, or add --task stvg")
+    records = read_truth(truth_in(data))
+    clips = {one: of_first_videos(group_questions(records, one), limit) for one in tasks}
+    for one, found in clips.items():
+        if not found:
+            raise InputError(f"{data}: holds no {one} question to calibrate on")
 
     quiet_threads()
     quiet_libraries(checkpoint)
-    from bridge_stg.evaluation.calibrate import calibrate_style, write_fits
+    from bridge_stg.evaluation.calibrate import calibrate_style, fit_task, write_fits
     from bridge_stg.inference.grounder import VideoGrounder
 
     grounder = VideoGrounder.from_pretrained(checkpoint, device=device, threads=threads)
@@ -74,29 +91,45 @@ def calibrate(
             f"{checkpoint}: was not trained to answer in the style {unknown[0]}; it knows {', '.join(known)}"
         )
 
-    # One style after the other, and what was found.
+    # One style after the other, then the tasks without styles, and what was found.
     fits = []
-    for style in styles or known:
-        with progress_bar() as progress:
-            bar = progress.add_task(f"clips, {style}", total=len(clips))
-
-            def done(number: int, bar: TaskID = bar, progress: Progress = progress) -> None:
-                progress.update(bar, completed=number)
-
-            fits.append(calibrate_style(grounder, data, clips, style, most_refused, done))
+    for style in (styles or known) if "stvg" in clips else []:
+        with _counting(f"clips, {style}", len(clips["stvg"])) as done:
+            fits.append(calibrate_style(grounder, data, clips["stvg"], style, most_refused, done))
         _print_fit(fits[-1])
+    of_tasks: dict[Task, LineFit | None] = {}
+    for one, asked in clips.items():
+        if one != "stvg":
+            with _counting(f"clips, {one}", len(asked)) as done:
+                of_tasks[one] = fit_task(grounder, data, asked, done)
+            _print_line(one, of_tasks[one])
     if write:
-        write_fits(folder, fits)
+        write_fits(folder, fits, of_tasks)
         print(f"wrote {folder / 'config.json'}")
+
+
+@contextmanager
+def _counting(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar, and what moves it to a number."""
+    with progress_bar() as progress:
+        bar = progress.add_task(name, total=total)
+        yield lambda number: progress.update(bar, completed=number)
 
 
 def _print_fit(fit: StyleFit) -> None:
     print(f"{fit.style}: refuses {_words(fit.greedy)} by the likelier word")
     if fit.threshold is not None:
         print(f"  refusal_threshold {fit.threshold:.4g}: {_words(fit.chosen)}")
-    for name, line in ((fit.style, fit.windows), (f"{fit.style} absent", fit.refusals)):
-        if line is not None:
-            print(f"  calibration {name!r}: {_line_words(line)}")
+    _print_line(fit.style, fit.windows)
+    if fit.refusals is not None:
+        _print_line(f"{fit.style} absent", fit.refusals)
+
+
+def _print_line(name: str, fit: LineFit | None) -> None:
+    if fit is None:
+        print(f"  calibration {name!r}: too few answers, it needs some about either half of the videos")
+    else:
+        print(f"  calibration {name!r}: {_line_words(fit)}")
 
 
 def _words(shares: Shares) -> str:
@@ -106,8 +139,9 @@ def _words(shares: Shares) -> str:
 
 def _line_words(fit: LineFit) -> str:
     slope, offset = fit.line
+    few = "" if fit.n >= ENOUGH else f"; {fit.n} answers are few, a few hundred say more"
     area = "" if fit.area is None else f", a right one is surer than a wrong one in {fit.area:.3f} of the pairs"
     return (
         f"[{slope:.3f}, {offset:.3f}] from {fit.n} answers, {100 * fit.right:.1f}% right; expected calibration "
-        f"error on the other half {fit.error:.3f}{area}"
+        f"error on the other half {fit.error:.3f}{area}{few}"
     )

@@ -1,14 +1,17 @@
 """Fit the confidence of a checkpoint, and when it should refuse, to questions with a known truth.
 
-Every question is asked once, and no answer may be a refusal at its first word: so there is a window for each,
-and how probable the refusal was. From that follows what any threshold would do.
+Every question that asks when and where is asked once in each style, and no answer may be a refusal at its
+first word: so there is a window for each, and how probable the refusal was. From that follows what any
+threshold would do. Other tasks have no styles and no refusals: a line is fitted to their answers as ``predict``
+has them.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +20,16 @@ from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
 from bridge_stg.evaluation.confidence_line import apply_line, area_under_roc, fit_line
-from bridge_stg.evaluation.methods import to_prediction
+from bridge_stg.evaluation.methods import GrounderMethod, to_prediction
+from bridge_stg.evaluation.task_scores import is_right, rule_of, score_queries
 from bridge_stg.files.output_files import write_whole
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.metrics.calibration import expected_calibration_error, reliability
 from bridge_stg.metrics.moment_retrieval import window_overlaps
+from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.records.part import ClipQuestions
-from bridge_stg.types import AnswerStyle
+from bridge_stg.types import AnswerStyle, Task
 
 RIGHT = 0.5  # tIoU with one of the true windows
 GREEDY = 0.5  # beside one other word, the likelier of the two
@@ -122,11 +127,8 @@ def ask_all(
 ) -> JudgedAnswers:
     """All questions in one style, without calibration and without refusals at the first word."""
     config = grounder.processor.config
-    before = config.calibration, config.refusal_threshold
-    config.calibration, config.refusal_threshold = None, {style: NEVER}
-
     rows = []
-    try:
+    with _uncalibrated(config, {style: NEVER}):
         for number, clip in enumerate(clips):
             times = None if clip.times is None else tuple(clip.times)
             options = GroundOptions(task=clip.task, answer=style, clip=clip.span, times=times)
@@ -148,11 +150,47 @@ def ask_all(
 
             if on_clip is not None:
                 on_clip(number + 1)
-    finally:
-        config.calibration, config.refusal_threshold = before
 
     video, absent, refusal, refused, found, probability, hit = map(np.array, zip(*rows, strict=True))
     return JudgedAnswers(video, absent, refusal, refused, found, probability, hit)
+
+
+@contextmanager
+def _uncalibrated(config: BridgeSTGConfig, thresholds: dict[str, float] | None = None) -> Iterator[None]:
+    """Confidences as they are before anything was fitted; afterwards the configuration is as it was."""
+    before = config.calibration, config.refusal_threshold
+    config.calibration, config.refusal_threshold = None, thresholds
+    try:
+        yield
+    finally:
+        config.calibration, config.refusal_threshold = before
+
+
+def fit_task(
+    grounder: VideoGrounder,
+    videos: Path,
+    clips: Sequence[ClipQuestions],
+    on_clip: Callable[[int], None] | None = None,
+) -> LineFit | None:
+    """A line for the answers of a task without styles; None where one half of the videos has none.
+
+    Args:
+        videos: the folder of the clips. clips: of one task. on_clip: called with the number of clips done.
+    """
+    method = GrounderMethod(grounder)
+    video, probability, right = [], [], []
+    with _uncalibrated(grounder.processor.config):
+        for number, clip in enumerate(clips):
+            answers, _ = method.answer(videos, clip)
+            values = score_queries(rule_of(clip.task, None), clip.records, answers).values
+            for answer, row in zip(answers, values, strict=True):
+                if answer.confidence is not None:
+                    video.append(number)
+                    probability.append(answer.confidence)
+                    right.append(is_right(clip.task, row))
+            if on_clip is not None:
+                on_clip(number + 1)
+    return _fit(np.array(probability), np.array(right, dtype=np.bool_), np.array(video))
 
 
 def fit_style(style: AnswerStyle, answers: JudgedAnswers, most_refused: float = 0.05) -> StyleFit:
@@ -196,8 +234,13 @@ def refusal_threshold(answers: JudgedAnswers, most_refused: float) -> float | No
     return threshold if better or too_many else None
 
 
-def write_fits(folder: Path, fits: Sequence[StyleFit]) -> None:
+def write_fits(
+    folder: Path, fits: Sequence[StyleFit], of_tasks: Mapping[Task, LineFit | None] | None = None
+) -> None:
     """Put what was fitted into ``config.json`` of a checkpoint; of other styles and tasks nothing changes.
+
+    Args:
+        of_tasks: what was found for tasks without styles.
 
     Raises:
         InputError: the file cannot be read or written.
@@ -211,15 +254,17 @@ def write_fits(folder: Path, fits: Sequence[StyleFit]) -> None:
     known = config.get("calibration")
     calibration = dict(known) if isinstance(known, dict) else {}
     thresholds = dict(config.get("refusal_threshold") or {})
+    lines: dict[str, LineFit | None] = dict((of_tasks or {}).items())
     for fit in fits:
-        for kind, line in ((fit.style, fit.windows), (f"{fit.style} absent", fit.refusals)):
-            calibration.pop(kind, None)
-            if line is not None:
-                calibration[kind] = [round(value, 3) for value in line.line]
+        lines[fit.style], lines[f"{fit.style} absent"] = fit.windows, fit.refusals
         thresholds.pop(fit.style, None)
         if fit.threshold is not None:
             # Four digits that count: zero would be no threshold.
             thresholds[fit.style] = float(f"{fit.threshold:.4g}")
+    for kind, line in lines.items():
+        calibration.pop(kind, None)
+        if line is not None:
+            calibration[kind] = [round(value, 3) for value in line.line]
     config["calibration"], config["refusal_threshold"] = calibration or None, thresholds or None
     write_whole(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
 

@@ -29,7 +29,14 @@ from bridge_stg.evaluation.scores import (
     ScoreReport,
     Scores,
 )
-from bridge_stg.evaluation.task_scores import Rule, check_protocol, rule_of, score_queries, task_to_score
+from bridge_stg.evaluation.task_scores import (
+    Rule,
+    check_protocol,
+    is_right,
+    rule_of,
+    score_queries,
+    task_to_score,
+)
 from bridge_stg.metrics import moment_retrieval
 from bridge_stg.metrics.bootstrap import clustered_interval
 from bridge_stg.metrics.calibration import reliability
@@ -39,8 +46,6 @@ from bridge_stg.records.record import TruthRecord, read_truth
 from bridge_stg.types import WINDOW_TASKS, Task
 
 Answers = Sequence[PredictionRecord | None]
-# An answer is right when its overlap reaches this; see ``_is_right``.
-RIGHT_OVERLAP = 0.5
 
 
 def score(
@@ -181,21 +186,12 @@ def _calibration(
         prediction = predictions.get(record.id)
         if prediction is not None and prediction.confidence is not None:
             confidence.append(prediction.confidence)
-            right.append(prediction.status == "absent" if row is None else _is_right(rule.task, row))
+            right.append(prediction.status == "absent" if row is None else is_right(rule.task, row))
     if not confidence:
         return None
     return CalibrationScores(
         len(confidence), tuple(reliability(np.array(confidence), np.array(right, dtype=np.bool_)))
     )
-
-
-def _is_right(task: Task, row: NDArray[np.float64]) -> bool:
-    """Whether the answer to a query whose event happens is right.
-
-    The first column decides: R1@0.5 of tasks with windows, Acc@0.5 of rec, accuracy of vqa; of vot the mean
-    overlap, which must be above ``RIGHT_OVERLAP``.
-    """
-    return bool(row[0] > RIGHT_OVERLAP) if task == "vot" else bool(row[0] == 1)
 
 
 def score_files(

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bridge_stg.errors import DataError, InputError
 from bridge_stg.metrics import choice, referring, stvg, temporal, tracking
 from bridge_stg.metrics.query_scores import QueryScores
@@ -20,6 +23,8 @@ STANDARDS: dict[Task, tuple[str, str, str]] = {
     "rec": (referring.PROTOCOL, referring.OPERATOR, "Acc@R counts IoU >= R of exactly one box"),
     "vqa": (choice.PROTOCOL, choice.OPERATOR, "accuracy counts the right letter"),
 }
+# A track is right when its mean overlap is above this.
+RIGHT_OVERLAP = 0.5
 STVG_DEFAULT: stvg.Protocol = "stcat"
 
 
@@ -76,6 +81,15 @@ def score_queries(
     if rule.task == "rec":
         return referring.score_queries(records, predictions)
     return choice.score_queries(records, predictions)
+
+
+def is_right(task: Task, row: NDArray[np.float64]) -> bool:
+    """Whether the answer to a query whose event happens is right, by its values (K,) in the metrics of a task.
+
+    The first column decides: R1@0.5 of tasks with windows, as moment retrieval counts, Acc@0.5 of rec, accuracy
+    of vqa; of vot the mean overlap, which must be above ``RIGHT_OVERLAP``.
+    """
+    return bool(row[0] > RIGHT_OVERLAP) if task == "vot" else bool(row[0] == 1)
 
 
 def task_to_score(
