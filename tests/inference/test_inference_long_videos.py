@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.long_videos import merge_results, pieces_of
-from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, VideoInfo
+from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube, VideoInfo
 
 INFO = VideoInfo("a.mp4", 10, 10, Fraction(2), 20.0, 40)
 
@@ -129,6 +129,39 @@ def test_a_short_unsure_window_does_not_stand_for_a_long_one() -> None:
     found = [said("ok", (2.0, 10.0, 0.8)), said("ok", (6.0, 7.0, 0.05)), said("ok", (10.0, 18.0, 0.8))]
     merged = merge_results(PIECES, found)
     assert [(one.span.start, one.score) for one in merged.windows] == [(2.0, 0.8), (10.0, 0.8)]
+
+
+def test_an_event_that_is_longer_than_a_piece_is_put_together() -> None:
+    """0-10, 5-15, 10-20 see 2-10, all of theirs, and 10-13: it is 2-13. Boxes come from each of them."""
+    found = [said("ok", (2.0, 10.0, 0.9)), said("ok", (5.0, 15.0, 0.6)), said("ok", (10.1, 13.0, 0.3))]
+    merged = merge_results(PIECES, found)
+    # 5-15 goes on in 10-20, which should then see it until 15; it does not, so that stays a window of its own.
+    assert [(one.span.start, one.span.end) for one in merged.windows] == [(2.0, 15.0)]
+
+    found[2] = said("ok", (10.1, 17.0, 0.3))
+    seconds = np.arange(0.0, 20.0, 0.5)
+
+    def tube(piece: TimeSpan, score: float) -> Tube:
+        times = seconds[(seconds >= piece.start) & (seconds < piece.end)]
+        boxes = np.tile([0.0, 0.0, 1.0, 1.0], (len(times), 1))
+        return Tube(times, (times * 2).astype(int), boxes, np.full(len(times), score))
+
+    with_boxes = [replace(one, tube=tube(piece, piece.start)) for one, piece in zip(found, PIECES, strict=True)]
+    merged = merge_results(PIECES, with_boxes)
+    assert [(one.span.start, one.span.end) for one in merged.windows] == [(2.0, 17.0)]
+    assert merged.confidence == pytest.approx(0.6)
+    assert merged.tube is not None
+    assert merged.tube.times.tolist() == seconds[4:34].tolist()
+    assert sorted(set(merged.tube.scores.tolist())) == [0.0, 5.0, 10.0]
+
+
+def test_two_events_are_not_put_together() -> None:
+    """What one piece sees from its start on has to be seen there by the one before it too."""
+    found = [said("ok", (6.0, 10.0, 0.9)), said("ok", (5.0, 8.0, 0.8)), said("absent", confidence=0.9)]
+    assert len(merge_results(PIECES, found).windows) == 1
+    assert merge_results(PIECES, found).window == TimeSpan(6.0, 10.0)
+    touching = [said("ok", (2.0, 10.0, 0.8)), said("absent", confidence=0.1), said("ok", (10.0, 18.0, 0.8))]
+    assert [one.span.start for one in merge_results(PIECES, touching).windows] == [2.0, 10.0]
 
 
 def test_nowhere_is_absent() -> None:

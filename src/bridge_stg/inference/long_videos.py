@@ -1,14 +1,15 @@
 """Long videos in pieces that a checkpoint knows: where they lie, and one answer out of theirs.
 
 Neighbouring pieces overlap by half, so that an event of up to half a piece lies whole in one of them. A window
-that ends where its piece ends is cut there, and the neighbour sees the rest. Most events lie whole in two
-pieces: a window that only one of them sees is half as sure.
+that ends where its piece ends is cut there, and the neighbour sees the rest: what both see from end to end of the
+time they share is one event, however long. Most events lie whole in two pieces: a window that only one of them
+sees is half as sure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -94,36 +95,47 @@ def _in_piece(progress: Progress, number: int, count: int) -> Progress:
     return lambda stage: progress(f"piece {number} of {count}: {stage}")
 
 
+# The pieces, by number, that each see a part of a window, in order of time, and what each of them sees.
+_Parts = list[tuple[int, ScoredSpan]]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A window of the video and its score. ``own``: how sure the surest of its own pieces is."""
+
+    span: ScoredSpan
+    own: float
+    parts: _Parts
+    is_cut: bool
+
+
 def merge_results(
     pieces: Sequence[TimeSpan], found: Sequence[GroundingResult], notes: Sequence[str] = ()
 ) -> GroundingResult:
     """One answer to a sentence out of its answers about the pieces, in order of time.
 
-    A window is as sure as the pieces that hold it whole are in the mean. Windows that are far less sure than
-    the best one are left out. Of others that overlap the surest one stands; one that is cut at an end of its
-    piece gives way to one that is not. The answer is that of the piece with the best window, in seconds of that
-    piece; milliseconds are those of all pieces.
+    A window is as sure as the pieces that hold it whole are in the mean, one of several pieces as these are.
+    Windows that are far less sure than the best one are left out. Of others that overlap the surest one stands;
+    one that is cut at an end of its piece gives way to one that is not. The answer is that of the piece in
+    which the best window begins, in seconds of that piece; milliseconds are those of all pieces.
 
     Args:
         notes: of the whole video; those of the pieces follow.
     """
-    candidates = [
-        (_is_cut(one.span, piece, pieces), _as_all_see_it(one, index, pieces, found), one.score or 0.0, index)
-        for index, (piece, result) in enumerate(zip(pieces, found, strict=True))
-        for one in result.windows
-    ]
-    least = KEPT_SHARE * max((one.score or 0.0 for _, one, _, _ in candidates), default=0.0)
-    candidates = [candidate for candidate in candidates if (candidate[1].score or 0.0) >= least]
+    candidates = [_seen(parts, pieces, found) for parts in _chains(pieces, found)]
+    least = KEPT_SHARE * max((one.span.score or 0.0 for one in candidates), default=0.0)
+    candidates = [one for one in candidates if (one.span.score or 0.0) >= least]
     # Where all pieces are equally sure of two windows, the one whose own piece is surer comes first.
-    candidates.sort(key=lambda item: (item[0], -(item[1].score or 0.0), -item[2], item[1].span.start))
+    candidates.sort(key=lambda one: (one.is_cut, -(one.span.score or 0.0), -one.own, one.span.span.start))
     kept_of: list[list[TimeSpan]] = [[] for _ in pieces]
-    kept: list[tuple[ScoredSpan, int]] = []
-    for _, one, _, index in candidates:
-        near = (other for number in _near(index, pieces) for other in kept_of[number])
-        if all(one.span.cut_to(other) is None for other in near):
-            kept_of[index].append(one.span)
-            kept.append((one, index))
-    kept.sort(key=lambda item: -(item[0].score or 0.0))
+    kept: list[_Seen] = []
+    for one in candidates:
+        numbers = {near for index, _ in one.parts for near in _near(index, pieces)}
+        if all(one.span.span.cut_to(other) is None for number in numbers for other in kept_of[number]):
+            for index, _ in one.parts:
+                kept_of[index].append(one.span.span)
+            kept.append(one)
+    kept.sort(key=lambda one: -(one.span.score or 0.0))
 
     notes = tuple(dict.fromkeys([*notes, *(note for result in found for note in result.notes)]))
     timing_ms = _summed([result.timing_ms for result in found])
@@ -132,14 +144,14 @@ def merge_results(
         absent = [result for result in found if result.status == "absent"]
         chosen = min(absent or found, key=lambda result: result.confidence or 0.0)
         return replace(chosen, notes=notes, timing_ms=timing_ms)
-    best = found[kept[0][1]]
-    boxes = [(one, found[index].tube) for one, index in kept]
+    best = kept[0]
+    boxes = [(part.span, found[index].tube) for one in kept for index, part in one.parts]
     return replace(
-        best,
-        window=kept[0][0].span,
-        windows=tuple(one for one, _ in kept),
-        confidence=kept[0][0].score,
-        tube=join_tubes([part_of(tube, one.span) for one, tube in boxes if tube is not None]),
+        found[best.parts[0][0]],
+        window=best.span.span,
+        windows=tuple(one.span for one in kept),
+        confidence=best.span.score,
+        tube=join_tubes([part_of(tube, span) for span, tube in boxes if tube is not None]),
         notes=notes,
         timing_ms=timing_ms,
     )
@@ -200,8 +212,43 @@ def _same(one: TimeSpan, other: TimeSpan) -> bool:
     return shared is not None and shared.length >= SAME * (one.length + other.length - shared.length)
 
 
-def _is_cut(window: TimeSpan, piece: TimeSpan, pieces: Sequence[TimeSpan]) -> bool:
-    """Whether a window touches an end of its piece at which the video goes on."""
-    at_start = window.start <= piece.start + NEAR_END and piece.start > pieces[0].start
-    at_end = window.end >= piece.end - NEAR_END and piece.end < pieces[-1].end
-    return at_start or at_end
+def _chains(pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]) -> list[_Parts]:
+    """The windows of all pieces; those that go on in the next piece together with what it sees of them."""
+    chains: list[_Parts] = []
+    # Which of them may go on, by the piece in which they end.
+    going_on: list[list[_Parts]] = [[] for _ in pieces]
+    for index, result in enumerate(found):
+        for one in result.windows:
+            earlier = (chain for number in _near(index, pieces) if number < index for chain in going_on[number])
+            chain = next((chain for chain in earlier if _goes_on(chain[-1], (index, one), pieces)), None)
+            if chain is None:
+                chain = []
+                chains.append(chain)
+            else:
+                going_on[chain[-1][0]].remove(chain)
+            chain.append((index, one))
+            going_on[index].append(chain)
+    return chains
+
+
+def _goes_on(one: tuple[int, ScoredSpan], other: tuple[int, ScoredSpan], pieces: Sequence[TimeSpan]) -> bool:
+    """Whether two pieces see the same event from the beginning to the end of what they share."""
+    shared = pieces[one[0]].cut_to(pieces[other[0]])
+    return shared is not None and all(
+        seen.span.start <= shared.start + NEAR_END and seen.span.end >= shared.end - NEAR_END
+        for _, seen in (one, other)
+    )
+
+
+def _seen(parts: _Parts, pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]) -> _Seen:
+    """A window that one piece sees, or several one after the other."""
+    (first, begin), (last, end) = parts[0], parts[-1]
+    scores = [one.score for _, one in parts if one.score is not None]
+    if len(parts) == 1:
+        span = _as_all_see_it(begin, first, pieces, found)
+    else:
+        mean = sum(scores) / len(scores) if scores else None
+        span = ScoredSpan(TimeSpan(begin.span.start, end.span.end), mean)
+    at_start = span.span.start <= pieces[first].start + NEAR_END and pieces[first].start > pieces[0].start
+    at_end = span.span.end >= pieces[last].end - NEAR_END and pieces[last].end < pieces[-1].end
+    return _Seen(span, max(scores, default=0.0), parts, at_start or at_end)

@@ -15,7 +15,7 @@ _GIVEN = re.compile(
     r"(?:\s*,?\s*\bfrom\s+([-+.\d][^\[\]]*|\S+\s+seconds?\b))?",
     re.IGNORECASE,
 )
-_SECOND = re.compile(r"(\d+(?:\.\d+)?)\s*s(?:ec(?:ond)?s?)?\b(?!\s*(?:to|and|-)\b)", re.IGNORECASE)
+_SECOND = re.compile(r"(\d+(?:\.\d+)?)\s*s(?:ecs?|econds?)?\b(?!\s*(?:to|and|-)\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
