@@ -1,9 +1,9 @@
 """Long videos in pieces that a checkpoint knows: where they lie, and one answer out of theirs.
 
 Neighbouring pieces overlap by half, so that an event of up to half a piece lies whole in one of them. A window
-that ends where its piece ends is cut there, and the neighbour sees the rest: what both see from end to end of the
-time they share is one event, however long. Most events lie whole in two pieces: a window that only one of them
-sees is half as sure.
+that ends where its piece ends is cut there, and the neighbour sees the rest: what both see from end to end of
+the time they share is one event, however long. Most events lie whole in two pieces: a window that only one of
+them sees is half as sure.
 """
 
 from __future__ import annotations
