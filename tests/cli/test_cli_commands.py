@@ -16,6 +16,7 @@ from support.command import refused, run
 
 from bridge_stg.cli import main
 from bridge_stg.errors import BridgeSTGError, DataError
+from bridge_stg.records.record import letters_of, read_truth
 
 COMMAND = Path(sys.executable).with_name("bridge-stg")
 ENVIRONMENT = os.environ | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
@@ -243,6 +244,19 @@ def test_data_shapes_writes_what_score_reads(tmp_path: Path) -> None:
     again = run("data", "shapes", "--out", out, "--videos", 1)
     assert again.exit_code == 2
     assert str(out) in again.stderr
+
+
+def test_data_shapes_draws_as_many_objects_as_asked_for(tmp_path: Path) -> None:
+    """One object is asked for by "how many": all shapes together are one."""
+    words = ("--videos", 2, "--seed", 3, "--width", 96, "--height", 64, "--workers", 1, "--questions", 40)
+    done = run("data", "shapes", "--out", tmp_path / "one", *words, "--min-objects", 1, "--max-objects", 1)
+    assert done.exit_code == 0, done.stderr
+    records = read_truth(tmp_path / "one" / "truth.jsonl")
+    counted = [record for record in records if record.query.startswith("how many")]
+    answers = {record.choices[letters_of(record.choices).index(record.choice or "")] for record in counted}
+    assert answers == {"0", "1"}
+    turned = ("--min-objects", 3, "--max-objects", 2)
+    assert "3..2" in refused("data", "shapes", "--out", tmp_path / "two", *words, *turned)
 
 
 def test_outputs_never_take_the_place_of_inputs(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def shapes(
     ] = 0.0,
     min_duration: Annotated[float, typer.Option(min=4, help="Seconds of the shortest video.")] = 4.0,
     max_duration: Annotated[float, typer.Option(max=60, help="Seconds of the longest video.")] = 16.0,
+    min_objects: Annotated[int, typer.Option(min=1, max=8, help="Fewest objects of a video.")] = 2,
+    max_objects: Annotated[int, typer.Option(min=1, max=8, help="Most objects of a video.")] = 6,
 ) -> None:
     """Write short videos of moving shapes with exact tubes, and their truth.jsonl."""
     from bridge_stg.cli.prepare import progress_bar
@@ -59,6 +61,8 @@ def shapes(
     from bridge_stg.shapes.world.writer import write_shapes
 
     settings = SceneSettings(
+        min_objects=min_objects,
+        max_objects=max_objects,
         min_duration=min_duration,
         max_duration=max_duration,
         split=parse_split(split),
