@@ -211,13 +211,22 @@ def shapes_quick(folder: Path) -> tuple[ShapesTrainConfig, ...]:
         Lesson(until=0.5, min_objects=1, max_objects=1, max_duration=8.0),
         Lesson(until=1.0, min_objects=1, max_objects=2, max_duration=8.0),
     )
-    sizes = {"shapes-vision": 700, "shapes-pretrain": 500, "shapes-detector": 500, "shapes": 400}
+    # Steps and clips a step. Half the clips of the long runs: so early, more steps teach more than sure ones.
+    sizes = {
+        "shapes-vision": (320, 8),
+        "shapes-pretrain": (400, 4),
+        "shapes-detector": (150, 8),
+        "shapes": (250, 4),
+    }
     found: list[ShapesTrainConfig] = []
     for make in (shapes_vision, shapes_pretrain, shapes_detector, shapes):
         config = make()
+        steps, clips = sizes[config.name]
         base = str(finished_checkpoint(folder / found[-1].name)) if found else None
-        data = config.data.model_copy(update={"curriculum": few})
-        optim = config.optim.model_copy(update={"steps": sizes[config.name], "final_ratio": 0.05})
+        # Eyes learn the faster the more there is to see, words the fewer there are to tell apart.
+        lessons = config.data.curriculum if config.stage in ("vision", "detector") else few
+        data = config.data.model_copy(update={"curriculum": lessons, "clips_per_step": clips})
+        optim = config.optim.model_copy(update={"steps": steps, "final_ratio": 0.05})
         found.append(config.model_copy(update={"base": base, "data": data, "optim": optim}))
     return tuple(found)
 
