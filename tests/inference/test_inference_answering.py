@@ -20,8 +20,6 @@ from bridge_stg.inference.answering import (
     Answers,
     ReadClip,
     RefusalRule,
-    TenthRule,
-    WordRules,
     answer,
     bridge_answers,
     read_clip,
@@ -131,53 +129,12 @@ def test_a_refusal_is_begun_from_its_threshold_on(scene: Scene) -> None:
     # Another token where it is probable enough, and none where the likeliest one is not.
     below, above = (math.exp(log_prob) * factor for factor in (0.99, 1.01))
     for token, threshold, said in ((second, below, second), (second, above, first), (first, 1.0, second)):
-        found = answer(scene.model, clip, scene.questions, 0, 3, rules=WordRules(RefusalRule(token, threshold)))
+        found = answer(scene.model, clip, scene.questions, 0, 3, refusal=RefusalRule(token, threshold))
         assert found.ids[1][0] == said
         assert (found.ids[1] == plain.ids[1]) == (said == first)
     hidden = scene.from_nothing([*scene.questions[1], second])[-1]
-    again = answer(scene.model, clip, scene.questions, 0, 3, rules=WordRules(RefusalRule(second, below)))
+    again = answer(scene.model, clip, scene.questions, 0, 3, refusal=RefusalRule(second, below))
     assert again.ids[1][1] == int(scene.model.mllm.lm_head(hidden).argmax())
-
-
-@pytest.mark.parametrize(
-    ("likely", "said"),
-    [
-        ({5: 0.4, 3: 0.3, 4: 0.3}, 4),  # 3 | 4 | 5: half of them is reached at 4
-        ({9: 0.6, 0: 0.4}, 9),
-        ({2: 0.35, 1: 0.33, 0: 0.32}, 1),
-        ({0: 0.25, 1: 0.25, 2: 0.25, 3: 0.25}, 1),
-        ({7: 1.0}, 7),
-        ({6: 0.2, 8: 0.18, 7: 0.01}, 6),  # what is no tenth has the rest, and no say
-    ],
-)
-def test_a_tenth_is_the_median_of_what_it_may_be(likely: dict[int, float], said: int) -> None:
-    rule = TenthRule({100 + digit: digit for digit in range(10)})
-    alternatives = [(100 + digit, math.log(share)) for digit, share in likely.items()]
-    alternatives += [(7, math.log(0.15))]
-    assert rule.choose([1, 2], alternatives) == (100 + said, pytest.approx(math.log(likely[said])))
-    # The likeliest word is no tenth, or no point stands before it.
-    other = [(7, math.log(0.5)), *alternatives]
-    assert rule.choose([1, 2], other) == other[0]
-    spelt = TenthRule(rule.digits, frozenset({2}))
-    assert spelt.choose([1, 2], alternatives)[0] == 100 + said
-    assert spelt.choose([2, 1], alternatives) == alternatives[0] == spelt.choose([], alternatives)
-
-
-def test_a_tenth_is_chosen_where_the_model_says_one(scene: Scene) -> None:
-    """Three words that are about as likely are called 0, 1 and 9: the one in the middle is said."""
-    clip = scene.read()
-    plain = answer(scene.model, clip, scene.questions, 0, 4)
-    (first, _), (second, _), (third, log_prob), *_ = plain.alternatives[2][0]
-    assert plain.ids[2][0] == first
-    rules = WordRules(tenth=TenthRule({second: 0, third: 1, first: 9}))
-    found = answer(scene.model, clip, scene.questions, 0, 4, rules=rules)
-    assert found.ids[2][0] == third
-    assert found.log_probs[2][0] == pytest.approx(log_prob, abs=CLOSE)
-
-    # What follows goes on from what was said.
-    hidden = scene.from_nothing([*scene.questions[2], third])[-1]
-    expected = scene.model.mllm.lm_head(hidden).log_softmax(-1)
-    assert found.log_probs[2][1] == pytest.approx(float(expected[found.ids[2][1]]), abs=CLOSE)
 
 
 def test_the_comparison_sees_one_wrong_position(scene: Scene) -> None:

@@ -1,7 +1,7 @@
 """Inference on one clip: prefill once, answer every sentence, hand over the bridging queries.
 
 The clip's key-value cache is computed once and read by all sentences, which are branches of one row over it
-(``branch_cache``). Sentences are answered side by side; each stops at ``<det>`` (or at the end of its
+(``branch_cache``). Sentences are answered greedily side by side; each stops at ``<det>`` (or at the end of its
 turn), and then ``<det>`` and the M queries enter as one chunk (Eq. 3). Only the logits that choose a token are
 ever computed.
 
@@ -12,10 +12,8 @@ itself are kept. So drafts change how many passes an answer takes, never what it
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -83,52 +81,9 @@ class RefusalRule:
         return next(one for one in alternatives if one[0] != self.token)
 
 
-@dataclass(frozen=True)
-class TenthRule:
-    """Which tenth of a second an answer says: the median of those that it may be.
-
-    Several tenths are nearly equally likely where an event begins or ends between two frames. The likeliest of
-    them may be any; the median is expected to be the nearest to the true one.
-
-    Attributes:
-        digits: the digit of each token that may say a tenth.
-        points: the tokens that end with the point, where it is not part of the digit's.
-    """
-
-    digits: Mapping[int, int]
-    points: frozenset[int] = frozenset()
-
-    def choose(self, said: Sequence[int], alternatives: Alternatives) -> tuple[int, float]:
-        """The next token after ``said`` and its log probability; the likeliest one where that is no tenth."""
-        follows = not self.points or bool(self.points.intersection(said[-1:]))
-        if not follows or alternatives[0][0] not in self.digits:
-            return alternatives[0]
-        tenths = [one for one in alternatives if one[0] in self.digits]
-        tenths.sort(key=lambda one: self.digits[one[0]])
-        reached = list(accumulate(math.exp(log_prob) for _, log_prob in tenths))
-        return tenths[bisect_left(reached, reached[-1] / 2)]
-
-
-@dataclass(frozen=True)
-class WordRules:
-    """What decides about a word instead of which one is the likeliest; None changes nothing."""
-
-    refusal: RefusalRule | None = None
-    tenth: TenthRule | None = None
-
-    def choose(self, said: Sequence[int], alternatives: Alternatives) -> tuple[int, float]:
-        """The token that follows ``said``, and its log probability."""
-        if self.refusal is not None and not said:
-            return self.refusal.choose(alternatives)
-        return alternatives[0] if self.tenth is None else self.tenth.choose(said, alternatives)
-
-
-GREEDY = WordRules()
-
-
 @dataclass
 class Answers:
-    """Answers of S sentences, and the state of the language model after them.
+    """Greedy answers of S sentences, and the state of the language model after them.
 
     ``ids``: generated tokens without the ending one; ``log_probs``: the natural logarithm of the probability of
     each; ``alternatives``: the likeliest tokens in the place of each. ``asks_where``: whether the model itself
@@ -159,10 +114,14 @@ class _Sentence:
     passes: int = 0
     ended_with: int | None = None
 
-    def take(self, places: Sequence[Alternatives], ends: Sequence[int], limit: int, rules: WordRules) -> int:
+    def take(
+        self, places: Sequence[Alternatives], ends: Sequence[int], limit: int, refusal: RefusalRule | None
+    ) -> int:
         """Accept what the model says after ``feed`` and each drafted word: how many of those were right."""
         for right, alternatives in enumerate(places):
-            token, log_prob = rules.choose(self.ids, alternatives)
+            token, log_prob = alternatives[0]
+            if refusal is not None and not self.ids:
+                token, log_prob = refusal.choose(alternatives)
             if token in ends:
                 self.ended_with, self.feed = token, []
                 return right
@@ -201,9 +160,9 @@ def answer(
     turn_end: int,
     max_new_tokens: int = MAX_ANSWER_TOKENS,
     drafter: Drafter | None = None,
-    rules: WordRules = GREEDY,
+    refusal: RefusalRule | None = None,
 ) -> Answers:
-    """Answer questions about a prefilled clip, side by side; each answer is what it would be alone.
+    """Answer questions about a prefilled clip greedily, side by side; each answer is what it would be alone.
 
     Args:
         clip: stays as it is, so that more questions can be asked about it.
@@ -211,7 +170,7 @@ def answer(
         turn_end: the token that ends an answer which does not ask where.
         max_new_tokens: an answer that is longer is cut there.
         drafter: guesses words; without one every pass gives one token.
-        rules: which words are said that are not the likeliest ones.
+        refusal: when an answer begins as a refusal does; None: where nothing else is likelier.
     """
     det = model.config.det_token_id
     text = model.config.mllm.text_config
@@ -233,7 +192,7 @@ def answer(
         # Accept the drafted words that the model says too, and the first one that it says otherwise.
         for sentence, said in zip(going, places, strict=True):
             drafted = len(sentence.draft)
-            right = sentence.take(said, (det, turn_end), max_new_tokens, rules)
+            right = sentence.take(said, (det, turn_end), max_new_tokens, refusal)
             sentence.passes += 1
             branches.lengths[sentence.index] -= drafted - right
             if drafter is not None and sentence.ended_with is None:

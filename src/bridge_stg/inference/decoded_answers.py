@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bridge_stg.inference.answering import GREEDY, Answers, RefusalRule, TenthRule, WordRules
+from bridge_stg.inference.answering import Answers, RefusalRule
 from bridge_stg.inference.confidence import LikelyTexts
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.templates import ABSENT
@@ -21,8 +21,8 @@ class AskedQueries:
     """What is asked about a video: S sentences and their tokens.
 
     ``style`` is None where the task knows no styles. ``opening`` is the beginning of the answer where it is
-    given, ``windows`` those of the caller, ``limit`` the most tokens of an answer, ``rules`` which of its words
-    are not the likeliest ones.
+    given, ``windows`` those of the caller, ``limit`` the most tokens of an answer, ``refusal`` when one begins
+    as a refusal (None: greedily).
     """
 
     queries: Sequence[str]
@@ -32,7 +32,7 @@ class AskedQueries:
     opening: str
     windows: list[TimeSpan] | None
     limit: int
-    rules: WordRules = GREEDY
+    refusal: RefusalRule | None = None
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,6 @@ def refusal_rule(processor: BridgeSTGProcessor, style: AnswerStyle) -> RefusalRu
     """When an answer of a style begins as a refusal does; None: where no other word is likelier."""
     threshold = (processor.config.refusal_threshold or {}).get(style)
     return None if threshold is None else RefusalRule(processor.plain_ids(ABSENT)[0], threshold)
-
-
-def tenth_rule(processor: BridgeSTGProcessor) -> TenthRule | None:
-    """How the tenths of a window are chosen; None: the likeliest."""
-    if processor.config.tenths == "likeliest":
-        return None
-    plain = processor.plain_ids
-    told = [plain(f"{second}.{digit}") for second in range(2) for digit in range(10)]
-    # In a vocabulary of words a tenth has its point; in one that spells every digit the point stands alone.
-    points = {ids[-2] for ids in told} & set(plain("."))
-    return TenthRule({ids[-1]: digit % 10 for digit, ids in enumerate(told)}, frozenset(points))
 
 
 def decode_answers(processor: BridgeSTGProcessor, asked: AskedQueries, answers: Answers) -> list[DecodedAnswer]:

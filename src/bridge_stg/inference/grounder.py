@@ -15,16 +15,10 @@ from torch import Tensor
 
 from bridge_stg.errors import InputError
 from bridge_stg.inference.answer_outcome import AnswerOutcome, read_outcome
-from bridge_stg.inference.answering import GREEDY, ReadClip, WordRules, answer, answer_limit, read_clip
+from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
 from bridge_stg.inference.clip_cost import ClipCost, StageClock
 from bridge_stg.inference.confidence import drop_unsure
-from bridge_stg.inference.decoded_answers import (
-    AskedQueries,
-    DecodedAnswer,
-    decode_answers,
-    refusal_rule,
-    tenth_rule,
-)
+from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, decode_answers, refusal_rule
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.drafting import drafter_of, scan_seconds
@@ -47,7 +41,6 @@ from bridge_stg.types import (
     LOCATED_TASKS,
     WHOLE_CLIP_TASKS,
     WINDOW_TASKS,
-    AnswerStyle,
     GroundingResult,
     SampledVideo,
     Task,
@@ -286,15 +279,8 @@ class VideoGrounder(Grounder):
             opening=opening,
             windows=options.windows_for(len(queries)),
             limit=options.max_answer_tokens or answer_limit(self.model.config),
-            rules=self._rules(style, begun=bool(opening)),
+            refusal=None if style is None or opening else refusal_rule(self.processor, style),
         )
-
-    def _rules(self, style: AnswerStyle | None, begun: bool) -> WordRules:
-        """Which words of an answer are not the likeliest ones; an answer that is ``begun`` is no refusal."""
-        if style is None:
-            return GREEDY
-        refusal = None if begun else refusal_rule(self.processor, style)
-        return WordRules(refusal, tenth_rule(self.processor))
 
     def _read(
         self, frames: Callable[[], SampledVideo], timed: bool, extent: TimeSpan, clock: StageClock
@@ -338,7 +324,9 @@ class VideoGrounder(Grounder):
             try:
                 with clock.stage("answer"):
                     drafter = drafter_of(self.processor, asked, seconds, first=len(decoded))
-                    answers = answer(self.model, clip.read, chunk, turn_end, asked.limit, drafter, asked.rules)
+                    answers = answer(
+                        self.model, clip.read, chunk, turn_end, asked.limit, drafter, asked.refusal
+                    )
                 if asked.task in LOCATED_TASKS:
                     with clock.stage("bridge"):
                         texts = [decode(ids) for ids in answers.ids]
@@ -356,10 +344,7 @@ class VideoGrounder(Grounder):
         # has them for the windows that it names.
         if asked.style == "scan" and asked.windows is None and self.model.config.objective != "entangled":
             with clock.stage("answer"):
-                # What goes on is no refusal.
-                rules = WordRules(tenth=asked.rules.tenth)
-                limit, known = asked.limit, scan_seconds(seconds)
-                reader = ScanReader(self.model, self.processor, clip.read, limit, known, rules)
+                reader = ScanReader(self.model, self.processor, clip.read, asked.limit, scan_seconds(seconds))
                 decoded = reader.tell_apart(asked, decoded)
         return decoded, torch.cat(bridges) if bridges else None
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from bridge_stg.inference.answering import GREEDY, ReadClip, WordRules, answer
+from bridge_stg.inference.answering import ReadClip, answer
 from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, token_texts
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -25,7 +25,7 @@ class ScanReader:
     """Goes on with answers by scan about one clip.
 
     ``limit``: the most tokens of an answer, those before the place from which it goes on included. ``seconds``:
-    those at which the frame pairs of the clip begin. ``rules``: as in ``answer``.
+    those at which the frame pairs of the clip begin.
     """
 
     model: BridgeSTGForVideoGrounding
@@ -33,7 +33,6 @@ class ScanReader:
     clip: ReadClip
     limit: int
     seconds: Sequence[int]
-    rules: WordRules = GREEDY
 
     def tell_apart(self, asked: AskedQueries, said: Sequence[DecodedAnswer]) -> list[DecodedAnswer]:
         """The answers; one that sees its event several times has a window for each of them."""
@@ -94,7 +93,7 @@ class ScanReader:
             return said
 
         begun = [(*question, *plain(text)) for text in texts]
-        answers = answer(self.model, self.clip, begun, self.processor.turn_end, left, rules=self.rules)
+        answers = answer(self.model, self.clip, begun, self.processor.turn_end, left)
         pieces, log_probs = said.pieces[:kept], said.log_probs[:kept]
         for new, ids, values in zip(words, answers.ids, answers.log_probs, strict=True):
             pieces = [*pieces, *token_texts(self.processor, [*new, *ids])]

@@ -23,7 +23,6 @@ ETA_MODES = ("virtual", "append", "none", "native")
 SELECT_LAYERS = ("all", "last")
 OBJECTIVES = ("bridge", "entangled", "parallel")
 BRIDGES = ("queries", "det", "none")
-TENTHS = ("likeliest", "median")
 CALIBRATED = (*get_args(AnswerStyle), *get_args(Task))
 
 # Keys that transformers itself writes into every configuration file or passes through constructors.
@@ -214,7 +213,6 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             often such answers are right; ``bridge-stg calibrate`` does.
         refusal_threshold: by answer style how probable the first word of a refusal must be for the answer to
             be one; None, or no entry, where no other word may be likelier.
-        tenths: of a second in a window: the "likeliest" or the "median" of those that the model gives.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
 
     Unknown fields are refused here and in ``spatial``; in ``mllm`` transformers keeps them, since published
@@ -241,7 +239,6 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     longest_clip: float | None = None
     calibration: dict[str, list[float] | tuple[float, ...]] | list[float] | tuple[float, ...] | None = None
     refusal_threshold: dict[str, float] | None = None
-    tenths: str = "likeliest"
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, kind in self.sub_configs.items():
@@ -297,8 +294,6 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     def _confidence_problems(self) -> list[str]:
         """What is wrong with how answers are weighed."""
         found = []
-        if self.tenths not in TENTHS:
-            found.append(f"tenths must be one of {TENTHS}, got {self.tenths!r}")
         pairs = self.calibration
         of_kinds = pairs if isinstance(pairs, dict) else {} if pairs is None else {"": pairs}
         known = {"", *CALIBRATED, *(f"{style} absent" for style in get_args(AnswerStyle))}
