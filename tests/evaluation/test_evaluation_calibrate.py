@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,19 @@ from typer.testing import CliRunner
 
 from bridge_stg.cli import main
 from bridge_stg.errors import InputError
-from bridge_stg.evaluation.calibrate import JudgedAnswers, ask_all, fit_style, refusal_threshold, write_fits
+from bridge_stg.evaluation.calibrate import (
+    JudgedAnswers,
+    ask_all,
+    fit_style,
+    fit_task,
+    refusal_threshold,
+    write_fits,
+)
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.model.configuration import BridgeSTGConfig
 from bridge_stg.records.part import group_questions
 from bridge_stg.records.record import TruthRecord, write_truth
+from bridge_stg.types import Task
 
 # Five present events, then five absent ones.
 REFUSAL = [0.05, 0.1, 0.2, 0.3, 0.6, 0.15, 0.35, 0.4, 0.45, 0.9]
@@ -81,6 +90,13 @@ def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         write_fits(tmp_path / "nowhere", [fit])
 
+    # One line for all is that of each; a task with too few answers keeps its own.
+    (tmp_path / "config.json").write_text(json.dumps({"calibration": [1.0, 2.0]}))
+    write_fits(tmp_path, [], {"vot": fit.windows, "rec": None})
+    written = json.loads((tmp_path / "config.json").read_text())["calibration"]
+    assert written["scan"] == written["rec"] == [1.0, 2.0]
+    assert written["vot"] == pytest.approx(fit.windows.line, abs=1e-3)
+
     # However small a threshold is, the folder loads with it.
     write_fits(tmp_path, [replace(fit, threshold=1.23456e-6)])
     small = json.loads((tmp_path / "config.json").read_text())["refusal_threshold"]
@@ -111,6 +127,12 @@ def bare_configuration(folder: Path) -> Path:
     return folder / "config.json"
 
 
+def asked(task: Task, video: str, identity: str, query: str, **truth: Any) -> TruthRecord:
+    """A question about a copy of the taught video."""
+    size = {"fps": 25.0, "frame_count": 100, "clip": (0, 100), "width": 96, "height": 72}
+    return TruthRecord(id=identity, task=task, video=video, query=query, **size | truth)
+
+
 def truth(folder: Path, clip: Path) -> None:
     """Two copies of the taught video; of its events two happen and one does not."""
     records = []
@@ -119,21 +141,8 @@ def truth(folder: Path, clip: Path) -> None:
         (folder / "videos").mkdir(exist_ok=True)
         shutil.copy(clip, folder / name)
         for place, query in enumerate(list(TAUGHT)[:3]):
-            records.append(
-                TruthRecord(
-                    id=f"{number}-{place}",
-                    task="stvg",
-                    video=name,
-                    fps=25.0,
-                    frame_count=100,
-                    clip=(0, 100),
-                    width=96,
-                    height=72,
-                    query=query,
-                    windows=((25, 80),) if place < 2 else (),
-                    absent=place == 2,
-                )
-            )
+            windows = ((25, 80),) if place < 2 else ()
+            records.append(asked("stvg", name, f"{number}-{place}", query, windows=windows, absent=place == 2))
     write_truth(folder / "truth.jsonl", records)
 
 
@@ -207,18 +216,7 @@ def test_a_task_without_styles_gets_a_line_of_its_own(
     for number, name in enumerate(("one.mp4", "two.mp4")):
         shutil.copy(clip, tmp_path / name)
         records += [
-            TruthRecord(
-                id=f"{number}-{place}",
-                task="vot",
-                video=name,
-                fps=25.0,
-                frame_count=100,
-                clip=(0, 100),
-                width=96,
-                height=72,
-                query=query,
-                boxes=boxes,
-            )
+            asked("vot", name, f"{number}-{place}", query, boxes=boxes)
             for place, boxes in enumerate((own, elsewhere))
         ]
     write_truth(tmp_path / "truth.jsonl", records)
@@ -240,8 +238,21 @@ def test_a_task_without_styles_gets_a_line_of_its_own(
     calibrated = VideoGrounder.from_pretrained(str(folder), device="cpu")
     assert calibrated.ground(clip, query, task="vot").confidence == pytest.approx(0.5, abs=0.01)
 
-    for more in (["--task", "vtg"], ["--answer", "direct"], ["--task", "rec"]):
+    for more in (["--task", "vtg"], ["--answer", "direct"], ["--task", "rec"], ["--most-refused", "0.1"]):
         assert CliRunner().invoke(main.app, [*words, *more]).exit_code == 2
+
+    # Two clips of one video are no two halves.
+    parts = [replace(records[0], id=str(end), clip=(0, end)) for end in (60, 100)]
+    assert fit_task(grounder, tmp_path, group_questions(parts, "vot")) is None
+
+
+def test_what_cannot_be_scored_is_named_before_anything_is_asked(tmp_path: Path) -> None:
+    """Of GOT-10k's test split only the first box is known."""
+    own = bare_configuration(tmp_path / "tuned")
+    record = asked("vot", "a.mp4", "a", "track it", boxes={0: (0.0, 0.0, 9.0, 9.0)})
+    write_truth(tmp_path / "truth.jsonl", [record])
+    words = ("calibrate", "--data", tmp_path, "--checkpoint", own.parent, "--task", "vot")
+    refused(run(*words), "needs a box on two frames")
 
 
 def test_asking_leaves_the_grounder_as_it_was(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:

@@ -132,10 +132,10 @@ def test_a_short_unsure_window_does_not_stand_for_a_long_one() -> None:
 
 
 def test_an_event_that_is_longer_than_a_piece_is_put_together() -> None:
-    """0-10, 5-15, 10-20 see 2-10, all of theirs, and 10-13: it is 2-13. Boxes come from each of them."""
+    """0-10, 5-15, 10-20 see 2-10, all of theirs, and 10.1-17: it is 2-17. Boxes come from each of them."""
     found = [said("ok", (2.0, 10.0, 0.9)), said("ok", (5.0, 15.0, 0.6)), said("ok", (10.1, 13.0, 0.3))]
     merged = merge_results(PIECES, found)
-    # 5-15 goes on in 10-20, which should then see it until 15; it does not, so that stays a window of its own.
+    # If the event went on at 15, 10-20 would see it until then; it sees 10.1-13, which gives way to 2-15.
     assert [(one.span.start, one.span.end) for one in merged.windows] == [(2.0, 15.0)]
 
     found[2] = said("ok", (10.1, 17.0, 0.3))
@@ -154,6 +154,16 @@ def test_an_event_that_is_longer_than_a_piece_is_put_together() -> None:
     assert merged.tube.times.tolist() == seconds[4:34].tolist()
     assert sorted(set(merged.tube.scores.tolist())) == [0.0, 5.0, 10.0]
 
+    # What one of two pieces sees beyond an end that the other one knows has no box.
+    spans = ((6.0, 10.0, 0.9), (5.0, 8.5, 0.6)), ((5.2, 10.0, 0.9), (5.0, 9.8, 0.6))
+    for (first, second), (begin, end) in zip(spans, ((6.0, 10.0), (5.2, 9.8)), strict=True):
+        seen = [said("ok", first), said("ok", second), said("absent", confidence=0.9)]
+        seen[:2] = [replace(one, tube=tube(piece, 1.0)) for one, piece in zip(seen, PIECES[:2], strict=False)]
+        merged = merge_results(PIECES, seen)
+        assert (merged.window, len(merged.windows)) == (TimeSpan(begin, end), 1)
+        assert merged.tube is not None
+        assert begin <= merged.tube.times.min() < merged.tube.times.max() < end
+
 
 def test_two_events_are_not_put_together() -> None:
     """What one piece sees from its start on has to be seen there by the one before it too."""
@@ -162,6 +172,18 @@ def test_two_events_are_not_put_together() -> None:
     assert merge_results(PIECES, found).window == TimeSpan(6.0, 10.0)
     touching = [said("ok", (2.0, 10.0, 0.8)), said("absent", confidence=0.1), said("ok", (10.0, 18.0, 0.8))]
     assert [one.span.start for one in merge_results(PIECES, touching).windows] == [2.0, 10.0]
+
+
+def test_pieces_that_share_next_to_nothing_join_nothing() -> None:
+    """The last piece is moved back by a tenth of a second, or by a rounding; the one between sees nothing."""
+    between = said("absent", confidence=0.5)
+    for length in (19.9, 20.0 - 1e-12):
+        pieces = pieces_of(TimeSpan(0.0, length), 10.0)
+        start = pieces[2].start
+        apart = [said("ok", (2.0, start, 0.8)), between, said("ok", (10.0, 18.0, 0.8))]
+        assert [one.span.start for one in merge_results(pieces, apart).windows] == [2.0, 10.0]
+        short = [said("ok", (start + 1e-13, 10.0, 0.5)), between, said("ok", (start, start, 0.5))]
+        assert len(merge_results(pieces, short).windows) == 2
 
 
 def test_nowhere_is_absent() -> None:

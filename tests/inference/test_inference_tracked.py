@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,7 +37,10 @@ TUBE = Tube(
         ("track it at [100, 0, 200, 100] from 1 seconds", 1.0, 1.0),
         ("track it at [100, 0, 200, 100] From 1 second on", 1.0, 1.0),
         ("track it at [200, 0, 300, 100], from 2s", 1.0, 1.0),
+        ("track it at [200, 0, 300, 100]. From 2 seconds on", 1.0, 1.0),
+        ("track it at [200, 0, 300, 100] (from 2 s)", 1.0, 1.0),
         ("track it at [0, 0, 100, 100] from the left", 1.0, 1.0),  # a place, not a time
+        ("track it at [0, 0, 100, 100] from the second row", 1.0, 1.0),
         ("track it at [300, 0, 200, 100]", 1.0, None),
         ("track it", 1.0, None),
     ],
@@ -50,12 +54,34 @@ def test_a_tube_is_compared_with_the_given_box_at_its_time(
 
 @pytest.mark.parametrize(
     "since",
-    ["-3 seconds", "5 seconds", "1e3 seconds", "nine seconds", "1 to 3 seconds", "1 s to 3 s", "1:02", "3"],
+    [
+        "-3 seconds",
+        "5 seconds",
+        "1e3 seconds",
+        "nine seconds",
+        "about 2 seconds",
+        "second 2",
+        "1 to 3 seconds",
+        "1 s to 3 s",
+        "1s - 3s",
+        "1s\u20133s",
+        "1 s, until 3 s",
+        "1:02",
+        "3",
+    ],
 )
 @pytest.mark.parametrize("word", ["from", "From"])
 def test_a_box_is_given_at_a_second_of_the_clip(since: str, word: str) -> None:
     with pytest.raises(InputError, match=f"begins at '{since}'"):
         check_given(f"track it at [0, 0, 100, 100] {word} {since}", 5.0)
+
+
+def test_queries_that_only_a_machine_writes_are_read_at_once() -> None:
+    with pytest.raises(InputError, match="names no box"):
+        check_given(f"track it at [{'1' * 5000}, 0, 1, 1]", 5.0)
+    begun = time.perf_counter()
+    check_given("track it at [0, 0, 100, 100]" + " " * 30_000 + "now", 5.0)
+    assert time.perf_counter() - begun < 1.0
 
 
 @pytest.mark.parametrize("box", [[0, 0, 60, 60], [300, 300, 800, 800]])

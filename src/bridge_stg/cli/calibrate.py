@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Answers from which on a line says something: a hundred have an error of about 0.1 by chance alone.
 ENOUGH = 100
+MOST_REFUSED = 0.05
 
 
 def calibrate(
@@ -38,8 +39,14 @@ def calibrate(
         ),
     ] = None,
     most_refused: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the present events that may be refused.")
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the present stvg events that may be refused. Default: 0.05.",
+            show_default=False,
+        ),
+    ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="Put what is found into config.json of the checkpoint's folder.")
     ] = False,
@@ -49,6 +56,7 @@ def calibrate(
 ) -> None:
     """Fit the confidence of answers, and when to refuse, to questions whose answers are known."""
     from bridge_stg.errors import InputError
+    from bridge_stg.evaluation.task_scores import rule_of, score_queries
     from bridge_stg.files.shipped import SHIPPED
     from bridge_stg.records.open import truth_in
     from bridge_stg.records.part import group_questions, of_first_videos
@@ -73,11 +81,18 @@ def calibrate(
         raise InputError("vtg has the calibration of stvg, by style; give --task stvg")
     if styles and "stvg" not in tasks:
         raise InputError("--answer is for stvg, which has styles; leave it out, or add --task stvg")
-    records = read_truth(truth_in(data))
+    if most_refused is not None and "stvg" not in tasks:
+        raise InputError("--most-refused is for stvg, whose answers refuse; leave it out, or add --task stvg")
+    # Only windows are refused; score judges other tasks by what is there, too.
+    records = [one for one in read_truth(truth_in(data)) if one.task == "stvg" or not one.absent]
     clips = {one: of_first_videos(group_questions(records, one), limit) for one in tasks}
     for one, found in clips.items():
         if not found:
             raise InputError(f"{data}: holds no {one} question to calibrate on")
+        if one != "stvg":
+            # What has no truth that can be scored is named before anything is asked.
+            asked = [record for clip in found for record in clip.records]
+            score_queries(rule_of(one, None), asked, [None] * len(asked))
 
     quiet_threads()
     quiet_libraries(checkpoint)
@@ -95,13 +110,14 @@ def calibrate(
     fits = []
     for style in (styles or known) if "stvg" in clips else []:
         with _counting(f"clips, {style}", len(clips["stvg"])) as done:
-            fits.append(calibrate_style(grounder, data, clips["stvg"], style, most_refused, done))
+            share = MOST_REFUSED if most_refused is None else most_refused
+            fits.append(calibrate_style(grounder, data, clips["stvg"], style, share, done))
         _print_fit(fits[-1])
     of_tasks: dict[Task, LineFit | None] = {}
-    for one, asked in clips.items():
+    for one, found in clips.items():
         if one != "stvg":
-            with _counting(f"clips, {one}", len(asked)) as done:
-                of_tasks[one] = fit_task(grounder, data, asked, done)
+            with _counting(f"clips, {one}", len(found)) as done:
+                of_tasks[one] = fit_task(grounder, data, found, done)
             _print_line(one, of_tasks[one])
     if write:
         write_fits(folder, fits, of_tasks)

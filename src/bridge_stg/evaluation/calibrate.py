@@ -27,7 +27,7 @@ from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.metrics.calibration import expected_calibration_error, reliability
 from bridge_stg.metrics.moment_retrieval import window_overlaps
-from bridge_stg.model.configuration import BridgeSTGConfig
+from bridge_stg.model.configuration import CALIBRATED, BridgeSTGConfig
 from bridge_stg.records.part import ClipQuestions
 from bridge_stg.types import AnswerStyle, Task
 
@@ -129,7 +129,7 @@ def ask_all(
     config = grounder.processor.config
     rows = []
     with _uncalibrated(config, {style: NEVER}):
-        for number, clip in enumerate(clips):
+        for done, (number, clip) in enumerate(_by_video(clips), start=1):
             times = None if clip.times is None else tuple(clip.times)
             options = GroundOptions(task=clip.task, answer=style, clip=clip.span, times=times)
             results = grounder.ground_with(videos / clip.video, clip.queries, options)
@@ -149,10 +149,16 @@ def ask_all(
                 )
 
             if on_clip is not None:
-                on_clip(number + 1)
+                on_clip(done)
 
     video, absent, refusal, refused, found, probability, hit = map(np.array, zip(*rows, strict=True))
     return JudgedAnswers(video, absent, refusal, refused, found, probability, hit)
+
+
+def _by_video(clips: Sequence[ClipQuestions]) -> list[tuple[int, ClipQuestions]]:
+    """Each clip with the number of its video: what is asked about one video stays in one half of them."""
+    numbers: dict[str, int] = {}
+    return [(numbers.setdefault(clip.video, len(numbers)), clip) for clip in clips]
 
 
 @contextmanager
@@ -180,7 +186,7 @@ def fit_task(
     method = GrounderMethod(grounder)
     video, probability, right = [], [], []
     with _uncalibrated(grounder.processor.config):
-        for number, clip in enumerate(clips):
+        for done, (number, clip) in enumerate(_by_video(clips), start=1):
             answers, _ = method.answer(videos, clip)
             values = score_queries(rule_of(clip.task, None), clip.records, answers).values
             for answer, row in zip(answers, values, strict=True):
@@ -189,7 +195,7 @@ def fit_task(
                     probability.append(answer.confidence)
                     right.append(is_right(clip.task, row))
             if on_clip is not None:
-                on_clip(number + 1)
+                on_clip(done)
     return _fit(np.array(probability), np.array(right, dtype=np.bool_), np.array(video))
 
 
@@ -240,7 +246,7 @@ def write_fits(
     """Put what was fitted into ``config.json`` of a checkpoint; of other styles and tasks nothing changes.
 
     Args:
-        of_tasks: what was found for tasks without styles.
+        of_tasks: what was found for tasks without styles; one with too few answers keeps the line that it has.
 
     Raises:
         InputError: the file cannot be read or written.
@@ -252,9 +258,10 @@ def write_fits(
         raise InputError(f"{path}: cannot be read ({problem})") from problem
 
     known = config.get("calibration")
-    calibration = dict(known) if isinstance(known, dict) else {}
+    # One line alone is that of all styles and tasks.
+    calibration = dict(known) if isinstance(known, dict) else dict.fromkeys(CALIBRATED, known) if known else {}
     thresholds = dict(config.get("refusal_threshold") or {})
-    lines: dict[str, LineFit | None] = dict((of_tasks or {}).items())
+    lines: dict[str, LineFit | None] = {task: fit for task, fit in (of_tasks or {}).items() if fit is not None}
     for fit in fits:
         lines[fit.style], lines[f"{fit.style} absent"] = fit.windows, fit.refusals
         thresholds.pop(fit.style, None)

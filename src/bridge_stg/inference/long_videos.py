@@ -145,7 +145,12 @@ def merge_results(
         chosen = min(absent or found, key=lambda result: result.confidence or 0.0)
         return replace(chosen, notes=notes, timing_ms=timing_ms)
     best = kept[0]
-    boxes = [(part.span, found[index].tube) for one in kept for index, part in one.parts]
+    # Where two pieces see an end of the window, one of them may see a little more of it than it has.
+    boxes = [
+        (part.span.cut_to(one.span.span) or part.span, found[index].tube)
+        for one in kept
+        for index, part in one.parts
+    ]
     return replace(
         found[best.parts[0][0]],
         window=best.span.span,
@@ -232,9 +237,14 @@ def _chains(pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]) -> lis
 
 
 def _goes_on(one: tuple[int, ScoredSpan], other: tuple[int, ScoredSpan], pieces: Sequence[TimeSpan]) -> bool:
-    """Whether two pieces see the same event from the beginning to the end of what they share."""
+    """Whether two pieces see the same event from the beginning to the end of what they share.
+
+    Pieces that share next to nothing, or a rounding, cannot say.
+    """
     shared = pieces[one[0]].cut_to(pieces[other[0]])
-    return shared is not None and all(
+    if shared is None or shared.length <= 2 * NEAR_END:
+        return False
+    return all(
         seen.span.start <= shared.start + NEAR_END and seen.span.end >= shared.end - NEAR_END
         for _, seen in (one, other)
     )

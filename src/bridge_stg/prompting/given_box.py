@@ -9,13 +9,22 @@ from bridge_stg.errors import InputError
 from bridge_stg.prompting.templates import GRID, box_text
 from bridge_stg.types import Box
 
-# A box, and what follows "from": all that begins like a number, and whatever is said to be seconds.
+# A box, and what follows "from": all that begins like a number, and whatever is said to be seconds. "From the
+# second row" is a place. Numbers are short: those with thousands of digits are none to Python.
+_NUMBER = r"\s*(\d{1,9})\s*"
 _GIVEN = re.compile(
-    r"\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]"
-    r"(?:\s*,?\s*\bfrom\s+([-+.\d][^\[\]]*|\S+\s+seconds?\b))?",
+    rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]"
+    r"(?:[\s,;:.(]*\bfrom\s+("
+    r"(?:second\s+)?[-+.\d][^\[\]]*|(?:[^\s\[\]]+\s+){1,2}seconds\b|one\s+second\b"
+    r"))?",
     re.IGNORECASE,
 )
-_SECOND = re.compile(r"(\d+(?:\.\d+)?)\s*s(?:ecs?|econds?)?\b(?!\s*(?:to|and|-)\b)", re.IGNORECASE)
+# A second, unless a later one follows.
+_SECOND = re.compile(
+    r"(\d+(?:\.\d+)?)\s*s(?:ecs?|econds?)?\b"
+    r"(?![\s,(]*(?:(?:to|until|till|through|or)\b|and\s+\d|[-\u2013\u2014~/]|\.\.))",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)

@@ -203,15 +203,16 @@ def shapes_longer() -> ShapesTrainConfig:
 
 
 def shapes_quick(folder: Path) -> tuple[ShapesTrainConfig, ...]:
-    """All stages from nothing, one after the other, on scenes of one or two objects: does it learn at all?
+    """All stages from nothing, one after the other, in half an hour: does it learn at all?
 
+    Words are learned on scenes of one or two objects, eyes on scenes of up to six.
     Each stage writes into a folder of its own name below ``folder``, where the next one finds its base.
     """
     few = (
         Lesson(until=0.5, min_objects=1, max_objects=1, max_duration=8.0),
         Lesson(until=1.0, min_objects=1, max_objects=2, max_duration=8.0),
     )
-    # Steps and clips a step. Half the clips of the long runs: so early, more steps teach more than sure ones.
+    # Steps, and clips a step. In so short a run many steps on few clips teach more than few on many.
     sizes = {
         "shapes-vision": (320, 8),
         "shapes-pretrain": (400, 4),
@@ -223,7 +224,7 @@ def shapes_quick(folder: Path) -> tuple[ShapesTrainConfig, ...]:
         config = make()
         steps, clips = sizes[config.name]
         base = str(finished_checkpoint(folder / found[-1].name)) if found else None
-        # Eyes learn the faster the more there is to see, words the fewer there are to tell apart.
+        # The more objects there are, the faster eyes learn; the fewer, the faster words.
         lessons = config.data.curriculum if config.stage in ("vision", "detector") else few
         data = config.data.model_copy(update={"curriculum": lessons, "clips_per_step": clips})
         optim = config.optim.model_copy(update={"steps": steps, "final_ratio": 0.05})
