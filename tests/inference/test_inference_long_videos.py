@@ -186,6 +186,14 @@ def test_pieces_that_share_next_to_nothing_join_nothing() -> None:
         assert len(merge_results(pieces, short).windows) == 2
 
 
+def test_notes_are_those_of_the_pieces_that_the_answer_is_from() -> None:
+    found = [said("ok", (1.0, 3.0, 0.9)), said("absent", confidence=0.9), said("ok", (16.0, 18.0, 0.1))]
+    found = [replace(one, notes=("all", name)) for one, name in zip(found, "abc", strict=True)]
+    assert merge_results(PIECES, found, ["long"]).notes == ("long", "all", "a")
+    nowhere = [replace(said("absent", confidence=sure), notes=(str(sure),)) for sure in (0.9, 0.4, 0.7)]
+    assert merge_results(PIECES, nowhere).notes == ("0.4",)
+
+
 def test_nowhere_is_absent() -> None:
     found = [said("no_window"), said("absent", confidence=0.4), said("absent", confidence=0.7)]
     merged = merge_results(PIECES, found)

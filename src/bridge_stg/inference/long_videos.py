@@ -8,7 +8,7 @@ them sees is half as sure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,7 +120,7 @@ def merge_results(
     which the best window begins, in seconds of that piece; milliseconds are those of all pieces.
 
     Args:
-        notes: of the whole video; those of the pieces follow.
+        notes: of the whole video; those of the pieces that the answer is from follow.
     """
     candidates = [_seen(parts, pieces, found) for parts in _chains(pieces, found)]
     least = KEPT_SHARE * max((one.span.score or 0.0 for one in candidates), default=0.0)
@@ -137,13 +137,16 @@ def merge_results(
             kept.append(one)
     kept.sort(key=lambda one: -(one.span.score or 0.0))
 
-    notes = tuple(dict.fromkeys([*notes, *(note for result in found for note in result.notes)]))
+    def noted(results: Iterable[GroundingResult]) -> tuple[str, ...]:
+        """What is said of the video and of those pieces that the answer is from."""
+        return tuple(dict.fromkeys([*notes, *(note for result in results for note in result.notes)]))
+
     timing_ms = _summed([result.timing_ms for result in found])
     if not kept:
         # It happens nowhere: nobody can be surer of that than the piece that is least sure.
         absent = [result for result in found if result.status == "absent"]
         chosen = min(absent or found, key=lambda result: result.confidence or 0.0)
-        return replace(chosen, notes=notes, timing_ms=timing_ms)
+        return replace(chosen, notes=noted([chosen]), timing_ms=timing_ms)
     best = kept[0]
     # Where two pieces see an end of the window, one of them may see a little more of it than it has.
     boxes = [
@@ -157,7 +160,7 @@ def merge_results(
         windows=tuple(one.span for one in kept),
         confidence=best.span.score,
         tube=join_tubes([part_of(tube, span) for span, tube in boxes if tube is not None]),
-        notes=notes,
+        notes=noted(found[index] for one in kept for index, _ in one.parts),
         timing_ms=timing_ms,
     )
 

@@ -74,7 +74,7 @@ def check_given(query: str, length: float) -> None:
         raise InputError(f"{query!r}: names {len(found)} boxes; ask once for each object")
 
     x1, y1, x2, y2 = (int(number) for number in found[0].groups()[:4])
-    if x1 > x2 or y1 > y2 or max(x1, y1) > GRID:
+    if x1 > x2 or y1 > y2 or max(x2, y2) > GRID:
         raise InputError(f"{query!r}: the box is turned round or outside the frame; give {form}")
     named, second = found[0][5], _second(found[0])
     if named is not None and (second is None or second >= length):
