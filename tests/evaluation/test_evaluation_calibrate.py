@@ -113,6 +113,7 @@ def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
         {"refusal_threshold": {"scan": 0.0}},
         {"refusal_threshold": {"vqa": 0.5}},
         {"refusal_threshold": 0.5},
+        {"det_threshold": 0.0},
     ],
 )
 def test_configurations_that_mean_nothing(wrong: dict) -> None:

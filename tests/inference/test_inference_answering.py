@@ -20,6 +20,7 @@ from bridge_stg.inference.answering import (
     Answers,
     ReadClip,
     RefusalRule,
+    WhereRule,
     answer,
     bridge_answers,
     read_clip,
@@ -135,6 +136,23 @@ def test_a_refusal_is_begun_from_its_threshold_on(scene: Scene) -> None:
     hidden = scene.from_nothing([*scene.questions[1], second])[-1]
     again = answer(scene.model, clip, scene.questions, 0, 3, refusal=RefusalRule(second, below))
     assert again.ids[1][1] == int(scene.model.mllm.lm_head(hidden).argmax())
+
+
+def test_an_answer_asks_where_from_its_threshold_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The likeliest first word is called the end of the turn, the second likeliest <det>."""
+    clip = scene.read()
+    plain = answer(scene.model, clip, scene.questions, 0, 3)
+    (first, _), (second, log_prob), (third, _), *_ = plain.alternatives[1][0]
+    monkeypatch.setattr(scene.model.config, "det_token_id", second)
+    assert answer(scene.model, clip, scene.questions, first, 3).asks_where[1] is False
+    for factor, asks in ((0.99, True), (1.01, False)):
+        rule = WhereRule(second, first, math.exp(log_prob) * factor)
+        found = answer(scene.model, clip, scene.questions, first, 3, where=rule)
+        assert (found.ids[1], found.asks_where[1]) == ([], asks)
+    # Where neither of them is the likeliest nothing changes.
+    assert WhereRule(second, third, 1e-9).choose(first, plain.alternatives[1][0]) == first
+    # A <det> that is the likeliest needs the threshold as well.
+    assert WhereRule(first, third, 1.0).choose(first, plain.alternatives[1][0]) == third
 
 
 def test_the_comparison_sees_one_wrong_position(scene: Scene) -> None:

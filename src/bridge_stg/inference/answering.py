@@ -81,6 +81,25 @@ class RefusalRule:
         return next(one for one in alternatives if one[0] != self.token)
 
 
+@dataclass(frozen=True)
+class WhereRule:
+    """When an answer that could end asks where: from a probability ``threshold`` of ``det`` on.
+
+    Greedy answers do so where <det> is likelier than ``turn_end``.
+    """
+
+    det: int
+    turn_end: int
+    threshold: float
+
+    def choose(self, token: int, alternatives: Alternatives) -> int:
+        """The token that is said instead of the likeliest one, ``token``."""
+        if token not in (self.det, self.turn_end):
+            return token
+        asks = any(one == self.det and math.exp(log_prob) >= self.threshold for one, log_prob in alternatives)
+        return self.det if asks else self.turn_end
+
+
 @dataclass
 class Answers:
     """Greedy answers of S sentences, and the state of the language model after them.
@@ -115,13 +134,20 @@ class _Sentence:
     ended_with: int | None = None
 
     def take(
-        self, places: Sequence[Alternatives], ends: Sequence[int], limit: int, refusal: RefusalRule | None
+        self,
+        places: Sequence[Alternatives],
+        ends: Sequence[int],
+        limit: int,
+        refusal: RefusalRule | None,
+        where: WhereRule | None,
     ) -> int:
         """Accept what the model says after ``feed`` and each drafted word: how many of those were right."""
         for right, alternatives in enumerate(places):
             token, log_prob = alternatives[0]
             if refusal is not None and not self.ids:
                 token, log_prob = refusal.choose(alternatives)
+            if where is not None:
+                token = where.choose(token, alternatives)
             if token in ends:
                 self.ended_with, self.feed = token, []
                 return right
@@ -161,6 +187,7 @@ def answer(
     max_new_tokens: int = MAX_ANSWER_TOKENS,
     drafter: Drafter | None = None,
     refusal: RefusalRule | None = None,
+    where: WhereRule | None = None,
 ) -> Answers:
     """Answer questions about a prefilled clip greedily, side by side; each answer is what it would be alone.
 
@@ -171,6 +198,7 @@ def answer(
         max_new_tokens: an answer that is longer is cut there.
         drafter: guesses words; without one every pass gives one token.
         refusal: when an answer begins as a refusal does; None: where nothing else is likelier.
+        where: when an answer ends with <det>; None: where it is likelier than the end of the turn.
     """
     det = model.config.det_token_id
     text = model.config.mllm.text_config
@@ -192,7 +220,7 @@ def answer(
         # Accept the drafted words that the model says too, and the first one that it says otherwise.
         for sentence, said in zip(going, places, strict=True):
             drafted = len(sentence.draft)
-            right = sentence.take(said, (det, turn_end), max_new_tokens, refusal)
+            right = sentence.take(said, (det, turn_end), max_new_tokens, refusal, where)
             sentence.passes += 1
             branches.lengths[sentence.index] -= drafted - right
             if drafter is not None and sentence.ended_with is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bridge_stg.inference.answering import Answers, RefusalRule
+from bridge_stg.inference.answering import Answers, RefusalRule, WhereRule
 from bridge_stg.inference.confidence import LikelyTexts
 from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.templates import ABSENT
@@ -60,6 +60,14 @@ def refusal_rule(processor: BridgeSTGProcessor, style: AnswerStyle) -> RefusalRu
     """When an answer of a style begins as a refusal does; None: where no other word is likelier."""
     threshold = (processor.config.refusal_threshold or {}).get(style)
     return None if threshold is None else RefusalRule(processor.plain_ids(ABSENT)[0], threshold)
+
+
+def where_rule(processor: BridgeSTGProcessor) -> WhereRule | None:
+    """When an answer asks where; None: where no other end is likelier."""
+    config = processor.config
+    if config.det_threshold is None:
+        return None
+    return WhereRule(config.det_token_id, processor.turn_end, config.det_threshold)
 
 
 def decode_answers(processor: BridgeSTGProcessor, asked: AskedQueries, answers: Answers) -> list[DecodedAnswer]:

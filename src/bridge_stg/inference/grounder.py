@@ -18,7 +18,13 @@ from bridge_stg.inference.answer_outcome import AnswerOutcome, read_outcome
 from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
 from bridge_stg.inference.clip_cost import ClipCost, StageClock
 from bridge_stg.inference.confidence import drop_unsure
-from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer, decode_answers, refusal_rule
+from bridge_stg.inference.decoded_answers import (
+    AskedQueries,
+    DecodedAnswer,
+    decode_answers,
+    refusal_rule,
+    where_rule,
+)
 from bridge_stg.inference.device import hub_options, prepare_device
 from bridge_stg.inference.door import DEFAULT_OPTIONS, Grounder, OnCost, Progress, load_by_name
 from bridge_stg.inference.drafting import drafter_of, scan_seconds
@@ -325,7 +331,14 @@ class VideoGrounder(Grounder):
                 with clock.stage("answer"):
                     drafter = drafter_of(self.processor, asked, seconds, first=len(decoded))
                     answers = answer(
-                        self.model, clip.read, chunk, turn_end, asked.limit, drafter, asked.refusal
+                        self.model,
+                        clip.read,
+                        chunk,
+                        turn_end,
+                        asked.limit,
+                        drafter,
+                        asked.refusal,
+                        where_rule(self.processor),
                     )
                 if asked.task in LOCATED_TASKS:
                     with clock.stage("bridge"):

@@ -213,6 +213,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             often such answers are right; ``bridge-stg calibrate`` does.
         refusal_threshold: by answer style how probable the first word of a refusal must be for the answer to
             be one; None, or no entry, where no other word may be likelier.
+        det_threshold: how probable <det> must be at the end of an answer that nobody told to ask where; None
+            where the end of the turn may not be likelier.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
 
     Unknown fields are refused here and in ``spatial``; in ``mllm`` transformers keeps them, since published
@@ -239,6 +241,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     longest_clip: float | None = None
     calibration: dict[str, list[float] | tuple[float, ...]] | list[float] | tuple[float, ...] | None = None
     refusal_threshold: dict[str, float] | None = None
+    det_threshold: float | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, kind in self.sub_configs.items():
@@ -302,6 +305,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
                 found.append(f"calibration is by {', '.join(sorted(known - {''}))}, got {kind!r}")
             if len(pair) != 2:
                 found.append(f"calibration needs a slope and an offset, got {list(pair)}")
+        if self.det_threshold is not None and not 0 < self.det_threshold <= 1:
+            found.append(f"det_threshold must be in (0, 1], got {self.det_threshold}")
         for style, threshold in (self.refusal_threshold or {}).items():
             if style not in get_args(AnswerStyle):
                 found.append(f"refusal_threshold is by {', '.join(get_args(AnswerStyle))}, got {style!r}")

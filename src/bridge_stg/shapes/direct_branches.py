@@ -49,7 +49,11 @@ def direct_branch(clip: AskedClip, question: WorldQuestion, task: Task) -> Branc
     """A window, answered directly."""
     answer = window_answer(clip.scene, question, clip.rng, clip.pair_spans, "direct")
     style = style_asked(clip.processor, "direct")
-    return led_window(clip, question, clip.processor.branch(task, question.query, answer, False, style))
+    branch = clip.processor.branch(task, question.query, answer, False, style)
+    if task == "stvg":
+        # That the answer ends without <det> is learned of vtg alone.
+        branch = Branch(ids=branch.ids[:-1], labels=branch.labels[:-1])
+    return led_window(clip, question, branch)
 
 
 def led_window(clip: AskedClip, question: WorldQuestion, branch: Branch) -> Branch:
