@@ -2,7 +2,7 @@
 
     python benchmarks/long_videos.py --out data/long                       # 20 generated videos of 10 minutes
     python benchmarks/long_videos.py --out data/longer --videos 1 --minutes 30
-    python benchmarks/long_videos.py --out data/long --chunk 12 --answer direct --checkpoint shapes-direct
+    python benchmarks/long_videos.py --out data/long --chunk 12 --answer direct --checkpoint FOLDER
 
 Videos are drawn into --out once and used again. They are read in overlapping pieces, as ``bridge-stg ground``
 does. A hit is a tIoU of 0.5 or more of the surest window. Memory is what the process holds when a piece begins.

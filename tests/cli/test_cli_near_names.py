@@ -28,7 +28,6 @@ KNOWN = {
         ("benchmark", "vidstg2", "vidstg"),
         ("benchmark", "RefCOCO", "refcoco"),
         ("checkpoint", "shaps", "shapes"),
-        ("checkpoint", "shapes_direct", "shapes-direct"),
         ("benchmark", "foo", None),
         ("benchmark", "kinetics", None),
         ("command", "help", None),

@@ -33,7 +33,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TruthRecord]:
 def test_both_times_have_a_window_and_boxes(twice: tuple[Path, TruthRecord]) -> None:
     path, record = twice
     grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
-    result = grounder.ground(path, record.query, task="stvg")
+    result = grounder.ground(path, record.query, task="stvg", answer="scan")
     found = sorted((one.span for one in result.windows), key=lambda span: span.start)
     assert len(found) == 2
     assert result.tube is not None
@@ -49,7 +49,7 @@ def test_both_times_have_a_window_and_boxes(twice: tuple[Path, TruthRecord]) -> 
     assert result.windows[0].score == max(one.score or 0.0 for one in result.windows)
 
     # A window that the caller gives is no matter of the scan; a short answer has none.
-    assert len(grounder.ground(path, record.query, window=true[0]).windows) == 1
+    assert len(grounder.ground(path, record.query, window=true[0], answer="scan").windows) == 1
     assert len(grounder.ground(path, record.query, answer="direct").windows) <= 1
 
 
@@ -57,7 +57,7 @@ def test_both_times_have_a_window_and_boxes(twice: tuple[Path, TruthRecord]) -> 
 def test_an_answer_that_was_cut_is_not_gone_on_with(twice: tuple[Path, TruthRecord], limit: int) -> None:
     path, record = twice
     grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
-    result = grounder.ground(path, record.query, max_answer_tokens=limit)
+    result = grounder.ground(path, record.query, max_answer_tokens=limit, answer="scan")
     assert len(grounder.processor.plain_ids(f"{result.reasoning} {result.answer}".strip())) <= limit
     assert result.status == "no_window"
     assert f"the answer was cut at {limit} tokens" in result.notes

@@ -254,7 +254,9 @@ def test_a_model_of_both_styles_is_asked_for_a_scan_by_name(
 
 def test_both_styles_are_written_into_the_configuration(tmp_path: Path) -> None:
     """From the shipped checkpoint on: grown, led, and exported as an ordinary checkpoint."""
-    config = override(RECIPES["shapes-direct"](), ["base=shapes", "optim.steps=1", "data.clips_per_step=1"])
+    config = override(
+        RECIPES["shapes-direct"](), ["base=shapes", "layers=10", "optim.steps=1", "data.clips_per_step=1"]
+    )
     stage = ShapesBridgeStage(config)
     start = stage.build(lambda line: None)
     source = stage.source(start.processor, 1, None)
@@ -279,7 +281,7 @@ def test_both_styles_are_written_into_the_configuration(tmp_path: Path) -> None:
     assert tuple(processor.config.answer_styles) == ("scan", "direct")
     assert len(processor.plain_ids("[123, 1000]")) == 6
     again = BridgeSTGForVideoGrounding.from_pretrained(tmp_path)
-    assert len(again.mllm.model.language_model.layers) == 8
+    assert len(again.mllm.model.language_model.layers) == 10
 
 
 def test_the_quick_series_hands_its_checkpoints_on(tmp_path: Path) -> None:

@@ -75,10 +75,9 @@ def test_shipped_names(name: str) -> None:
 
 @pytest.mark.parametrize("door", [VideoGrounder, BridgeSTGForVideoGrounding, BridgeSTGProcessor])
 def test_a_misspelt_name_is_refused_before_the_hub_is_asked(door: Any) -> None:
-    for name, meant in (("shaps", "shapes"), ("shapes_direct", "shapes-direct")):
-        with pytest.raises(CheckpointError) as caught:
-            door.from_pretrained(name)
-        assert f"(did you mean {meant}?)" in str(caught.value)
+    with pytest.raises(CheckpointError) as caught:
+        door.from_pretrained("shaps")
+    assert "(did you mean shapes?)" in str(caught.value)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge_stg.errors import CheckpointError, did_you_mean
 
-SHIPPED = ("shapes", "shapes-direct")
+SHIPPED = ("shapes",)
 
 
 def shipped_folder(name: str) -> Path:

@@ -197,7 +197,7 @@ def shapes_longer() -> ShapesTrainConfig:
             "name": "shapes-longer",
             "base": "runs/shapes-both/checkpoint",
             "data": both.data.model_copy(update=data),
-            "optim": both.optim.model_copy(update={"lr": 6e-4, "steps": 640}),
+            "optim": both.optim.model_copy(update={"lr": 6e-4, "steps": 760}),
         }
     )
 
