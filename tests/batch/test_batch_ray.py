@@ -99,7 +99,9 @@ def test_killed_and_given_again_it_asks_nothing_twice_and_loses_nothing(
 def cluster() -> Iterator[str]:
     """A cluster that is running already, and the address for its clients."""
     pytest.importorskip("grpc", reason="ray[client] is not installed")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    # A local Ray leaves a token in the home folder, and a cluster that finds one there asks its clients for it.
+    unlocked = {"RAY_AUTH_MODE": "disabled"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"} | unlocked
     store, clients = free_port(), free_port()
     # Sockets have short names.
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
