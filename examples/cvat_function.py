@@ -27,6 +27,7 @@ from cvat_sdk import models
 
 from bridge_stg.client import Client
 from bridge_stg.errors import InputError
+from bridge_stg.geometry.clock import clock_of
 from bridge_stg.types import GroundingResult
 
 LABEL, QUERY = 0, 0
@@ -57,7 +58,7 @@ class SentenceFunction:
         if tube is None or window is None:
             return []
         frame = int(found[1])
-        first, last = round(window.start * float(info.fps)), round(window.end * float(info.fps))
+        first, last = clock_of(info).frames_in(window)
         if not first <= frame < max(last, first + 1):
             return []
         if np.interp(frame, tube.frames, tube.scores) < (context.conf_threshold or 0):

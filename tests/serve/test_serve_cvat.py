@@ -12,6 +12,7 @@ from PIL import Image
 from support.cvat_task import ATTRIBUTE, LABEL, TASK, CvatTask, running_task
 from support.service import RunningService
 
+from bridge_stg.geometry.clock import clock_of
 from bridge_stg.types import GroundingResult
 
 pytest.importorskip("cvat_sdk", reason="cvat-sdk is not installed")
@@ -58,17 +59,8 @@ def test_every_frame_of_the_window_gets_its_box(
 
     frames = [(f"frame_{number:06d}.png", picture) for number, picture in enumerate(pictures(clip))]
     uploaded = annotate(CvatTask(frames), function, tmp_path)
-    fps = float(found.info.fps)
     shapes = {shape["frame"]: shape for shape in uploaded["shapes"]}
-    # A window that begins or ends in the middle of a frame, to a rounding, may hold it or not.
-    middles = [(n + 0.5) / fps for n in range(len(frames))]
-    tied = {
-        n
-        for n, at in enumerate(middles)
-        if min(abs(at - found.window.start), abs(at - found.window.end)) < 1e-6
-    }
-    wanted = {n for n, at in enumerate(middles) if found.window.start <= at < found.window.end}
-    assert set(shapes) - tied == wanted - tied
+    assert sorted(shapes) == list(range(*clock_of(found.info).frames_in(found.window)))
     for number, shape in shapes.items():
         assert (shape["type"], shape["label_id"], shape["source"]) == ("rectangle", LABEL, "auto")
         assert shape["attributes"] == [{"spec_id": ATTRIBUTE, "value": QUERY}]
