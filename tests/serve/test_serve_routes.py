@@ -198,6 +198,58 @@ def test_a_field_that_is_missing_is_named(http: httpx.Client, clip: Path) -> Non
     assert said("/v1/videos/no/ground") == "the body: Field required"
 
 
+FORM, OPTIONS = ("video", "query", "options"), ("box_fps", "window", "answer", "min_confidence", "chunk")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "unknown", "known"),
+    [
+        ("/v1/ground", {"data": {"query": "a", "task": "vot"}}, "task", (*FORM, *OPTIONS)),
+        ("/v1/ground", {"data": {"query": "a", "anwser": "scan"}}, "anwser", (*FORM, *OPTIONS)),
+        ("/v1/ground", {"data": {"querry": "a"}}, "querry", FORM),
+        ("/v1/ground", {"data": {"query": "a", "options": '{"anwser": "scan"}'}}, "anwser", OPTIONS),
+        ("/v1/ground?task=vot", {"data": {"query": "a"}}, "task", ()),
+        ("/v1/videos", {"data": {"name": "a"}}, "name", ("video",)),
+        ("/v1/videos/no/ground", {"json": {"queries": ["a"], "options": {"task": "vot"}}}, "task", OPTIONS),
+        ("/v1/videos/no/ground", {"json": {"query": ["a"]}}, "query", ("queries", "options")),
+        (
+            "/v1/videos/no/ground",
+            {"json": {"queries": ["a"], "options": {"window": {"begin": 1, "end": 2}}}},
+            "begin",
+            ("start", "end"),
+        ),
+        (
+            "/v1/videos/no/export",
+            {"json": {"fromat": "cvat", "results": [{}]}},
+            "fromat",
+            ("format", "results"),
+        ),
+    ],
+)
+def test_a_field_that_nobody_reads_is_refused_with_those_that_there_are(
+    http: httpx.Client, clip: Path, path: str, sent: dict[str, Any], unknown: str, known: tuple[str, ...]
+) -> None:
+    if "json" not in sent:
+        sent = sent | {"files": {"video": ("a.mp4", clip.read_bytes())}}
+    response = http.post(path, **sent)
+    assert refusal(response) == (422, "invalid_request")
+    named = re.findall(r"\w+", response.json()["error"]["message"])
+    assert {unknown, *known} <= set(named)
+
+
+def test_a_parameter_of_an_address_that_nobody_reads_is_refused(http: httpx.Client, video: str) -> None:
+    response = http.get(f"/v1/videos/{video}/annotated", params={"job": "a", "resul": 1})
+    assert refusal(response) == (422, "invalid_request")
+    assert {"resul", "job", "result"} <= set(re.findall(r"\w+", response.json()["error"]["message"]))
+
+
+def test_a_field_that_counts_once_is_there_once(http: httpx.Client, clip: Path) -> None:
+    files = [("video", ("a.mp4", clip.read_bytes())), ("video", ("b.mp4", clip.read_bytes()))]
+    response = http.post("/v1/ground", files=files, data={"query": "a"})
+    assert refusal(response) == (422, "invalid_request")
+    assert response.json()["error"]["message"].startswith("video: ")
+
+
 def test_a_body_that_is_no_json_is_called_so(http: httpx.Client) -> None:
     body = b'{"queries": [a]}'
     sent = {"content": body, "headers": {"Content-Type": "application/json"}}

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, File, Form, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from bridge_stg.serve.files_out import FILES, exported
 from bridge_stg.serve.guards import Guards
+from bridge_stg.serve.known_fields import only_known_fields
 from bridge_stg.serve.label_studio import label_studio_routes
 from bridge_stg.serve.problems import ServiceError, install_handlers, not_found
 from bridge_stg.serve.schemas import (
@@ -119,7 +120,7 @@ def _about_routes(service: Service) -> APIRouter:
 
 
 def _video_routes(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", dependencies=[Depends(only_known_fields)])
 
     @router.post("/videos", status_code=201)
     def add_video(
@@ -162,8 +163,8 @@ def _video_routes(service: Service) -> APIRouter:
     @router.get("/videos/{video_id}/annotated", response_class=FileResponse)
     def annotated(
         video_id: str,
-        job: Annotated[str, Query(description="A finished job about this video.")],
-        result: Annotated[int, Query(ge=0, description="Which of its sentences.")] = 0,
+        job: Annotated[str, Query(description="a finished job about this video")],
+        result: Annotated[int, Query(ge=0, description="which of its sentences, from 0")] = 0,
     ) -> FileResponse:
         """The video as an mp4 with one answer drawn on it."""
         video, done = service.video(video_id), service.job(job)
@@ -188,14 +189,16 @@ def _video_routes(service: Service) -> APIRouter:
 
 
 def _one_call_route(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", dependencies=[Depends(only_known_fields)])
 
     @router.post("/ground")
     async def ground_once(
         request: Request,
         video: Annotated[UploadFile, File(description="mp4, mov, mkv, webm, avi or gif")],
-        query: Annotated[list[str], Form(min_length=1, description="A sentence; repeat the field for more.")],
-        options: Annotated[str, Form(description="A JSON object, as in /v1/videos/{id}/ground.")] = "{}",
+        query: Annotated[list[str], Form(min_length=1, description="a sentence; repeat the field for more")],
+        options: Annotated[
+            str, Form(description=f"a JSON object of {', '.join(AskOptions.model_fields)}")
+        ] = "{}",
     ) -> list[TubeResult]:
         """Upload, ask and wait in one call; the upload is deleted at once afterwards."""
         try:
@@ -236,7 +239,7 @@ def _drawn_once(service: Service, video: Any, result: dict[str, Any]) -> bytes:
 
 
 def _job_routes(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", dependencies=[Depends(only_known_fields)])
 
     @router.get("/jobs/{job_id}")
     def get_job(job_id: str) -> JobView:

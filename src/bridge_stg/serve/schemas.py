@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge_stg.inference.options import MIN_CHUNK, GroundOptions, as_span
+from bridge_stg.serve.known_fields import ClosedModel
 from bridge_stg.types import AnswerStyle
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -28,19 +29,15 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-class Span(BaseModel):
+class Span(ClosedModel):
     """A half-open window in seconds."""
-
-    model_config = ConfigDict(extra="forbid")
 
     start: _Seconds
     end: _Seconds
 
 
-class AskOptions(BaseModel):
+class AskOptions(ClosedModel):
     """How to answer; without any, as ``bridge-stg ground`` does."""
-
-    model_config = ConfigDict(extra="forbid")
 
     box_fps: Annotated[
         float | None,
@@ -75,19 +72,15 @@ class AskOptions(BaseModel):
         )
 
 
-class GroundRequest(BaseModel):
+class GroundRequest(ClosedModel):
     """Sentences to find in a stored video."""
-
-    model_config = ConfigDict(extra="forbid")
 
     queries: Annotated[list[str], Field(min_length=1)]
     options: AskOptions = AskOptions()
 
 
-class ExportRequest(BaseModel):
+class ExportRequest(ClosedModel):
     """Results, perhaps corrected by a person, to be written as a file."""
-
-    model_config = ConfigDict(extra="forbid")
 
     format: ExportFormat
     results: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=200)]
