@@ -254,6 +254,9 @@ def test_what_cannot_be_scored_is_named_before_anything_is_asked(tmp_path: Path)
     write_truth(tmp_path / "truth.jsonl", [record])
     words = ("calibrate", "--data", tmp_path, "--checkpoint", own.parent, "--task", "vot")
     refused(run(*words), "needs a box on two frames")
+    # A twentieth of a pixel is no box to begin with.
+    write_truth(tmp_path / "truth.jsonl", [replace(record, boxes=dict.fromkeys((0, 1), (0.0, 0.0, 9.0, 0.03)))])
+    refused(run(*words), "has no area")
 
 
 def test_asking_leaves_the_grounder_as_it_was(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:

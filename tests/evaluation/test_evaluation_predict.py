@@ -433,6 +433,21 @@ def test_subtitles_come_before_the_question_however_long_they_are(
     assert "none.srt" in found[0].text
 
 
+def test_an_object_without_area_is_not_tracked(data: Path, taught_checkpoint: Path) -> None:
+    """A box of the truth that rounds to nothing, and one that the query gives; the third is asked."""
+    held = replace(record("held", "vot"), boxes=dict.fromkeys(range(50), (8.0, 6.0, 8.01, 30.0)))
+    given = record("given", "vot", query="track it at [100, 100, 100, 500]")
+    (clip,) = group_questions([held, given, record("good", "vot")], "vot")
+    grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
+    found, _ = ask(GrounderMethod(grounder, PredictionSettings(box_fps=1.0)), data, clip)
+    assert [(answer.id, answer.status) for answer in found] == [
+        ("held", "failed"),
+        ("given", "failed"),
+        ("good", "ok"),
+    ]
+    assert all("no area" in answer.text for answer in found[:2])
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_how_many_questions_have_subtitles_is_said_where_they_are_asked_for(
     count: int, data: Path, taught_checkpoint: Path, tmp_path: Path

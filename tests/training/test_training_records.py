@@ -325,6 +325,10 @@ def test_a_tracked_object_is_told_by_its_first_box(truth: list[TruthRecord]) -> 
     assert (
         question_text(replace(plain, boxes={10: (9.6, 7.2, 48.0, 80.0)})) == "a lion at [100, 100, 500, 1000]"
     )
+    # A twentieth of a pixel of 96 is half a thousandth.
+    for right in (9.6, 9.64):
+        with pytest.raises(DataError, match=rf"{record.id}.*\[100, 100, 100, 1000\]"):
+            question_text(replace(plain, boxes={10: (9.6, 7.2, right, 80.0)}))
 
 
 def test_questions_with_several_right_choices_or_none_or_free_answers(

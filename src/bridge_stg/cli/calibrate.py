@@ -58,8 +58,9 @@ def calibrate(
     from bridge_stg.errors import InputError
     from bridge_stg.evaluation.task_scores import rule_of, score_queries
     from bridge_stg.files.shipped import SHIPPED
+    from bridge_stg.prompting.given_box import read_given
     from bridge_stg.records.open import truth_in
-    from bridge_stg.records.part import group_questions, of_first_videos
+    from bridge_stg.records.part import clip_span, group_questions, of_first_videos
     from bridge_stg.records.record import read_truth
     from bridge_stg.types import Task, parse_answer_style, parse_task
 
@@ -90,9 +91,13 @@ def calibrate(
         if not found:
             raise InputError(f"{data}: holds no {one} question to calibrate on")
         if one != "stvg":
-            # What has no truth that can be scored is named before anything is asked.
+            # What has no truth that can be scored, or cannot be asked, is named before anything is asked.
             asked = [record for clip in found for record in clip.records]
             score_queries(rule_of(one, None), asked, [None] * len(asked))
+        if one == "vot":
+            for clip in found:
+                for record, query in zip(clip.records, clip.queries, strict=True):
+                    read_given(query, clip_span(record).length)
 
     quiet_threads()
     quiet_libraries(checkpoint)

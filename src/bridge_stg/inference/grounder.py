@@ -41,7 +41,7 @@ from bridge_stg.inference.several_times import ScanReader
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
 from bridge_stg.model.processing import MAX_QUERY_TOKENS, BridgeSTGProcessor
 from bridge_stg.model.row_tower import join_projections
-from bridge_stg.prompting.given_box import check_given
+from bridge_stg.prompting.given_box import read_given
 from bridge_stg.prompting.templates import DIRECT_OPENING, check_queries
 from bridge_stg.types import (
     LOCATED_TASKS,
@@ -158,7 +158,7 @@ class VideoGrounder(Grounder):
         extent = clip_extent(source.info, options.clip)
         if asked.task == "vot":
             for query in queries:
-                check_given(query, extent.length)
+                read_given(query, extent.length)
 
         # A video longer than those it was trained on is read in pieces of a length that it knows.
         pieces = [extent]

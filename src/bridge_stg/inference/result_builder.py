@@ -111,7 +111,7 @@ class ResultBuilder:
         return tuple(sorted(found, key=lambda one: -(one.score or 0.0)))
 
     def _agreement(self, query: str, tube: Tube | None) -> float | None:
-        """How well the tube begins where an object to track was given; None where nothing was given."""
+        """How well the tube begins where an object to track was given; None where nothing is tracked."""
         if tube is None or self.asked.task != "vot":
             return None
         return given_overlap(query, tube, self.sampled.info, self.extent)
@@ -145,8 +145,6 @@ class ResultBuilder:
             notes.append("the scan saw it in no second, so the window that the answer names does not count")
         if outcome.windows and tube is None and asked.task in LOCATED_TASKS:
             notes.append("the model ended its answer without asking where, so there are no boxes")
-        if asked.task == "vot" and tube is not None and agreement is None:
-            notes.append("the given box has no area, so it is not checked whether the tube begins there")
         if agreement is not None and agreement < AGREES:
             notes.append(
                 f"the tube does not begin at the given box (IoU {agreement:.2f}): it may follow something else"

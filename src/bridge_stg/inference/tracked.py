@@ -13,18 +13,19 @@ from bridge_stg.types import TimeSpan, Tube, VideoInfo
 AGREES = 0.5
 
 
-def given_overlap(query: str, tube: Tube, info: VideoInfo, clip: TimeSpan) -> float | None:
+def given_overlap(query: str, tube: Tube, info: VideoInfo, clip: TimeSpan) -> float:
     """IoU of the box that a query gives and the tube's box nearest to that time.
 
     Args:
         clip: the part of the file that is asked about; the query counts seconds from its start.
 
     Returns:
-        In [0, 1]; None where the query gives no box.
+        In [0, 1].
+
+    Raises:
+        InputError: as ``read_given``.
     """
-    given = read_given(query)
-    if given is None:
-        return None
+    given = read_given(query, clip.length)
     nearest = int(np.abs(tube.times - (clip.start + given.second)).argmin())
     sides = np.array([info.width, info.height] * 2, dtype=np.float64)
     overlap, _ = paired_giou(torch.from_numpy(given.box * sides), torch.from_numpy(tube.boxes[nearest]))

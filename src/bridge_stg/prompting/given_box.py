@@ -27,12 +27,29 @@ _SECOND = re.compile(
 )
 
 
+# How a query gives a box.
+_FORM = f"give [left, top, right, bottom], whole numbers from 0 to {GRID}, as in: track it at [100, 250, 500, 900]"
+
+
 @dataclass(frozen=True)
 class GivenBox:
-    """xyxy in [0, 1] at a second of the clip."""
+    """xyxy in [0, 1] at a second of the clip.
+
+    Raises:
+        InputError: it lies outside the frame, or has no area in whole numbers from 0 to GRID, as it is written.
+    """
 
     box: Box
     second: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0.0 <= side <= 1.0 for side in self.box):
+            raise InputError(f"the box {box_text(self.box)} is outside the frame; {_FORM}")
+        x1, y1, x2, y2 = (round(side * GRID) for side in self.box)
+        if x1 >= x2 or y1 >= y2:
+            raise InputError(
+                f"the box {box_text(self.box)} has no area, left must be below right and top below bottom; {_FORM}"
+            )
 
 
 def given_text(what: str, given: GivenBox) -> str:
@@ -56,50 +73,37 @@ def names_box(query: str) -> bool:
     return _GIVEN.search(query) is not None
 
 
-def check_given(query: str, length: float) -> None:
-    """Raise InputError unless a query gives one box, in the frame and within the clip.
-
-    A box without area passes: it is a small object whose sides were rounded.
+def read_given(query: str, length: float) -> GivenBox:
+    """The box of a query, and since when it holds.
 
     Args:
         length: seconds of the clip.
+
+    Examples:
+        >>> read_given("track the panda at [100, 250, 500, 1000] from 1.5 seconds", 4.0)
+        GivenBox(box=(0.1, 0.25, 0.5, 1.0), second=1.5)
+
+    Raises:
+        InputError: the query gives none or several, one that is outside the frame or has no area, or a time that
+            is none of the clip.
     """
-    form = (
-        f"[left, top, right, bottom], whole numbers from 0 to {GRID}, as in: track it at [100, 250, 500, 900]"
-    )
     found = list(_GIVEN.finditer(query))
     if not found:
-        raise InputError(f"{query!r}: names no box to track; add its first one, {form}")
+        raise InputError(f"{query!r}: names no box to track; {_FORM}")
     if len(found) > 1:
         raise InputError(f"{query!r}: names {len(found)} boxes; ask once for each object")
 
-    x1, y1, x2, y2 = (int(number) for number in found[0].groups()[:4])
-    if x1 > x2 or y1 > y2 or max(x2, y2) > GRID:
-        raise InputError(f"{query!r}: the box is turned round or outside the frame; give {form}")
     named, second = found[0][5], _second(found[0])
     if named is not None and (second is None or second >= length):
         raise InputError(
             f"{query!r}: begins at {named!r}; give a number of seconds from 0 to less than {length:.2f}, "
             "as in: from 1.5 seconds"
         )
-
-
-def read_given(query: str) -> GivenBox | None:
-    """The first box of a query; None where there is none, or one without area.
-
-    Examples:
-        >>> read_given("track the panda at [100, 250, 500, 1000] from 1.5 seconds")
-        GivenBox(box=(0.1, 0.25, 0.5, 1.0), second=1.5)
-        >>> read_given("track the panda") is None
-        True
-    """
-    match = _GIVEN.search(query)
-    if match is None:
-        return None
-    x1, y1, x2, y2 = (min(int(number) / GRID, 1.0) for number in match.groups()[:4])
-    if x1 >= x2 or y1 >= y2:
-        return None
-    return GivenBox((x1, y1, x2, y2), _second(match) or 0.0)
+    x1, y1, x2, y2 = (int(number) / GRID for number in found[0].groups()[:4])
+    try:
+        return GivenBox((x1, y1, x2, y2), second or 0.0)
+    except InputError as problem:
+        raise InputError(f"{query!r}: {problem}") from problem
 
 
 def _second(match: re.Match[str]) -> float | None:

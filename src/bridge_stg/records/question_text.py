@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bridge_stg.errors import DataError
+from bridge_stg.errors import DataError, InputError
 from bridge_stg.prompting.given_box import GivenBox, given_text, names_box
 from bridge_stg.prompting.templates import choices_text
 from bridge_stg.records.record import TruthRecord
@@ -17,7 +17,7 @@ def question_text(record: TruthRecord) -> str:
     the clip) unless the clip begins with it. A tracking query that names a box itself stays as it is.
 
     Raises:
-        DataError: an object to track has no box.
+        DataError: an object to track has no box, or one that has no area in that grid.
     """
     if record.choices:
         return choices_text(record.query, record.choices)
@@ -30,7 +30,11 @@ def question_text(record: TruthRecord) -> str:
     sides = (left / record.width, top / record.height, right / record.width, bottom / record.height)
     x1, y1, x2, y2 = (min(max(side, 0.0), 1.0) for side in sides)
     second = record.clock.span(record.clip[0], first).length if first > record.clip[0] else 0.0
-    return given_text(record.query.strip(), GivenBox((x1, y1, x2, y2), second))
+    try:
+        given = GivenBox((x1, y1, x2, y2), second)
+    except InputError as problem:
+        raise DataError(f"record {record.id!r}: {problem}") from problem
+    return given_text(record.query.strip(), given)
 
 
 def subtitled_text(question: str, said: Sequence[str]) -> str:
