@@ -205,9 +205,9 @@ FORM, OPTIONS = ("video", "query", "options"), ("box_fps", "window", "answer", "
     ("path", "sent", "unknown", "known"),
     [
         ("/v1/ground", {"data": {"query": "a", "task": "vot"}}, "task", (*FORM, *OPTIONS)),
-        ("/v1/ground", {"data": {"query": "a", "anwser": "scan"}}, "anwser", (*FORM, *OPTIONS)),
-        ("/v1/ground", {"data": {"querry": "a"}}, "querry", FORM),
-        ("/v1/ground", {"data": {"query": "a", "options": '{"anwser": "scan"}'}}, "anwser", OPTIONS),
+        ("/v1/ground", {"data": {"query": "a", "style": "scan"}}, "style", (*FORM, *OPTIONS)),
+        ("/v1/ground", {"data": {"qeury": "a"}}, "qeury", FORM),
+        ("/v1/ground", {"data": {"query": "a", "options": '{"style": "scan"}'}}, "style", OPTIONS),
         ("/v1/ground?task=vot", {"data": {"query": "a"}}, "task", ()),
         ("/v1/videos", {"data": {"name": "a"}}, "name", ("video",)),
         ("/v1/videos/no/ground", {"json": {"queries": ["a"], "options": {"task": "vot"}}}, "task", OPTIONS),
@@ -220,8 +220,8 @@ FORM, OPTIONS = ("video", "query", "options"), ("box_fps", "window", "answer", "
         ),
         (
             "/v1/videos/no/export",
-            {"json": {"fromat": "cvat", "results": [{}]}},
-            "fromat",
+            {"json": {"kind": "cvat", "results": [{}]}},
+            "kind",
             ("format", "results"),
         ),
     ],
@@ -238,9 +238,9 @@ def test_a_field_that_nobody_reads_is_refused_with_those_that_there_are(
 
 
 def test_a_parameter_of_an_address_that_nobody_reads_is_refused(http: httpx.Client, video: str) -> None:
-    response = http.get(f"/v1/videos/{video}/annotated", params={"job": "a", "resul": 1})
+    response = http.get(f"/v1/videos/{video}/annotated", params={"job": "a", "number": 1})
     assert refusal(response) == (422, "invalid_request")
-    assert {"resul", "job", "result"} <= set(re.findall(r"\w+", response.json()["error"]["message"]))
+    assert {"number", "job", "result"} <= set(re.findall(r"\w+", response.json()["error"]["message"]))
 
 
 def test_a_field_that_counts_once_is_there_once(http: httpx.Client, clip: Path) -> None:
