@@ -42,10 +42,60 @@ TUBE = Tube(
         ("track it at [0, 0, 100, 100] from the second row", 1.0, 1.0),
     ],
 )
-def test_a_tube_is_compared_with_the_given_box_at_its_time(
-    query: str, start: float, overlap: float
-) -> None:
+def test_a_tube_is_compared_with_the_given_box_at_its_time(query: str, start: float, overlap: float) -> None:
     assert given_overlap(query, TUBE, INFO, TimeSpan(start, 5.0)) == pytest.approx(overlap)
+
+
+@pytest.mark.parametrize(
+    ("behind", "second"),
+    [
+        ("", 0.0),
+        (" from 2 seconds", 2.0),
+        (" From 2.5 seconds on", 2.5),
+        (" since 2 s", 2.0),
+        (" since 2s.", 2.0),
+        (" from t=2s", 2.0),
+        (", t = 2.5", 2.5),
+        (" (t=2 s)", 2.0),
+        (" from second 2", 2.0),
+        (" from the 2nd second", 2.0),  # at which a clock shows 2
+        (" since the 3rd second on", 3.0),
+        (" at 2 s", 2.0),
+        (" @2s", 2.0),
+        (" in the 2nd second", 2.0),
+        (" starting at 2 sec", 2.0),
+        (", which begins from 2 secs on", 2.0),
+        (" as of 2 seconds", 2.0),
+        (" after 2 s", 2.0),
+        (" (2 s)", 2.0),
+        (", the red one, since 2 s", 2.0),
+        # Neither is a time.
+        (" from the second row", 0.0),
+        (" from the beginning", 0.0),
+        (" from the first frame on", 0.0),
+        (" with number 10", 0.0),
+        (", the 3rd from the left", 0.0),
+    ],
+)
+def test_the_time_of_a_box_is_read(behind: str, second: float) -> None:
+    assert read_given(f"track it at [0, 0, 100, 100]{behind}", 5.0).second == second
+
+
+@pytest.mark.parametrize(
+    ("before", "second"),
+    [
+        ("From 2 s on track it", 2.0),
+        ("At 2 s it is", 2.0),
+        ("track it since the 2nd second", 2.0),
+        # Of what is tracked, not of the box.
+        ("the dog that barks at 3 s", 0.0),
+        ("the player from 2020", 0.0),
+    ],
+)
+def test_a_time_before_the_box(before: str, second: float) -> None:
+    assert read_given(f"{before} at [0, 0, 100, 100]", 5.0).second == second
+    # The one behind the box counts.
+    assert read_given(f"{before} at [0, 0, 100, 100] from 1.5 seconds", 5.0).second == 1.5
 
 
 @pytest.mark.parametrize(
@@ -54,28 +104,59 @@ def test_a_tube_is_compared_with_the_given_box_at_its_time(
         "-3 seconds",
         "5 seconds",
         "1e3 seconds",
+        "2,5 s",
         "nine seconds",
+        "one second",
+        "half a second",
+        "the second second",
+        "the first second",
         "about 2 seconds",
-        "second 2",
         "1 to 3 seconds",
         "1 s to 3 s",
         "1s - 3s",
         "1s\u20133s",
         "1 s, until 3 s",
+        "2 s that jumps at 3 s",
         "1:02",
+        "0:02",
+        "t=0:02",
         "3",
+        "50%",
+        "200 ms",
+        "200ms",
+        "one minute",
+        "minute 1",
+        "frame 50",
+        "the 50th frame",
+        "the last frame",
     ],
 )
-@pytest.mark.parametrize("word", ["from", "From"])
-def test_a_box_is_given_at_a_second_of_the_clip(since: str, word: str) -> None:
-    with pytest.raises(InputError, match=f"begins at '{since}'"):
+@pytest.mark.parametrize("word", ["from", "Since"])
+def test_a_time_that_cannot_be_read_is_named(since: str, word: str) -> None:
+    with pytest.raises(InputError, match=f"at '{since}'; give one number of seconds from 0"):
         read_given(f"track it at [0, 0, 100, 100] {word} {since}", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("track it at [0, 0, 100, 100] for 3 s", "3 s"),
+        ("track it at [0, 0, 100, 100] that jumps at 3 s", "3 s"),
+        ("track it at [0, 0, 100, 100] at 0:02", "0:02"),
+        ("from frame 50 on, track it at [0, 0, 100, 100]", "frame 50 on, track it at"),
+        ("from 1 to 3 seconds track it at [0, 0, 100, 100]", "1 to 3 seconds track it at"),
+    ],
+)
+def test_other_times_are_named(query: str, named: str) -> None:
+    with pytest.raises(InputError, match=f"at '{named}'"):
+        read_given(query, 5.0)
 
 
 def test_queries_that_only_a_machine_writes_are_read_at_once() -> None:
     with pytest.raises(InputError, match="names no box"):
         read_given(f"track it at [{'1' * 5000}, 0, 1, 1]", 5.0)
-    read_given("track it at [0, 0, 100, 100]" + " " * 30_000 + "now", 5.0)
+    for words in (" " * 30_000 + "now", "1" * 30_000, " from" * 5_000, ":1" * 10_000, " the about" * 3_000):
+        assert read_given("track it at [0, 0, 100, 100]" + words, 5.0).second == 0.0
 
 
 @pytest.mark.parametrize("box", ["100, 200, 3000, 400", "100, 200, 300, 1001", "0, 0, 0, 2000"])

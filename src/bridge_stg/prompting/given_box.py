@@ -6,29 +6,17 @@ import re
 from dataclasses import dataclass
 
 from bridge_stg.errors import InputError
+from bridge_stg.prompting.given_time import read_time
 from bridge_stg.prompting.templates import GRID, box_text
 from bridge_stg.types import Box
 
-# A box, and what follows "from": all that begins like a number, and whatever is said to be seconds. "From the
-# second row" is a place. Numbers are short: those with thousands of digits are none to Python.
+# Numbers are short: those with thousands of digits are none to Python.
 _NUMBER = r"\s*(\d{1,9})\s*"
-_GIVEN = re.compile(
-    rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]"
-    r"(?:[\s,;:.(]*\bfrom\s+("
-    r"(?:second\s+)?[-+.\d][^\[\]]*|(?:[^\s\[\]]+\s+){1,2}seconds\b|one\s+second\b"
-    r"))?",
-    re.IGNORECASE,
-)
-# A second, unless a later one follows.
-_SECOND = re.compile(
-    r"(\d+(?:\.\d+)?)\s*s(?:ecs?|econds?)?\b"
-    r"(?![\s,(]*(?:(?:to|until|till|through|or)\b|and\s+\d|[-\u2013\u2014~/]|\.\.))",
-    re.IGNORECASE,
-)
-
-
+_GIVEN = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
 # How a query gives a box.
-_FORM = f"give [left, top, right, bottom], whole numbers from 0 to {GRID}, as in: track it at [100, 250, 500, 900]"
+_FORM = (
+    f"give [left, top, right, bottom], whole numbers from 0 to {GRID}, as in: track it at [100, 250, 500, 900]"
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +36,8 @@ class GivenBox:
         x1, y1, x2, y2 = (round(side * GRID) for side in self.box)
         if x1 >= x2 or y1 >= y2:
             raise InputError(
-                f"the box {box_text(self.box)} has no area, left must be below right and top below bottom; {_FORM}"
+                f"the box {box_text(self.box)} has no area: left must be less than right, and top less than "
+                f"bottom; {_FORM}"
             )
 
 
@@ -84,8 +73,8 @@ def read_given(query: str, length: float) -> GivenBox:
         GivenBox(box=(0.1, 0.25, 0.5, 1.0), second=1.5)
 
     Raises:
-        InputError: the query gives none or several, one that is outside the frame or has no area, or a time that
-            is none of the clip.
+        InputError: the query gives none or several, one that is outside the frame or has no area, or a time
+            that cannot be read or is none of the clip.
     """
     found = list(_GIVEN.finditer(query))
     if not found:
@@ -93,20 +82,15 @@ def read_given(query: str, length: float) -> GivenBox:
     if len(found) > 1:
         raise InputError(f"{query!r}: names {len(found)} boxes; ask once for each object")
 
-    named, second = found[0][5], _second(found[0])
-    if named is not None and (second is None or second >= length):
+    box = found[0]
+    second, named = read_time(query[: box.start()], query[box.end() :])
+    if second is None or second >= length:
         raise InputError(
-            f"{query!r}: begins at {named!r}; give a number of seconds from 0 to less than {length:.2f}, "
-            "as in: from 1.5 seconds"
+            f"{query!r}: gives the box at {named!r}; give one number of seconds from 0 to less than "
+            f"{length:.2f}, as in: from 1.5 seconds"
         )
-    x1, y1, x2, y2 = (int(number) / GRID for number in found[0].groups()[:4])
+    x1, y1, x2, y2 = (int(number) / GRID for number in box.groups())
     try:
-        return GivenBox((x1, y1, x2, y2), second or 0.0)
+        return GivenBox((x1, y1, x2, y2), second)
     except InputError as problem:
         raise InputError(f"{query!r}: {problem}") from problem
-
-
-def _second(match: re.Match[str]) -> float | None:
-    """Since when a given box holds; None where the query does not say so, or not by a number."""
-    named = _SECOND.match(match[5] or "")
-    return float(named[1]) if named is not None else None
