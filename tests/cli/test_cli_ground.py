@@ -53,6 +53,16 @@ def test_ground_in_a_process_of_its_own(taught_checkpoint: Path, clip: Path, tmp
             assert sum(1 for _ in container.decode(video=0)) == source.info.frames
 
 
+def test_ground_tracks_a_given_box(taught_checkpoint: Path, clip: Path) -> None:
+    query = "track the object at [1, 2, 300, 400]"
+    done = run("ground", clip, query, "--checkpoint", taught_checkpoint, "--json", "--box-fps", 4)
+    assert done.exit_code == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    info = sample_video(clip, fps=4.0).info
+    assert (found["status"], found["window"]["end"]) == ("ok", pytest.approx(info.duration))
+    assert len(found["boxes"]) == len(sample_video(clip, fps=4.0).source_frames)
+
+
 def test_ground_prints_a_table(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     done = run("ground", clip, *QUERIES[:3], "--checkpoint", taught_checkpoint, "--timing", "--box-fps", 4)
     assert done.exit_code == 0, done.stderr

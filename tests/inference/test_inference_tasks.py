@@ -119,6 +119,21 @@ def test_vot_has_a_box_on_every_sampled_frame(grounder: VideoGrounder, clip: Pat
     assert len(inside.tube) == 3  # 1.0, 1.5, 2.0
 
 
+def test_a_sentence_that_gives_a_box_is_tracked(grounder: VideoGrounder, clip: Path) -> None:
+    boxed = "track the object at [1, 2, 300, 400]"
+    named = grounder.ground(clip, [boxed, boxed + " from 0.5 seconds"], task="vot", timing=False)
+    assert grounder.ground(clip, [boxed, boxed + " from 0.5 seconds"]) == named
+    # A task, or a window, that is named stands.
+    assert grounder.ground(clip, boxed, task="vtg").tube is None
+    assert grounder.ground(clip, boxed, window=(1.0, 2.0)).window == TimeSpan(1.0, 2.0)
+
+
+def test_sentences_with_and_without_a_box_are_asked_apart(grounder: VideoGrounder, clip: Path) -> None:
+    boxed = "track the object at [1, 2, 300, 400]"
+    with pytest.raises(InputError, match=r"\[1, 2, 300, 400\]"):
+        grounder.ground(clip, [QUERIES[0], boxed])
+
+
 def test_vot_without_a_box_is_refused_before_the_video_is_read(grounder: VideoGrounder, clip: Path) -> None:
     said: list[str] = []
     boxed = "the red circle at [1, 2, 300, 400]"

@@ -41,7 +41,13 @@ def ground(
     video: Annotated[
         Path, typer.Argument(help="A video file, a folder of images with times.txt, or an image.")
     ],
-    query: Annotated[list[str], typer.Argument(help="One or more sentences; quote each.")],
+    query: Annotated[
+        list[str],
+        typer.Argument(
+            help="One or more sentences; quote each. 'track it at [100, 250, 500, 900] from 1.5 seconds' "
+            "follows what is in that box: left, top, right, bottom in thousandths of the frame."
+        ),
+    ],
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,
     method: Annotated[
         Method,

@@ -49,7 +49,6 @@ from bridge_stg.types import (
     WINDOW_TASKS,
     GroundingResult,
     SampledVideo,
-    Task,
     TimeSpan,
     Tube,
     parse_answer_style,
@@ -215,7 +214,7 @@ class VideoGrounder(Grounder):
         # Locate: the spatial decoder on the frames of each window. Where the caller named neither a task nor a
         # window, the model decides whether there are boxes.
         tubes: list[Tube | None] = [None] * len(decoded)
-        forced = options.task is not None or source.still or given is not None
+        forced = options.task is not None or asked.task in WHOLE_CLIP_TASKS or given is not None
         if bridge is not None:
             silent = [not (forced or one.asks_where or one.is_cut) for one in decoded]
             spans = [() if quiet else found.windows for quiet, found in zip(silent, outcomes, strict=True)]
@@ -256,7 +255,7 @@ class VideoGrounder(Grounder):
         Raises:
             InputError: a style that the checkpoint does not know, or a query that cannot be asked.
         """
-        task: Task = options.task or ("rec" if still else "stvg")
+        task = options.task_for(queries, still)
 
         # In which style it is to answer; tasks without a window have none.
         known = self.processor.config.answer_styles

@@ -10,6 +10,7 @@ from typing import TypeGuard
 import numpy as np
 
 from bridge_stg.errors import InputError
+from bridge_stg.prompting.given_box import names_box
 from bridge_stg.types import AnswerStyle, Task, TimeSpan, parse_answer_style, parse_task
 from bridge_stg.video.sampling import MAX_FPS
 
@@ -27,7 +28,7 @@ class GroundOptions:
         task: "stvg" (window and boxes), "vtg" (window), "vot" (boxes in the whole clip; the query names the
             object's first box in thousandths of the frame: "the dog at [100, 250, 500, 900]"), "rec" (one box
             in the frame that is shown when the clip begins, read as an image) or "vqa" (an answer in words,
-            without window). None is "rec" for an image and "stvg" for a video.
+            without window). None is "rec" for an image, "vot" for sentences that give a box, and else "stvg".
         clip: only this part of the video is read, as if it were a video of its own; times of the results are on
             the clock of the file all the same.
         window: replaces the predicted windows; one for all sentences, or one per sentence.
@@ -83,6 +84,25 @@ class GroundOptions:
             limit = getattr(self, name)
             if limit is not None and not (is_whole(limit) and limit >= 1):
                 raise InputError(f"{name} must be a positive whole number, got {limit!r}")
+
+    def task_for(self, queries: Sequence[str], still: bool) -> Task:
+        """The task that was named, or the one that the sentences about a video, or a ``still`` image, are of.
+
+        >>> GroundOptions().task_for(["track it at [100, 250, 500, 900]"], still=False)
+        'vot'
+
+        Raises:
+            InputError: some of them give a box to track and others none.
+        """
+        if self.task is not None:
+            return self.task
+        if still:
+            return "rec"
+        # Tracks are of the whole clip: who gives a window asks for something else.
+        boxed = [query for query in queries if self.window is None and names_box(query)]
+        if 0 < len(boxed) < len(queries):
+            raise InputError(f"{boxed[0]!r}: gives a box to track, and another sentence none; ask them apart")
+        return "vot" if boxed else "stvg"
 
     def windows_for(self, count: int) -> list[TimeSpan] | None:
         """The given windows, one for each of ``count`` sentences; None if the caller gave none.
