@@ -80,6 +80,12 @@ def test_a_misspelt_name_is_refused_before_the_hub_is_asked(door: Any) -> None:
     assert "(did you mean shapes?)" in str(caught.value)
 
 
+@pytest.mark.parametrize("door", [VideoGrounder, BridgeSTGForVideoGrounding, BridgeSTGProcessor])
+def test_a_name_that_was_shipped_once_says_what_to_give_instead(door: Any) -> None:
+    with pytest.raises(CheckpointError, match=r"shapes-direct: .*\bshapes\b.*--answer direct"):
+        door.from_pretrained("shapes-direct")
+
+
 @pytest.fixture
 def damaged(small_checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small_checkpoint, tmp_path / "damaged"))

@@ -8,6 +8,11 @@ from pathlib import Path
 from bridge_stg.errors import CheckpointError, did_you_mean
 
 SHIPPED = ("shapes",)
+# What was shipped once, and what to give instead.
+_FORMER = {
+    "shapes-direct": "shapes holds both styles of answer now: give shapes with --answer direct (Python: "
+    "answer='direct')"
+}
 
 
 def shipped_folder(name: str) -> Path:
@@ -34,13 +39,16 @@ def check_place(name: str) -> None:
     """Refuse what is no folder and cannot be a hub id, before a library asks the hub for it.
 
     Raises:
-        CheckpointError: with the shipped names, and the one that may have been meant.
+        CheckpointError: with the shipped names, and the one that may have been meant or takes its place.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         return
     if path.exists():
         raise CheckpointError(f"{name}: is a file; give the checkpoint's folder")
+
+    if name in _FORMER:
+        raise CheckpointError(f"{name}: is not shipped any more; {_FORMER[name]}")
 
     # A hub id is "owner/name"; nothing else is asked for there, nor a missing folder beside existing ones.
     if len(path.parts) != 2 or path.is_absolute() or name.startswith((".", "~")) or path.parent.is_dir():
