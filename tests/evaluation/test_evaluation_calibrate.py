@@ -44,6 +44,7 @@ def answers(refusal: list[float] = REFUSAL, hit: str = "1110000000") -> JudgedAn
         found=np.ones(count, dtype=bool),
         probability=np.linspace(0.9, 0.1, count),
         hit=np.array([one == "1" for one in hit]),
+        seen=np.zeros(count, dtype=bool),
     )
 
 
@@ -66,6 +67,30 @@ def test_greedy_answers_stand_where_no_threshold_is_better() -> None:
     quiet = [min(one, 0.49) for one in REFUSAL[:5]]
     assert refusal_threshold(answers([*quiet, *[0.9] * 5]), 0.0) is None
     assert refusal_threshold(replace(answers(), absent=np.zeros(10, dtype=bool)), 0.2) is None
+
+
+def test_what_a_scan_sees_is_refused_by_no_threshold() -> None:
+    # The present event of 0.6 and the absent one of 0.9 are seen. Of the rest 0.3 may be refused, not 0.2.
+    checked = replace(answers(), seen=np.isin(REFUSAL, (0.6, 0.9)))
+    assert refusal_threshold(checked, 0.2) == pytest.approx(0.25)
+    found = fit_style("direct", checked, 0.2)
+    assert (found.greedy.absent, found.greedy.present) == (0.0, 0.0)
+    assert (found.chosen.absent, found.chosen.present) == (0.6, 0.2)
+    assert found.windows is not None
+    assert found.refusals is not None
+    assert (found.windows.n, found.refusals.n) == (6, 4)
+    # So few could be refused that all may be.
+    assert refusal_threshold(replace(answers(), seen=np.arange(10) < 4), 0.2) is None
+
+
+def test_a_checkpoint_that_checks_its_refusals_is_asked_by_scan_too(shapes_data: Path) -> None:
+    grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
+    config, clips = grounder.processor.config, _clips(shapes_data)
+    for least, seen in ((None, False), (1.0, False), (1e-9, True)):
+        config.refusal_check = least
+        found = ask_all(grounder, shapes_data, clips[:1], "direct")
+        assert found.seen.tolist() == [seen] * len(found.seen)
+        assert config.refusal_check == least
 
 
 def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from bridge_stg.evaluation.confidence_line import apply_line, area_under_roc, fi
 from bridge_stg.evaluation.methods import GrounderMethod, to_prediction
 from bridge_stg.evaluation.task_scores import is_right, rule_of, score_queries
 from bridge_stg.files.output_files import write_whole
+from bridge_stg.inference.decoded_answers import NEVER
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.metrics.calibration import expected_calibration_error, reliability
@@ -33,7 +34,6 @@ from bridge_stg.types import AnswerStyle, Task
 
 RIGHT = 0.5  # tIoU with one of the true windows
 GREEDY = 0.5  # beside one other word, the likelier of the two
-NEVER = 2.0  # no probability reaches it
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class JudgedAnswers:
     ``video``: the number of its video. ``absent``: the event does not happen. ``refusal``: how probable it was
     that the answer refuses at its first word. ``refused``: it did so later. ``found``: it names a window.
     ``probability``: of that window, or of a later refusal, not calibrated. ``hit``: the window is right.
+    ``seen``: a scan sees the event, so that no refusal at the first word stands.
     """
 
     video: NDArray[np.int64]
@@ -52,10 +53,11 @@ class JudgedAnswers:
     found: NDArray[np.bool_]
     probability: NDArray[np.float64]
     hit: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
 
     def refused_from(self, threshold: float) -> NDArray[np.bool_]:
         """Which questions are refused at a threshold: the least probability of a refusal, (N,)."""
-        return self.refused | (self.refusal >= threshold)
+        return self.refused | ((self.refusal >= threshold) & ~self.seen)
 
     def shares(self, threshold: float) -> Shares:
         """Which shares of the absent and of the present events are refused at a threshold."""
@@ -125,16 +127,24 @@ def ask_all(
     style: AnswerStyle,
     on_clip: Callable[[int], None] | None = None,
 ) -> JudgedAnswers:
-    """All questions in one style, without calibration and without refusals at the first word."""
+    """All questions in one style, without calibration and without refusals at the first word.
+
+    A checkpoint that checks its refusals is asked by scan as well.
+    """
     config = grounder.processor.config
+    least = config.refusal_check
     rows = []
-    with _uncalibrated(config, {style: NEVER}):
+    with _uncalibrated(config, {style: NEVER, "scan": NEVER}):
         for done, (number, clip) in enumerate(_by_video(clips), start=1):
             times = None if clip.times is None else tuple(clip.times)
             options = GroundOptions(task=clip.task, answer=style, clip=clip.span, times=times)
             results = grounder.ground_with(videos / clip.video, clip.queries, options)
+            looks = results
+            if least is not None and style != "scan":
+                by_scan = replace(options, answer="scan")
+                looks = grounder.ground_with(videos / clip.video, clip.queries, by_scan)
 
-            for record, result in zip(clip.records, results, strict=True):
+            for record, result, look in zip(clip.records, results, looks, strict=True):
                 overlaps = None if record.absent else window_overlaps(record, to_prediction(record, result))
                 rows.append(
                     (
@@ -145,14 +155,14 @@ def ask_all(
                         result.window is not None,
                         result.confidence or 0.0,
                         overlaps is not None and bool(overlaps[0].max() >= RIGHT),
+                        least is not None and look.tube is not None and float(look.tube.scores.mean()) >= least,
                     )
                 )
 
             if on_clip is not None:
                 on_clip(done)
 
-    video, absent, refusal, refused, found, probability, hit = map(np.array, zip(*rows, strict=True))
-    return JudgedAnswers(video, absent, refusal, refused, found, probability, hit)
+    return JudgedAnswers(*map(np.array, zip(*rows, strict=True)))
 
 
 def _by_video(clips: Sequence[ClipQuestions]) -> list[tuple[int, ClipQuestions]]:
@@ -164,12 +174,12 @@ def _by_video(clips: Sequence[ClipQuestions]) -> list[tuple[int, ClipQuestions]]
 @contextmanager
 def _uncalibrated(config: BridgeSTGConfig, thresholds: dict[str, float] | None = None) -> Iterator[None]:
     """Confidences as they are before anything was fitted; afterwards the configuration is as it was."""
-    before = config.calibration, config.refusal_threshold
-    config.calibration, config.refusal_threshold = None, thresholds
+    before = config.calibration, config.refusal_threshold, config.refusal_check
+    config.calibration, config.refusal_threshold, config.refusal_check = None, thresholds, None
     try:
         yield
     finally:
-        config.calibration, config.refusal_threshold = before
+        config.calibration, config.refusal_threshold, config.refusal_check = before
 
 
 def fit_task(
@@ -219,9 +229,10 @@ def fit_style(style: AnswerStyle, answers: JudgedAnswers, most_refused: float = 
 def refusal_threshold(answers: JudgedAnswers, most_refused: float) -> float | None:
     """The lowest one by which at most a share of the present events is refused.
 
-    None where it would be no better than greedy answers, or where nothing absent is asked.
+    None where it would be no better than greedy answers, where nothing absent is asked, or where so few present
+    events could be refused at all that no threshold is needed.
     """
-    present = np.sort(answers.refusal[~answers.absent & ~answers.refused])[::-1]
+    present = np.sort(answers.refusal[~answers.absent & ~answers.refused & ~answers.seen])[::-1]
     later = int((answers.refused & ~answers.absent).sum())
     allowed = math.floor(most_refused * int((~answers.absent).sum())) - later
     if not answers.absent.any() or not 0 <= allowed < len(present):

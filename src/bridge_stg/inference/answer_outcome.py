@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bridge_stg.inference.decoded_answers import DecodedAnswer
 from bridge_stg.prompting.parsing import parse_windows, says_absent, sees_nothing, split_reasoning
-from bridge_stg.types import Status, TimeSpan
+from bridge_stg.types import Status, TimeSpan, Tube
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,19 @@ class AnswerOutcome:
     status: Status
     windows: tuple[TimeSpan, ...] = ()
     spoken: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is said of one sentence, what follows from it, and the boxes, if there are any.
+
+    ``tokens_before``: of answers that were read on the way to this one, and are not it.
+    """
+
+    answer: DecodedAnswer
+    outcome: AnswerOutcome
+    tube: Tube | None
+    tokens_before: int = 0
 
 
 def read_outcome(text: str, extent: TimeSpan) -> AnswerOutcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge_stg.inference.answering import Answers, RefusalRule, WhereRule
 from bridge_stg.inference.confidence import LikelyTexts
@@ -12,6 +12,7 @@ from bridge_stg.model.processing import BridgeSTGProcessor
 from bridge_stg.prompting.templates import ABSENT
 from bridge_stg.types import AnswerStyle, Task, TimeSpan
 
+NEVER = 2.0  # no probability reaches it
 # How bytes are decoded that are no letter by themselves.
 _NO_LETTER_YET = "\N{REPLACEMENT CHARACTER}"
 
@@ -43,7 +44,7 @@ class DecodedAnswer:
     that was given. ``alternatives``: the likeliest texts in the place of each number, nothing elsewhere.
     ``refusal``: how probable it was that the answer begins as a refusal does; None where its beginning was
     given. ``is_cut``: it did not end by itself. ``times_seen``: how many times of the event its scan was read
-    for one by one.
+    for one by one. ``taken_back``: it stands in the place of a refusal that a check did not confirm.
     """
 
     text: str
@@ -54,12 +55,18 @@ class DecodedAnswer:
     asks_where: bool
     is_cut: bool
     times_seen: int = 1
+    taken_back: bool = False
 
 
 def refusal_rule(processor: BridgeSTGProcessor, style: AnswerStyle) -> RefusalRule | None:
     """When an answer of a style begins as a refusal does; None: where no other word is likelier."""
     threshold = (processor.config.refusal_threshold or {}).get(style)
     return None if threshold is None else RefusalRule(processor.plain_ids(ABSENT)[0], threshold)
+
+
+def never_refusing(asked: AskedQueries, processor: BridgeSTGProcessor) -> AskedQueries:
+    """The same questions, whose answers may not begin as a refusal does, however probable that is."""
+    return replace(asked, refusal=RefusalRule(processor.plain_ids(ABSENT)[0], NEVER))
 
 
 def where_rule(processor: BridgeSTGProcessor) -> WhereRule | None:

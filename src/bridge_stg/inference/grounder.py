@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge_stg.errors import InputError
-from bridge_stg.inference.answer_outcome import AnswerOutcome, read_outcome
+from bridge_stg.inference.answer_outcome import AnswerOutcome, Found, read_outcome
 from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
 from bridge_stg.inference.clip_cost import ClipCost, StageClock
 from bridge_stg.inference.confidence import drop_unsure
@@ -22,6 +22,7 @@ from bridge_stg.inference.decoded_answers import (
     AskedQueries,
     DecodedAnswer,
     decode_answers,
+    never_refusing,
     refusal_rule,
     where_rule,
 )
@@ -36,6 +37,7 @@ from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
 from bridge_stg.inference.notes import domain_note, length_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.read_ahead import reading_ahead
+from bridge_stg.inference.refusal_check import check_refusals
 from bridge_stg.inference.result_builder import ResultBuilder
 from bridge_stg.inference.several_times import ScanReader
 from bridge_stg.model.modeling import BridgeSTGForVideoGrounding
@@ -198,6 +200,53 @@ class VideoGrounder(Grounder):
         timed = not (source.still or asked.task == "rec")
         clip = self._read(frames, timed, extent, clock)
 
+        # Answer and locate. Where the caller named neither a task nor a window, the model decides whether there
+        # are boxes.
+        rate = None if asked.task == "rec" else options.box_fps
+        dense = None if rate is None else partial(self.sample, source, rate)
+        forced = options.task is not None or asked.task in WHOLE_CLIP_TASKS or given is not None
+        find = partial(self._find, clip, clock=clock)
+        found = find(replace(asked, windows=given), forced=forced, dense=dense)
+
+        # A refusal is checked before it counts.
+        least = self.processor.config.refusal_check
+        if least is not None and asked.style is not None and given is None and not asked.opening:
+
+            def look(queries: Sequence[str]) -> list[Found]:
+                by_scan = replace(options, task="stvg", answer="scan")
+                return find(never_refusing(self._ask(queries, by_scan, source.still), self.processor))
+
+            def insist(queries: Sequence[str]) -> list[Found]:
+                again = never_refusing(self._ask(queries, options, source.still), self.processor)
+                return find(again, forced=forced, dense=dense)
+
+            found = check_refusals(asked.queries, found, least, look, insist)
+
+        # Results, in the order of the sentences.
+        if on_cost is not None:
+            on_cost(_cost(clip, asked, found, clock))
+        build = ResultBuilder(self.processor, self.name, source.name, asked, clip.sampled, extent)
+        stages = dict(clock.milliseconds) if options.timing else {}
+        return [
+            build(query, one.answer, one.outcome, one.tube, stages)
+            for query, one in zip(asked.queries, found, strict=True)
+        ]
+
+    def _find(
+        self,
+        clip: _Clip,
+        asked: AskedQueries,
+        *,
+        clock: StageClock,
+        forced: bool = True,
+        dense: Callable[..., SampledVideo] | None = None,
+    ) -> list[Found]:
+        """What is said of each sentence, which windows count and the boxes in them.
+
+        Args:
+            forced: there are boxes even where the model does not ask where.
+            dense: samples frames for boxes at another rate than the one that the model reads.
+        """
         # Answer: in words, then with the bridging queries where boxes are wanted.
         decoded, bridge = self._answer(clip, asked, clock)
 
@@ -205,30 +254,20 @@ class VideoGrounder(Grounder):
         if asked.task == "vqa":
             outcomes = [AnswerOutcome("ok") for _ in decoded]
         elif asked.task in WHOLE_CLIP_TASKS:
-            outcomes = [AnswerOutcome("ok", (extent,)) for _ in decoded]
-        elif given is not None:
-            outcomes = [AnswerOutcome("ok", (window,)) for window in given]
+            outcomes = [AnswerOutcome("ok", (clip.extent,)) for _ in decoded]
+        elif asked.windows is not None:
+            outcomes = [AnswerOutcome("ok", (window,)) for window in asked.windows]
         else:
-            outcomes = [read_outcome(one.text, extent) for one in decoded]
+            outcomes = [read_outcome(one.text, clip.extent) for one in decoded]
 
-        # Locate: the spatial decoder on the frames of each window. Where the caller named neither a task nor a
-        # window, the model decides whether there are boxes.
+        # Locate: the spatial decoder on the frames of each window.
         tubes: list[Tube | None] = [None] * len(decoded)
-        forced = options.task is not None or asked.task in WHOLE_CLIP_TASKS or given is not None
         if bridge is not None:
             silent = [not (forced or one.asks_where or one.is_cut) for one in decoded]
             spans = [() if quiet else found.windows for quiet, found in zip(silent, outcomes, strict=True)]
             with clock.stage("spatial"):
-                rate = None if asked.task == "rec" else options.box_fps
-                dense = None if rate is None else partial(self.sample, source, rate)
                 tubes = locate_windows(self.model, self.processor, clip.sampled, spans, bridge, dense)
-
-        # Results, in the order of the sentences.
-        if on_cost is not None:
-            on_cost(_cost(clip, asked, decoded, tubes, clock))
-        build = ResultBuilder(self.processor, self.name, source.name, asked, clip.sampled, extent)
-        stages = dict(clock.milliseconds) if options.timing else {}
-        return [build(*row, stages) for row in zip(asked.queries, decoded, outcomes, tubes, strict=True)]
+        return [Found(*row) for row in zip(decoded, outcomes, tubes, strict=True)]
 
     def sample(
         self,
@@ -364,8 +403,7 @@ class VideoGrounder(Grounder):
 def _cost(
     clip: _Clip,
     asked: AskedQueries,
-    decoded: Sequence[DecodedAnswer],
-    tubes: Sequence[Tube | None],
+    found: Sequence[Found],
     clock: StageClock,
 ) -> ClipCost:
     pairs, height, width = clip.grid
@@ -377,7 +415,7 @@ def _cost(
         source_fps=float(sampled.info.fps),
         visual_tokens=pairs * height * width,
         prompt_tokens=tuple(clip.read.length + len(ids) for ids in asked.ids),
-        answer_tokens=tuple(len(one.pieces) for one in decoded),
-        located_frames=tuple(0 if tube is None else len(tube) for tube in tubes),
+        answer_tokens=tuple(len(one.answer.pieces) + one.tokens_before for one in found),
+        located_frames=tuple(0 if one.tube is None else len(one.tube) for one in found),
         milliseconds=dict(clock.milliseconds),
     )

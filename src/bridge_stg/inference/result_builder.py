@@ -141,6 +141,11 @@ class ResultBuilder:
         notes += cut_note(answer.is_cut, asked.limit)
         if answer.times_seen > 1:
             notes.append(f"the scan sees it {answer.times_seen} times; each was asked for its window")
+        if answer.taken_back:
+            notes.append(
+                "at first the model took it for something that does not happen "
+                f"(probability {answer.refusal or 0.0:.2f}); second by second it sees it"
+            )
         if outcome.status == "absent" and not says_absent(split_reasoning(answer.text)[1]):
             notes.append("the scan saw it in no second, so the window that the answer names does not count")
         if outcome.windows and tube is None and asked.task in LOCATED_TASKS:

@@ -213,6 +213,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             often such answers are right; ``bridge-stg calibrate`` does.
         refusal_threshold: by answer style how probable the first word of a refusal must be for the answer to
             be one; None, or no entry, where no other word may be likelier.
+        refusal_check: an answer that refuses at its first word is checked by a scan that may not refuse; from
+            this mean objectness of its boxes on the refusal is taken back. None checks nothing.
         det_threshold: how probable <det> must be at the end of an answer that nobody told to ask where; None
             where the end of the turn may not be likelier.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
@@ -241,6 +243,7 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
     longest_clip: float | None = None
     calibration: dict[str, list[float] | tuple[float, ...]] | list[float] | tuple[float, ...] | None = None
     refusal_threshold: dict[str, float] | None = None
+    refusal_check: float | None = None
     det_threshold: float | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -307,6 +310,10 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
                 found.append(f"calibration needs a slope and an offset, got {list(pair)}")
         if self.det_threshold is not None and not 0 < self.det_threshold <= 1:
             found.append(f"det_threshold must be in (0, 1], got {self.det_threshold}")
+        if self.refusal_check is not None and not 0 < self.refusal_check <= 1:
+            found.append(f"refusal_check must be in (0, 1], got {self.refusal_check}")
+        if self.refusal_check is not None and "scan" not in self.answer_styles:
+            found.append("refusal_check is made by scan, which is not one of answer_styles")
         for style, threshold in (self.refusal_threshold or {}).items():
             if style not in get_args(AnswerStyle):
                 found.append(f"refusal_threshold is by {', '.join(get_args(AnswerStyle))}, got {style!r}")

@@ -57,7 +57,8 @@ def read_base(config: TrainConfig) -> BaseModel:
                 part.float()
 
         # How sure it may be was fitted to weights that are now going to change.
-        model.config.calibration = model.config.refusal_threshold = model.config.det_threshold = None
+        for name in ("calibration", "refusal_threshold", "refusal_check", "det_threshold"):
+            setattr(model.config, name, None)
         processor = BridgeSTGProcessor(BridgeSTGProcessor.from_pretrained(base).tokenizer, model.config)
         _refuse_what_it_has(config, model.config)
         wanted = _changed(model.config, config)
