@@ -58,7 +58,9 @@ def test_the_threshold_refuses_as_many_as_it_may() -> None:
     assert found.windows is not None
     assert (found.windows.n, found.windows.right, found.windows.area) == (5, 0.6, 1.0)
     assert found.refusals is not None
-    assert (found.refusals.n, found.refusals.right) == (5, 0.8)
+    # The wrong one is surer than three of the four right ones.
+    assert (found.refusals.n, found.refusals.right, found.refusals.area) == (5, 0.8, 0.25)
+    assert found.refusals.line is None
 
 
 def test_greedy_answers_stand_where_no_threshold_is_better() -> None:
@@ -95,6 +97,7 @@ def test_a_checkpoint_that_checks_its_refusals_is_asked_by_scan_too(shapes_data:
 
 def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
     fit = fit_style("direct", answers(), 0.2)
+    fit = replace(fit, refusals=fit.windows)
     (tmp_path / "config.json").write_text(
         json.dumps({"calibration": {"scan": [1.0, 2.0], "direct": [0.0, 0.0]}, "sample_fps": 2.0})
     )
@@ -126,6 +129,34 @@ def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
     write_fits(tmp_path, [replace(fit, threshold=1.23456e-6)])
     small = json.loads((tmp_path / "config.json").read_text())["refusal_threshold"]
     assert BridgeSTGConfig(refusal_threshold=small).refusal_threshold == {"direct": 1.235e-6}
+
+
+@pytest.mark.parametrize(
+    ("hit", "right", "area"),
+    [("1" * 10, 1.0, None), ("0" * 10, 0.0, None), ("0000011111", 0.5, 0.0)],
+)
+def test_a_line_that_does_not_fit_leaves_the_one_that_is_there(
+    hit: str, right: float, area: float | None, tmp_path: Path
+) -> None:
+    """All right, all wrong, and the wrong ones surer."""
+    all_asked = replace(answers([0.1] * 10, hit), absent=np.zeros(10, dtype=bool))
+    fit = fit_style("direct", all_asked, 0.2)
+    assert fit.windows is not None
+    assert (fit.windows.line, fit.windows.n, fit.windows.right, fit.windows.area) == (None, 10, right, area)
+    known = {"calibration": {"direct": [1.5, 2.0], "direct absent": [3.0, 4.0]}}
+    (tmp_path / "config.json").write_text(json.dumps(known))
+    write_fits(tmp_path, [fit], {"vot": fit.windows})
+    assert json.loads((tmp_path / "config.json").read_text())["calibration"] == known["calibration"]
+
+
+def test_a_half_without_a_line_has_no_error() -> None:
+    """All answers about videos 0, 2, ... are right, and two of those about 1, 3, ...: the surest."""
+    some = replace(answers([0.1] * 10, "1111101010"), absent=np.zeros(10, dtype=bool))
+    windows = fit_style("direct", some, 0.2).windows
+    assert windows is not None
+    assert windows.line is not None
+    assert windows.line[0] > 0
+    assert windows.error is None
 
 
 @pytest.mark.parametrize(
@@ -230,9 +261,10 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_it_is_asked(
 def test_a_task_without_styles_gets_a_line_of_its_own(
     taught_checkpoint: Path, clip: Path, tmp_path: Path
 ) -> None:
-    """Four tracks of two videos, half of them right; the lines of other tasks stay as they are."""
+    """Four tracks of two videos, the surer half of them right; the lines of other tasks stay as they are."""
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
-    query = "track the object at [300, 300, 800, 800]"
+    # The tracks do not begin at the second box: they are unsure.
+    query, unsure = (f"track the object at {box}" for box in ("[300, 300, 800, 800]", "[0, 0, 60, 60]"))
     tube = grounder.ground(clip, query, task="vot", box_fps=25.0).tube
     assert tube is not None
     frames = [int(frame) for frame in tube.frames[:50]]
@@ -242,8 +274,8 @@ def test_a_task_without_styles_gets_a_line_of_its_own(
     for number, name in enumerate(("one.mp4", "two.mp4")):
         shutil.copy(clip, tmp_path / name)
         records += [
-            asked("vot", name, f"{number}-{place}", query, boxes=boxes)
-            for place, boxes in enumerate((own, elsewhere))
+            asked("vot", name, f"{number}-{place}", words, boxes=boxes)
+            for place, (words, boxes) in enumerate(((query, own), (unsure, elsewhere)))
         ]
     write_truth(tmp_path / "truth.jsonl", records)
 
@@ -260,9 +292,18 @@ def test_a_task_without_styles_gets_a_line_of_its_own(
     written = json.loads((folder / "config.json").read_text())["calibration"]
     assert written["direct"] == [2.0, 1.0]
     assert set(written) == {"direct", "vot"}
-    # The question is the same for right and wrong tracks: nothing can tell them apart, so all are half sure.
+    assert written["vot"][0] > 0
     calibrated = VideoGrounder.from_pretrained(str(folder), device="cpu")
-    assert calibrated.ground(clip, query, task="vot").confidence == pytest.approx(0.5, abs=0.01)
+    sure = [calibrated.ground(clip, one, task="vot").confidence or 0.0 for one in (query, unsure)]
+    assert sure[0] > 0.9
+    assert sure[1] < 0.1
+
+    # Where all are wrong no line fits, and the one that is there stays.
+    write_truth(tmp_path / "truth.jsonl", [replace(one, boxes=elsewhere) for one in records])
+    shown = CliRunner().invoke(main.app, [*words, "--write"])
+    assert shown.exit_code == 0, shown.output
+    assert "4 answers, 0.0% right" in " ".join(shown.output.split())
+    assert json.loads((folder / "config.json").read_text())["calibration"] == written
 
     for more in (["--task", "vtg"], ["--answer", "direct"], ["--task", "rec"], ["--most-refused", "0.1"]):
         assert CliRunner().invoke(main.app, [*words, *more]).exit_code == 2

@@ -57,20 +57,38 @@ def test_a_line_is_found_again() -> None:
     often = apply_line((0.5, 1.0), probability)
     right = np.tile(np.arange(10_000) / 10_000, 9) < often
     assert fit_line(probability, right) == pytest.approx((0.5, 1.0), abs=0.01)
-    confidence = apply_line(fit_line(probability, right), probability)
+    line = fit_line(probability, right)
+    assert line is not None
+    confidence = apply_line(line, probability)
     assert expected_calibration_error(reliability(confidence, right)) < 0.002
     # As they are, the same probabilities are far off.
     assert expected_calibration_error(reliability(probability, right)) > 0.15
 
 
 def test_a_line_is_finite_and_never_falls() -> None:
-    slope, offset = fit_line(np.array([0.2, 0.9]), np.array([False, True]))
+    line = fit_line(np.array([0.2, 0.9]), np.array([False, True]))
+    assert line is not None
+    slope, offset = line
     assert 0 < slope < 100
     assert abs(offset) < 100
-    assert fit_line(np.array([0.2, 0.9]), np.array([True, False]))[0] == 0
     assert np.isfinite(log_odds(np.array([0.0, 1.0]))).all()
     with pytest.raises(ValueError, match="answer"):
         fit_line(np.zeros(0), np.zeros(0, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("probability", "right"),
+    [
+        ([0.2, 0.9], [True, True]),
+        ([0.2, 0.9], [False, False]),
+        ([0.2, 0.9], [True, False]),
+        ([0.7, 0.7], [True, False]),
+        ([0.7], [True]),
+        ([0.2, 0.2, 0.9, 0.9], [True, False, True, False]),
+    ],
+)
+def test_no_line_fits_where_nothing_tells_right_from_wrong(probability: list[float], right: list[bool]) -> None:
+    assert fit_line(np.array(probability), np.array(right)) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.booleans()), min_size=1, max_size=12))

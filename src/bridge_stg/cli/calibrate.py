@@ -147,10 +147,11 @@ def _print_fit(fit: StyleFit) -> None:
 
 
 def _print_line(name: str, fit: LineFit | None) -> None:
-    if fit is None:
-        print(f"  calibration {name!r}: too few answers, it needs some about either half of the videos")
-    else:
-        print(f"  calibration {name!r}: {_line_words(fit)}")
+    words = (
+        "too few answers, it needs some about either half of the videos" if fit is None else _line_words(fit)
+    )
+    kept = "; what the checkpoint has stays" if fit is None or fit.line is None else ""
+    print(f"  calibration {name!r}: {words}{kept}")
 
 
 def _words(shares: Shares) -> str:
@@ -159,10 +160,18 @@ def _words(shares: Shares) -> str:
 
 
 def _line_words(fit: LineFit) -> str:
-    slope, offset = fit.line
     few = "" if fit.n >= ENOUGH else f"; {fit.n} answers are few, a few hundred say more"
+    if fit.line is None:
+        why = (
+            "right answers are no surer than wrong ones"
+            if 0 < fit.right < 1
+            else "a line needs right and wrong ones"
+        )
+        return f"no line fits to {fit.n} answers, {100 * fit.right:.1f}% right: {why}{few}"
+    slope, offset = fit.line
+    error = "not known, no line fits to one half" if fit.error is None else f"{fit.error:.3f}"
     area = "" if fit.area is None else f", a right one is surer than a wrong one in {fit.area:.3f} of the pairs"
     return (
         f"[{slope:.3f}, {offset:.3f}] from {fit.n} answers, {100 * fit.right:.1f}% right; expected calibration "
-        f"error on the other half {fit.error:.3f}{area}{few}"
+        f"error on the other half {error}{area}{few}"
     )

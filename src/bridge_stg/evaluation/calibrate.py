@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import InputError
-from bridge_stg.evaluation.confidence_line import apply_line, area_under_roc, fit_line
+from bridge_stg.evaluation.confidence_line import DIGITS, apply_line, area_under_roc, fit_line
 from bridge_stg.evaluation.methods import GrounderMethod, to_prediction
 from bridge_stg.evaluation.task_scores import is_right, rule_of, score_queries
 from bridge_stg.files.output_files import write_whole
@@ -78,16 +78,17 @@ class Shares:
 
 @dataclass(frozen=True)
 class LineFit:
-    """Slope and offset fitted to ``n`` answers, of which a share is ``right``.
+    """Slope and offset fitted to ``n`` answers, of which a share is ``right``; None where no line fits.
 
-    ``error``: the expected calibration error of a line that was fitted to the other half of the videos.
-    ``area``: how often a right answer is surer than a wrong one; None without both.
+    ``error``: the expected calibration error of a line that was fitted to the other half of the videos; None
+    where none fits to one of the halves. ``area``: how often a right answer is surer than a wrong one; None
+    without both.
     """
 
-    line: tuple[float, float]
+    line: tuple[float, float] | None
     n: int
     right: float
-    error: float
+    error: float | None
     area: float | None
 
 
@@ -256,8 +257,10 @@ def write_fits(
 ) -> None:
     """Put what was fitted into ``config.json`` of a checkpoint; of other styles and tasks nothing changes.
 
+    What has too few answers, or answers to which no line fits, keeps the line that it has.
+
     Args:
-        of_tasks: what was found for tasks without styles; one with too few answers keeps the line that it has.
+        of_tasks: what was found for tasks without styles.
 
     Raises:
         InputError: the file cannot be read or written.
@@ -272,17 +275,16 @@ def write_fits(
     # One line alone is that of all styles and tasks.
     calibration = dict(known) if isinstance(known, dict) else dict.fromkeys(CALIBRATED, known) if known else {}
     thresholds = dict(config.get("refusal_threshold") or {})
-    lines: dict[str, LineFit | None] = {task: fit for task, fit in (of_tasks or {}).items() if fit is not None}
+    lines: dict[str, LineFit | None] = {str(task): fit for task, fit in (of_tasks or {}).items()}
     for fit in fits:
         lines[fit.style], lines[f"{fit.style} absent"] = fit.windows, fit.refusals
         thresholds.pop(fit.style, None)
         if fit.threshold is not None:
             # Four digits that count: zero would be no threshold.
             thresholds[fit.style] = float(f"{fit.threshold:.4g}")
-    for kind, line in lines.items():
-        calibration.pop(kind, None)
-        if line is not None:
-            calibration[kind] = [round(value, 3) for value in line.line]
+    for kind, found in lines.items():
+        if found is not None and found.line is not None:
+            calibration[kind] = [round(value, DIGITS) for value in found.line]
     config["calibration"], config["refusal_threshold"] = calibration or None, thresholds or None
     write_whole(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
@@ -294,13 +296,15 @@ def _fit(
     halves = [video % 2 == half for half in (0, 1)]
     if not all(half.any() for half in halves):
         return None
+    others = [fit_line(probability[~half], right[~half]) for half in halves]
     crossed = np.zeros(len(probability))
-    for half in halves:
-        crossed[half] = apply_line(fit_line(probability[~half], right[~half]), probability[half])
+    for half, line in zip(halves, others, strict=True):
+        if line is not None:
+            crossed[half] = apply_line(line, probability[half])
     return LineFit(
         line=fit_line(probability, right),
         n=len(right),
         right=float(right.mean()),
-        error=expected_calibration_error(reliability(crossed, right)),
+        error=None if None in others else expected_calibration_error(reliability(crossed, right)),
         area=area_under_roc(probability, right),
     )

@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 
 from bridge_stg.inference.confidence import EDGE, calibrate
 
-# Keeps the line finite where all answers are right, or the surest ones are exactly those.
+# Keeps the line finite where the right answers are exactly the surest ones.
 RIDGE = 1e-4
+# Lines are written with this many digits behind the point.
+DIGITS = 3
 
 
-def fit_line(probability: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
+def fit_line(probability: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float] | None:
     """Slope and offset of the log odds of being right over those of ``probability``, both (N,).
 
-    The slope is not negative: an answer that is more probable never gets a lower confidence.
+    The slope is above 0: an answer that is more probable gets a higher confidence.
+
+    Returns:
+        None where no such line fits: all answers are right, all are wrong, or right ones are no surer than
+        wrong ones. A slope of 0 would make every answer as sure as any other.
 
     Raises:
         ValueError: there is no answer.
@@ -27,6 +33,8 @@ def fit_line(probability: NDArray[np.float64], right: NDArray[np.bool_]) -> tupl
 
     if not len(probability):
         raise ValueError("no answer to fit a line to")
+    if right.all() or not right.any():
+        return None
     odds, target = log_odds(probability), right.astype(np.float64)
 
     def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -37,7 +45,8 @@ def fit_line(probability: NDArray[np.float64], right: NDArray[np.bool_]) -> tupl
         return float(likelihood.mean() + RIDGE * (line**2).sum()), gradient
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)])
-    return float(found.x[0]), float(found.x[1])
+    slope, offset = float(found.x[0]), float(found.x[1])
+    return (slope, offset) if round(slope, DIGITS) > 0 else None
 
 
 def apply_line(line: tuple[float, float], probability: NDArray[np.float64]) -> NDArray[np.float64]:
