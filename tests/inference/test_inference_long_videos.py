@@ -138,7 +138,7 @@ def test_an_event_that_is_longer_than_a_piece_is_put_together() -> None:
     # If the event went on at 15, 10-20 would see it until then; it sees 10.1-13, which gives way to 2-15.
     assert [(one.span.start, one.span.end) for one in merged.windows] == [(2.0, 15.0)]
 
-    found[2] = said("ok", (10.1, 17.0, 0.3))
+    found[2] = said("ok", (10.1, 17.0, 0.45))
     seconds = np.arange(0.0, 20.0, 0.5)
 
     def tube(piece: TimeSpan, score: float) -> Tube:
@@ -149,7 +149,7 @@ def test_an_event_that_is_longer_than_a_piece_is_put_together() -> None:
     with_boxes = [replace(one, tube=tube(piece, piece.start)) for one, piece in zip(found, PIECES, strict=True)]
     merged = merge_results(PIECES, with_boxes)
     assert [(one.span.start, one.span.end) for one in merged.windows] == [(2.0, 17.0)]
-    assert merged.confidence == pytest.approx(0.6)
+    assert merged.confidence == pytest.approx(0.65)
     assert merged.tube is not None
     assert merged.tube.times.tolist() == seconds[4:34].tolist()
     assert sorted(set(merged.tube.scores.tolist())) == [0.0, 5.0, 10.0]
@@ -163,6 +163,33 @@ def test_an_event_that_is_longer_than_a_piece_is_put_together() -> None:
         assert (merged.window, len(merged.windows)) == (TimeSpan(begin, end), 1)
         assert merged.tube is not None
         assert begin <= merged.tube.times.min() < merged.tube.times.max() < end
+
+
+@pytest.mark.parametrize(
+    ("scores", "windows"),
+    [
+        ((0.9, 0.6, 0.45), [(2.0, 17.0, 0.65)]),
+        # Less than half as sure as the surest: the last part, the first, and the middle.
+        ((0.9, 0.6, 0.44), [(2.0, 15.0, 0.75)]),
+        ((0.2, 0.6, 0.9), [(5.0, 17.0, 0.75)]),
+        ((0.9, 0.4, 0.9), [(2.0, 10.0, 0.9), (10.0, 17.0, 0.9)]),
+        # Half of the middle one, which is the surest.
+        ((0.4, 0.8, 0.4), [(2.0, 17.0, 1.6 / 3)]),
+        ((0.4, 0.9, 0.4), [(5.0, 15.0, 0.9)]),
+        # Each is half as sure as its neighbour or more, but the last one a third as sure as the first.
+        ((0.9, 0.5, 0.3), [(2.0, 15.0, 0.7)]),
+        ((None, None, None), [(2.0, 17.0, None)]),
+    ],
+)
+def test_a_part_of_an_event_is_about_as_sure_as_the_rest(
+    scores: tuple[float | None, ...], windows: list[tuple[float, float, float | None]]
+) -> None:
+    """0-10, 5-15, 10-20 see 2-10, 5-15 and 10-17."""
+    spans = ((2.0, 10.0), (5.0, 15.0), (10.0, 17.0))
+    found = [said("ok", (*span, score)) for span, score in zip(spans, scores, strict=True)]
+    merged = [(one.span.start, one.span.end, one.score) for one in merge_results(PIECES, found).windows]
+    expected = [(start, end, score if score is None else pytest.approx(score)) for start, end, score in windows]
+    assert merged == expected
 
 
 def test_two_events_are_not_put_together() -> None:
@@ -229,8 +256,11 @@ def test_what_is_longer_than_the_checkpoint_knows_is_read_in_pieces(
 ) -> None:
     grounder = VideoGrounder.from_pretrained(str(taught_checkpoint), device="cpu")
     grounder.processor.config.longest_clip = 2.0
-    result = grounder.ground(clip, "the first thing")
-    assert len(result.notes) >= 2
+    # The pieces are as long as it knows; nothing is said of the length of the whole.
+    (note,) = grounder.ground(clip, "the first thing").notes
+    assert "pieces of 2 s" in note
+    # Pieces of 3.5 s are not.
+    assert len(grounder.ground(clip, "the first thing", chunk=3.5).notes) == 2
     grounder.processor.config.longest_clip = 100.0
     assert replace(grounder.ground(clip, "the first thing"), notes=()).status == "ok"
     assert grounder.ground(clip, "the first thing").notes == ()

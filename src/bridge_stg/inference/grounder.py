@@ -34,7 +34,7 @@ from bridge_stg.inference.free_memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.hand_over import hand_over
 from bridge_stg.inference.locating import locate_windows
 from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
-from bridge_stg.inference.notes import domain_note, length_note
+from bridge_stg.inference.notes import domain_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.read_ahead import reading_ahead
 from bridge_stg.inference.refusal_check import check_refusals
@@ -178,8 +178,7 @@ class VideoGrounder(Grounder):
             if len(pieces) == 1:
                 found = in_piece(extent, progress, on_cost)
             else:
-                notes = length_note(extent.length, self.processor.config)
-                found = ground_in_pieces(pieces, in_piece, notes, progress, on_cost)
+                found = ground_in_pieces(pieces, in_piece, progress, on_cost)
         return [drop_unsure(result, options.min_confidence) for result in found]
 
     def _ground_clip(

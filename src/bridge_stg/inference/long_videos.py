@@ -2,8 +2,8 @@
 
 Neighbouring pieces overlap by half, so that an event of up to half a piece lies whole in one of them. A window
 that ends where its piece ends is cut there, and the neighbour sees the rest: what both see from end to end of
-the time they share is one event, however long. Most events lie whole in two pieces: a window that only one of
-them sees is half as sure.
+the time they share, and are about as sure of, is one event, however long. Most events lie whole in two pieces:
+a window that only one of them sees is half as sure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ OVERLAP = 0.5
 LONGER = 1.05
 # A window that ends this near to an inner end of its piece is cut there (seconds).
 NEAR_END = 0.25
-# Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event.
+# Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event;
+# so are parts of an event below this share of its surest part.
 KEPT_SHARE = 0.5
 # Windows of two pieces are of one event from this tIoU on: one of them may be cut at the end of its piece.
 SAME = 0.25
@@ -69,7 +70,6 @@ def pieces_of(extent: TimeSpan, seconds: float | None, longest: float | None = N
 def ground_in_pieces(
     pieces: Sequence[TimeSpan],
     ground: Callable[[TimeSpan, Progress | None, OnCost], list[GroundingResult]],
-    notes: Sequence[str],
     progress: Progress | None,
     on_cost: OnCost | None,
 ) -> list[GroundingResult]:
@@ -77,7 +77,6 @@ def ground_in_pieces(
 
     Args:
         ground: answers all sentences about one piece, and tells its stages and its cost.
-        notes: of the whole video.
     """
     found: list[list[GroundingResult]] = []
     costs: list[ClipCost] = []
@@ -87,7 +86,7 @@ def ground_in_pieces(
     if on_cost is not None:
         on_cost(merge_costs(costs))
     read = f"read in {len(pieces)} overlapping pieces of {pieces[0].length:g} s"
-    return [merge_results(pieces, row, (*notes, read)) for row in map(list, zip(*found, strict=True))]
+    return [merge_results(pieces, row, [read]) for row in map(list, zip(*found, strict=True))]
 
 
 def _in_piece(progress: Progress, number: int, count: int) -> Progress:
@@ -228,13 +227,21 @@ def _chains(pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]) -> lis
     for index, result in enumerate(found):
         for one in result.windows:
             earlier = (chain for number in _near(index, pieces) if number < index for chain in going_on[number])
-            chain = next((chain for chain in earlier if _goes_on(chain[-1], (index, one), pieces)), None)
+            seen = (index, one)
+            chain = next(
+                (
+                    chain
+                    for chain in earlier
+                    if _goes_on(chain[-1], seen, pieces) and _equally_sure([*chain, seen])
+                ),
+                None,
+            )
             if chain is None:
                 chain = []
                 chains.append(chain)
             else:
                 going_on[chain[-1][0]].remove(chain)
-            chain.append((index, one))
+            chain.append(seen)
             going_on[index].append(chain)
     return chains
 
@@ -251,6 +258,12 @@ def _goes_on(one: tuple[int, ScoredSpan], other: tuple[int, ScoredSpan], pieces:
         seen.span.start <= shared.start + NEAR_END and seen.span.end >= shared.end - NEAR_END
         for _, seen in (one, other)
     )
+
+
+def _equally_sure(parts: _Parts) -> bool:
+    """Whether no part of an event is far less sure than its surest one; parts without a score say nothing."""
+    scores = [one.score for _, one in parts if one.score is not None]
+    return not scores or min(scores) >= KEPT_SHARE * max(scores)
 
 
 def _seen(parts: _Parts, pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]) -> _Seen:

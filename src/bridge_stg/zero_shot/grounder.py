@@ -157,7 +157,7 @@ class ZeroShotGrounder(Grounder):
         def in_piece(piece: TimeSpan, tell: Progress | None, count: OnCost) -> list[GroundingResult]:
             return self._ground_clip(source, queries, piece, options, StageClock(tell), count)
 
-        found = ground_in_pieces(pieces, in_piece, (), progress, on_cost)
+        found = ground_in_pieces(pieces, in_piece, progress, on_cost)
         return [drop_unsure(result, options.min_confidence) for result in found]
 
     def _ground_clip(
