@@ -192,7 +192,7 @@ def test_absent_and_repeated_events_are_written_beside_the_usual_questions(tmp_p
     assert [record for record in more if not record.absent] == plain
     assert len(refused) == 6
     assert all(record.task == "stvg" and not record.windows and not record.boxes for record in refused)
-    assert {record.provenance for record in more} == {"shapes, version 1 of the world"}
+    assert {record.provenance for record in more} == {"shapes, version 2 of the world"}
 
     lasting = replace(small, min_duration=12.0, max_duration=14.0, repeats=1.0)
     twice = read_truth(write_shapes(tmp_path / "twice", 4, 2, lasting, workers=1))

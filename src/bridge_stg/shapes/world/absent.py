@@ -8,7 +8,7 @@ import numpy as np
 
 from bridge_stg.records.record import QueryType
 from bridge_stg.shapes.world.describing import Appearance, Description, looks_of
-from bridge_stg.shapes.world.objects import COLOURS, HELD_OUT, SHAPES, Scene, can_show
+from bridge_stg.shapes.world.objects import COLOURS, HELD_OUT, NO_HELD_OUT_NAMES, SHAPES, Scene, can_show
 from bridge_stg.shapes.world.questions import WorldQuestion, sentence
 
 # "action": an object of the scene does something else. "look": something of another colour or shape does it.
@@ -64,7 +64,8 @@ def _miss(scene: Scene, miss: Miss, rng: np.random.Generator) -> Description | N
         look = Appearance(str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES)))
 
     # Named in training only where they are absent, held-out pairs would be refused wherever they are.
-    if scene.split == "train" and (look.colour, look.shape) in HELD_OUT:
+    barred = scene.split == "train" and scene.world >= NO_HELD_OUT_NAMES
+    if barred and (look.colour, look.shape) in HELD_OUT:
         return None
 
     # Nobody can see whether a circle does this, so nothing can be said about it.

@@ -83,7 +83,7 @@ def make_scene(seed: int, settings: SceneSettings | None = None) -> Scene:
         objects=(),
         camera=draw_camera(rng),
         background_seed=int(rng.integers(2**31)),
-        world=settings.world,
+        world=settings.version,
     )
     count = int(rng.integers(settings.min_objects, settings.max_objects + 1))
     looks = draw_looks(rng, count, settings.split)
@@ -136,7 +136,7 @@ def _plans(
     rng: np.random.Generator, shapes: list[str], duration: float, settings: SceneSettings
 ) -> list[_ObjectPlan]:
     """A plan per object, drawn again until every action of object 0 has a rival."""
-    drawn_from = WORLD_ACTIONS[settings.world]
+    drawn_from = WORLD_ACTIONS[settings.version]
     most = max(1, min(3, int((duration - REST) / (MIN_ACTION + REST))))
     while True:
         plans: list[_ObjectPlan] = []
