@@ -216,7 +216,8 @@ class VideoGrounder(Grounder):
                 return find(never_refusing(self._ask(queries, by_scan, source.still), self.processor))
 
             def insist(queries: Sequence[str]) -> list[Found]:
-                again = never_refusing(self._ask(queries, options, source.still), self.processor)
+                same = replace(options, task=asked.task)
+                again = never_refusing(self._ask(queries, same, source.still), self.processor)
                 return find(again, forced=forced, dense=dense)
 
             found = check_refusals(asked.queries, found, least, look, insist)
