@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from bridge_stg.files.output_files import write_whole
 from bridge_stg.inference.decoded_answers import NEVER
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions
+from bridge_stg.inference.refusal_check import mean_objectness
 from bridge_stg.metrics.calibration import expected_calibration_error, reliability
 from bridge_stg.metrics.moment_retrieval import window_overlaps
 from bridge_stg.model.configuration import CALIBRATED, BridgeSTGConfig
@@ -43,7 +45,7 @@ class JudgedAnswers:
     ``video``: the number of its video. ``absent``: the event does not happen. ``refusal``: how probable it was
     that the answer refuses at its first word. ``refused``: it did so later. ``found``: it names a window.
     ``probability``: of that window, or of a later refusal, not calibrated. ``hit``: the window is right.
-    ``seen``: a scan sees the event, so that no refusal at the first word stands.
+    ``seen``: a second look finds it, so that no refusal at the first word stands.
     """
 
     video: NDArray[np.int64]
@@ -130,22 +132,23 @@ def ask_all(
 ) -> JudgedAnswers:
     """All questions in one style, without calibration and without refusals at the first word.
 
-    A checkpoint that checks its refusals is asked by scan as well.
+    A checkpoint that checks its refusals is asked in the other style as well.
     """
     config = grounder.processor.config
     least = config.refusal_check
     rows = []
-    with _uncalibrated(config, {style: NEVER, "scan": NEVER}):
+    with _uncalibrated(config, dict.fromkeys(get_args(AnswerStyle), NEVER)):
         for done, (number, clip) in enumerate(_by_video(clips), start=1):
             times = None if clip.times is None else tuple(clip.times)
             options = GroundOptions(task=clip.task, answer=style, clip=clip.span, times=times)
             results = grounder.ground_with(videos / clip.video, clip.queries, options)
-            looks = results
-            if least is not None and style != "scan":
-                by_scan = replace(options, answer="scan")
-                looks = grounder.ground_with(videos / clip.video, clip.queries, by_scan)
+            looks = [
+                results if other == style else grounder.ground_with(videos / clip.video, clip.queries, one)
+                for other, one in ((other, replace(options, answer=other)) for other in get_args(AnswerStyle))
+                if least is not None
+            ]
 
-            for record, result, look in zip(clip.records, results, looks, strict=True):
+            for record, result, *looked in zip(clip.records, results, *looks, strict=True):
                 overlaps = None if record.absent else window_overlaps(record, to_prediction(record, result))
                 rows.append(
                     (
@@ -156,7 +159,7 @@ def ask_all(
                         result.window is not None,
                         result.confidence or 0.0,
                         overlaps is not None and bool(overlaps[0].max() >= RIGHT),
-                        least is not None and look.tube is not None and float(look.tube.scores.mean()) >= least,
+                        least is not None and mean_objectness([look.tube for look in looked]) >= least,
                     )
                 )
 

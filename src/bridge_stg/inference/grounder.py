@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ from bridge_stg.types import (
     LOCATED_TASKS,
     WHOLE_CLIP_TASKS,
     WINDOW_TASKS,
+    AnswerStyle,
     GroundingResult,
     SampledVideo,
     TimeSpan,
@@ -211,9 +212,11 @@ class VideoGrounder(Grounder):
         least = self.processor.config.refusal_check
         if least is not None and asked.style is not None and given is None and not asked.opening:
 
-            def look(queries: Sequence[str]) -> list[Found]:
-                by_scan = replace(options, task="stvg", answer="scan")
-                return find(never_refusing(self._ask(queries, by_scan, source.still), self.processor))
+            def look(queries: Sequence[str]) -> list[list[Found]]:
+                each = [replace(options, task="stvg", answer=style) for style in get_args(AnswerStyle)]
+                return [
+                    find(never_refusing(self._ask(queries, one, source.still), self.processor)) for one in each
+                ]
 
             def insist(queries: Sequence[str]) -> list[Found]:
                 same = replace(options, task=asked.task)

@@ -1,9 +1,10 @@
-"""A refusal is checked before it counts: is the event to be seen when the clip is told second by second?
+"""A refusal is checked before it counts: is what is asked for to be seen when no answer may refuse?
 
 What a model never saw together, such as a colour and a shape, it takes for something that is not there, and its
-first word is a refusal. The same model sees the object act when it has to tell every second, and the spatial
-decoder, which nobody trained to refuse, finds it. So a refusal stands only where such a scan sees nothing, or
-where its boxes have less objectness than those of objects that are really meant.
+first word is a refusal. The same model names the right window when it has to name one, and the spatial decoder,
+which nobody trained to refuse, finds the object. So it is made to answer in both styles, directly and second by
+second, and a refusal stands only if the boxes in their windows have less objectness than those of what is
+there. A scan that sees the event in no second has no window, and so no boxes.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ from dataclasses import replace
 
 from bridge_stg.inference.answer_outcome import Found
 from bridge_stg.prompting.parsing import split_reasoning
+from bridge_stg.types import Tube
 
 Find = Callable[[Sequence[str]], list[Found]]
+Look = Callable[[Sequence[str]], Sequence[list[Found]]]
 
 
 def check_refusals(
-    queries: Sequence[str], found: Sequence[Found], least: float, look: Find, insist: Find
+    queries: Sequence[str], found: Sequence[Found], least: float, look: Look, insist: Find
 ) -> list[Found]:
-    """What was found of S sentences, where no refusal is left that a scan does not confirm.
+    """What was found of S sentences, where no refusal is left that was not checked.
 
     A refusal after a scan is one that was looked at already.
 
     Args:
-        least: mean objectness of the boxes, in [0, 1], from which on they show what is meant.
-        look: finds sentences by scan, with boxes; no answer may begin as a refusal.
+        least: objectness of the boxes, in [0, 1], from which on they show what is meant.
+        look: finds sentences in each style, with boxes; no answer may begin as a refusal.
         insist: finds them as they were asked for; no answer may begin as a refusal.
     """
     kept = list(found)
@@ -36,10 +39,11 @@ def check_refusals(
 
     # Which of them are to be seen.
     seen = []
-    for row, looked in zip(doubted, look([queries[row] for row in doubted]), strict=True):
-        spent = kept[row].tokens_before + len(looked.answer.pieces)
+    looks = look([queries[row] for row in doubted])
+    for row, *looked in zip(doubted, *looks, strict=True):
+        spent = kept[row].tokens_before + sum(len(one.answer.pieces) for one in looked)
         kept[row] = replace(kept[row], tokens_before=spent)
-        if sight(looked) >= least:
+        if mean_objectness([one.tube for one in looked]) >= least:
             seen.append(row)
     if not seen:
         return kept
@@ -53,10 +57,12 @@ def check_refusals(
     return kept
 
 
-def sight(found: Found) -> float:
-    """How well an event is seen: the mean objectness of its boxes, in [0, 1]; 0 where there are none."""
-    tube = found.tube
-    return 0.0 if found.outcome.status != "ok" or tube is None else float(tube.scores.mean())
+def mean_objectness(tubes: Sequence[Tube | None]) -> float:
+    """How well an event is seen in the answers of all styles, in [0, 1]: the mean objectness of their boxes.
+
+    An answer without boxes counts as 0.
+    """
+    return sum(0.0 if tube is None else float(tube.scores.mean()) for tube in tubes) / len(tubes)
 
 
 def _refuses_at_once(found: Found) -> bool:

@@ -144,7 +144,7 @@ class ResultBuilder:
         if answer.taken_back:
             notes.append(
                 "at first the model took it for something that does not happen "
-                f"(probability {answer.refusal or 0.0:.2f}); second by second it sees it"
+                f"(probability {answer.refusal or 0.0:.2f}); a second look found it"
             )
         if outcome.status == "absent" and not says_absent(split_reasoning(answer.text)[1]):
             notes.append("the scan saw it in no second, so the window that the answer names does not count")

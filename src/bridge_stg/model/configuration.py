@@ -213,8 +213,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             often such answers are right; ``bridge-stg calibrate`` does.
         refusal_threshold: by answer style how probable the first word of a refusal must be for the answer to
             be one; None, or no entry, where no other word may be likelier.
-        refusal_check: an answer that refuses at its first word is checked by a scan that may not refuse; from
-            this mean objectness of its boxes on the refusal is taken back. None checks nothing.
+        refusal_check: an answer that refuses at its first word is checked by answers in both styles that may
+            not; from this mean objectness of their boxes on the refusal is taken back. None checks nothing.
         det_threshold: how probable <det> must be at the end of an answer that nobody told to ask where; None
             where the end of the turn may not be likelier.
         spatial_short_side: frames are given to QGSL as they are sampled (None) or resized to this short side.
@@ -312,8 +312,9 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"det_threshold must be in (0, 1], got {self.det_threshold}")
         if self.refusal_check is not None and not 0 < self.refusal_check <= 1:
             found.append(f"refusal_check must be in (0, 1], got {self.refusal_check}")
-        if self.refusal_check is not None and "scan" not in self.answer_styles:
-            found.append("refusal_check is made by scan, which is not one of answer_styles")
+        styles = get_args(AnswerStyle)
+        if self.refusal_check is not None and set(self.answer_styles) != set(styles):
+            found.append(f"refusal_check is made in {' and '.join(styles)}, and answer_styles lacks one")
         for style, threshold in (self.refusal_threshold or {}).items():
             if style not in get_args(AnswerStyle):
                 found.append(f"refusal_threshold is by {', '.join(get_args(AnswerStyle))}, got {style!r}")
