@@ -123,6 +123,64 @@ def cluster() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+# The door of a cluster for its clients, Ray's own, without the cluster behind it.
+DOOR = """
+import sys, time
+from ray.util.client.server.proxier import serve_proxier
+door = serve_proxier("127.0.0.1", int(sys.argv[1]), None)
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[str]:
+    """The address for clients of a cluster that asks for a token."""
+    pytest.importorskip("grpc", reason="ray[client] is not installed")
+    port = free_port()
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "right" * 8}
+    door = subprocess.Popen(
+        [sys.executable, "-c", DOOR, str(port)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert door.stdout is not None
+    assert door.stdout.readline() == "open\n"
+    yield f"ray://127.0.0.1:{port}"
+    door.kill()
+    door.wait()
+    door.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"RAY_AUTH_MODE": "disabled"},
+        {"RAY_AUTH_MODE": "token"},
+        {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "wrong" * 8},
+    ],
+)
+def test_a_cluster_that_asks_for_a_token_is_not_called_missing(
+    shapes_data: Path, tmp_path: Path, locked: str, given: dict[str, str]
+) -> None:
+    clip = min((shapes_data / "videos").iterdir())
+    # No token in the home folder either.
+    environment = os.environ | {"HOME": str(tmp_path), "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "1"} | given
+    done = subprocess.run(
+        command(clip, tmp_path / "out", "--no-video", "--address", locked),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    (said,) = done.stderr.splitlines()
+    assert "authentication token" in said
+    assert "RAY_AUTH_TOKEN" in said
+    assert "no Ray there" not in said
+
+
 def free_port() -> int:
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))

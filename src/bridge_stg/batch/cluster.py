@@ -21,6 +21,9 @@ _VIDEOS_PER_TASK = 4
 _MOST_TASKS = 20_000
 # Answers that may wait for a client, and seconds after which it looks whether the other side still runs.
 _WAITING, _PATIENCE = 1000, 1.0
+# How Ray begins to log what a cluster answers, and what it calls a token that is missing or wrong.
+_REFUSED, _TOKEN = "Received when checking init: ", "authentication token"
+_GIVE_TOKEN = "set RAY_AUTH_MODE=token and the cluster's token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
 # Seconds in which a cluster has to take a connection.
 _REACHED = 10.0
 
@@ -43,15 +46,12 @@ def run(
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    heard: list[str] = []
     try:
-        with _silent_stderr():
+        with _silent_stderr(), _refusals_into(heard):
             ray.init(address=address, include_dashboard=False if address == "local" else None, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as problem:
-        raise InputError(f"--address {address}: no Ray there ({one_line(problem, 200)})") from problem
-    except Exception as problem:  # of no class of its own: it gives its processes half a minute to start
-        raise BridgeSTGError(
-            f"Ray did not start ({one_line(problem, 200)}); the same command tries again"
-        ) from problem
+    except Exception as problem:
+        raise _not_joined(address, problem, heard) from problem
 
     texts = [json.dumps(asdict(one)) for one in asked]
     try:
@@ -66,6 +66,41 @@ def run(
         ) from problem
     finally:
         ray.shutdown()
+
+
+def _not_joined(address: str, problem: Exception, heard: Sequence[str]) -> BridgeSTGError:
+    """The error for a Ray that does not start, or does not take us; ``heard`` is what it said to us itself."""
+    reason = heard[-1] if heard else one_line(problem, 200)
+    if _TOKEN in reason.lower():
+        # What follows the first sentence is Ray's own advice, which is cut somewhere.
+        return InputError(f"--address {address}: {reason.partition('. ')[0]}; {_GIVE_TOKEN}")
+    if isinstance(problem, ConnectionError | ValueError | RuntimeError):
+        return InputError(f"--address {address}: no Ray there ({reason})")
+    # Of no class of its own: it gives its processes half a minute to start.
+    return BridgeSTGError(f"Ray did not start ({reason}); the same command tries again")
+
+
+@contextmanager
+def _refusals_into(heard: list[str]) -> Iterator[None]:
+    """Keep what a cluster answers to a client that it does not take: Ray logs it and reports a timeout."""
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _, refused, reason = record.getMessage().partition(_REFUSED)
+            if refused:
+                heard.append(one_line(reason, 200))
+
+    log, listener = logging.getLogger("ray.util.client.worker"), Listener()
+    level, propagates = log.level, log.propagate
+    log.addHandler(listener)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(listener)
+        log.setLevel(level)
+        log.propagate = propagates
 
 
 def _check_listening(address: str) -> None:
