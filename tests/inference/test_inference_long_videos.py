@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bridge_stg.errors import InputError
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.long_videos import merge_results, pieces_of
+from bridge_stg.prompting.parsing import parse_windows
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube, VideoInfo
 
 INFO = VideoInfo("a.mp4", 10, 10, Fraction(2), 20.0, 40)
@@ -73,7 +74,37 @@ def test_apart_windows_stay_and_unsure_ones_go() -> None:
     found = [said("ok", (1.0, 3.0, 0.5)), said("ok", (6.0, 8.0, 0.1)), said("ok", (16.0, 18.0, 0.8))]
     merged = merge_results(PIECES, found)
     assert [one.span.start for one in merged.windows] == [16.0, 1.0]
-    assert merged.answer == "ok"
+    assert parse_windows(merged.answer) == [(1.0, 3.0), (16.0, 18.0)]
+
+
+SCAN = "The red circle spins: 0 before 1 spins 2 spins 3 after. It happens from 1 to 2."
+LATER = "The red circle spins: 5 before 6 spins 7 spins 8 after. It happens from 6 to 7."
+
+
+def test_what_is_said_of_a_piece_is_told_in_seconds_of_the_video() -> None:
+    """The second piece is 5-15; what it calls second 1 is second 6."""
+    answer = "The event starts at 1.0 seconds and ends at 2.5 seconds."
+    seen = replace(said("ok", (6.0, 7.5, 0.9)), answer=answer, reasoning=SCAN)
+    merged = merge_results(PIECES, [said("ok", (6.0, 7.5, 0.8)), seen, said("absent", confidence=0.9)])
+    assert parse_windows(merged.answer) == [(6.0, 7.5)]
+    merged = merge_results(PIECES, [said("absent", confidence=0.9), seen, said("absent", confidence=0.9)])
+    assert parse_windows(merged.text) == [(6.0, 7.5)]
+    assert merged.reasoning == LATER
+
+    # Of an event that is put together from pieces, and of one that happens nowhere.
+    pieces = pieces_of(TimeSpan(5.0, 25.0), 10.0)
+    long = [said("ok", (6.0, 15.0, 0.9)), said("ok", (10.0, 20.0, 0.9)), said("ok", (15.0, 22.0, 0.9))]
+    merged = merge_results(pieces, [replace(long[0], reasoning=SCAN), *long[1:]])
+    assert (parse_windows(merged.answer), merged.window) == ([(6.0, 22.0)], TimeSpan(6.0, 22.0))
+    assert merged.reasoning == LATER
+    nowhere = [said("absent", confidence=sure) for sure in (0.9, 0.4, 0.7)]
+    nowhere[1] = replace(nowhere[1], reasoning=SCAN)
+    merged = merge_results(PIECES, nowhere)
+    assert (merged.answer, merged.reasoning) == ("absent", LATER)
+
+    # What is no scan may name seconds in any way.
+    thought = replace(seen, reasoning="Around 1 s it spins.")
+    assert merge_results(PIECES, [said("absent"), thought, said("absent")]).reasoning == ""
 
 
 def test_a_window_is_as_sure_as_the_pieces_that_hold_it_whole() -> None:

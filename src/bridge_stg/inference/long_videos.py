@@ -17,6 +17,8 @@ from bridge_stg.errors import InputError
 from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.door import OnCost, Progress
 from bridge_stg.inference.tubes import join_tubes, part_of
+from bridge_stg.prompting.scan_times import told_later
+from bridge_stg.prompting.templates import windows_text
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
 
 OVERLAP = 0.5
@@ -115,8 +117,9 @@ def merge_results(
 
     A window is as sure as the pieces that hold it whole are in the mean, one of several pieces as these are.
     Windows that are far less sure than the best one are left out. Of others that overlap the surest one stands;
-    one that is cut at an end of its piece gives way to one that is not. The answer is that of the piece in
-    which the best window begins, in seconds of that piece; milliseconds are those of all pieces.
+    one that is cut at an end of its piece gives way to one that is not. The answer names all windows that stay,
+    the reasoning is the scan of the piece in which the best one begins, both in seconds of the video;
+    milliseconds are those of all pieces.
 
     Args:
         notes: of the whole video; those of the pieces that the answer is from follow.
@@ -143,10 +146,12 @@ def merge_results(
     timing_ms = _summed([result.timing_ms for result in found])
     if not kept:
         # It happens nowhere: nobody can be surer of that than the piece that is least sure.
-        absent = [result for result in found if result.status == "absent"]
-        chosen = min(absent or found, key=lambda result: result.confidence or 0.0)
-        return replace(chosen, notes=noted([chosen]), timing_ms=timing_ms)
+        absent = [number for number, result in enumerate(found) if result.status == "absent"]
+        number = min(absent or range(len(found)), key=lambda number: found[number].confidence or 0.0)
+        reasoning = told_later(found[number].reasoning, pieces[number].start)
+        return replace(found[number], reasoning=reasoning, notes=noted([found[number]]), timing_ms=timing_ms)
     best = kept[0]
+    first = best.parts[0][0]
     # Where two pieces see an end of the window, one of them may see a little more of it than it has.
     boxes = [
         (part.span.cut_to(one.span.span) or part.span, found[index].tube)
@@ -154,7 +159,9 @@ def merge_results(
         for index, part in one.parts
     ]
     return replace(
-        found[best.parts[0][0]],
+        found[first],
+        answer=windows_text(sorted((one.span.span for one in kept), key=lambda span: span.start)),
+        reasoning=told_later(found[first].reasoning, pieces[first].start),
         window=best.span.span,
         windows=tuple(one.span for one in kept),
         confidence=best.span.score,

@@ -13,6 +13,7 @@ _SCAN = re.compile(r"([^.:]+:) (\d+ [a-z]+(?: \d+ [a-z]+)*)\.")
 # Where a scan begins, and its word for a second.
 _HEAD = re.compile(r"[^.:]+:(?= \d)")
 _WORD = re.compile(r" [a-z]+(?=[ .])")
+_SECOND = re.compile(r"\b\d+(?:\.\d+)?\b")
 
 
 def left_out(said: str, seconds: Sequence[int]) -> tuple[int, str] | None:
@@ -42,6 +43,26 @@ def left_out(said: str, seconds: Sequence[int]) -> tuple[int, str] | None:
             return None if said.startswith(".", place) else (place, f" {second}")
         place = word.end()
     return None
+
+
+def told_later(reasoning: str, start: float) -> str:
+    """A scan of a clip that begins at ``start`` seconds, in seconds of the video; "" for what is no scan.
+
+    Examples:
+        >>> told_later("The star spins: 0 before 1 spins 2 after. It happens from 1 to 1.", 8.0)
+        'The star spins: 8 before 9 spins 10 after. It happens from 9 to 9.'
+        >>> told_later("The star spins: 0 before 1 spins.", 8.26)
+        'The star spins: 8.3 before 9.3 spins.'
+        >>> told_later("It must be the star of second 3.", 8.0)
+        ''
+    """
+    head = _HEAD.match(reasoning)
+    if head is None:
+        return ""
+    told = _SECOND.sub(
+        lambda match: f"{float(match[0]) + start:.1f}".removesuffix(".0"), reasoning[head.end() :]
+    )
+    return head[0] + told
 
 
 def each_time(reasoning: str) -> list[str]:
