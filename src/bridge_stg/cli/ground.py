@@ -67,6 +67,9 @@ def ground(
         Style | None,
         typer.Option(help="direct: the window alone; scan: second by second first; default: the checkpoint's."),
     ] = None,
+    careful: Annotated[
+        bool, typer.Option("--careful", help="Look several times and take what most looks agree on; slower.")
+    ] = False,
     min_confidence: Annotated[float, typer.Option(help="Leave out windows less sure than this, 0 to 1.")] = 0.0,
     chunk: Annotated[
         float | None,
@@ -95,7 +98,12 @@ def ground(
         _refuse_file(text)
     check_box_fps(box_fps)
     options = GroundOptions(
-        answer=answer, min_confidence=min_confidence, chunk=chunk, box_fps=box_fps, timing=timing
+        answer=answer,
+        careful=careful,
+        min_confidence=min_confidence,
+        chunk=chunk,
+        box_fps=box_fps,
+        timing=timing,
     )
     probe(video)
     names = _names(len(query)) if video_out else []

@@ -65,6 +65,9 @@ def predict(
         str | None,
         typer.Option(help="direct or scan: the style of the answer; default: the checkpoint's."),
     ] = None,
+    careful: Annotated[
+        bool, typer.Option("--careful", help="Look several times and take what most looks agree on; slower.")
+    ] = False,
     subtitles: Annotated[
         bool, typer.Option("--subtitles", help="Put the subtitles of a vqa record into its question.")
     ] = False,
@@ -109,6 +112,7 @@ def predict(
         box_fps=box_fps,
         oracle_window=oracle_window,
         answer=None if answer is None else parse_answer_style(answer),
+        careful=careful,
         subtitles=subtitles or chosen.name == "video-mme-subs",
         detector=detector,
     )

@@ -40,8 +40,8 @@ class PredictionSettings:
     method; None for a constant. ``train_truth`` is what "best-constant" is fitted to. ``box_fps`` is boxes per
     second, None for the frames that the model reads and, in tracking, for those of the source.
     ``oracle_window`` locates inside the true window (Table 14) instead of the predicted one. ``answer`` is the
-    style of the answer, None that of the checkpoint. ``subtitles`` puts what is said into a vqa question.
-    ``detector`` is of "compose", None its own.
+    style of the answer, None that of the checkpoint. ``careful`` looks several times. ``subtitles`` puts what
+    is said into a vqa question. ``detector`` is of "compose", None its own.
     """
 
     method: MethodName = "bridge-stg"
@@ -50,6 +50,7 @@ class PredictionSettings:
     box_fps: float | None = None
     oracle_window: bool = False
     answer: AnswerStyle | None = None
+    careful: bool = False
     subtitles: bool = False
     detector: str | None = None
 
@@ -78,6 +79,8 @@ class PredictionSettings:
             raise InputError(f"--box-fps is for models and stvg or vot, {of}: there is no tube to sample")
         if self.answer is not None and not (method == "bridge-stg" and task in WINDOW_TASKS):
             raise InputError(f"--answer is for bridge-stg and stvg or vtg, {of}: there is no other style")
+        if self.careful and not (method == "bridge-stg" and task in WINDOW_TASKS and not self.oracle_window):
+            raise InputError(f"--careful is for bridge-stg and stvg or vtg without --oracle-window, {of}")
         if self.subtitles and not (method == "bridge-stg" and task == "vqa"):
             raise InputError(f"--subtitles is for bridge-stg and vqa, {of}; leave it out")
 
@@ -114,6 +117,7 @@ class GrounderMethod:
             times=None if clip.times is None else tuple(clip.times),
             box_fps=box_fps,
             answer=settings.answer,
+            careful=settings.careful,
             window=tuple(true_window(record) for record in clip.records) if settings.oracle_window else None,
             task=clip.task,
             clip=clip.span,

@@ -46,6 +46,7 @@ class RunRecord:
     oracle_window: bool
     version: str
     answer: str | None = None
+    careful: bool = False
     subtitles: bool = False
     detector: str | None = None
 
@@ -91,6 +92,7 @@ def run_record(settings: PredictionSettings, truth: Path, task: Task) -> RunReco
         oracle_window=settings.oracle_window,
         version=bridge_stg.__version__,
         answer=settings.answer,
+        careful=settings.careful,
         subtitles=settings.subtitles,
         detector=None if settings.detector is None else _hash_of_weights(settings.detector),
     )

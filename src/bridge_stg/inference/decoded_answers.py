@@ -22,8 +22,8 @@ class AskedQueries:
     """What is asked about a video: S sentences and their tokens.
 
     ``style`` is None where the task knows no styles. ``opening`` is the beginning of the answer where it is
-    given, ``windows`` those of the caller, ``limit`` the most tokens of an answer, ``refusal`` when one begins
-    as a refusal (None: greedily).
+    given, ``windows`` those of each sentence that are not for the answer to name, ``limit`` the most tokens of
+    an answer, ``refusal`` when one begins as a refusal (None: greedily).
     """
 
     queries: Sequence[str]
@@ -31,7 +31,7 @@ class AskedQueries:
     style: AnswerStyle | None
     ids: list[tuple[int, ...]]
     opening: str
-    windows: list[TimeSpan] | None
+    windows: list[tuple[TimeSpan, ...]] | None
     limit: int
     refusal: RefusalRule | None = None
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from bridge_stg.errors import InputError
 from bridge_stg.inference.answer_outcome import AnswerOutcome, Found, read_outcome
 from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
+from bridge_stg.inference.careful import join_looks, readings_of
 from bridge_stg.inference.clip_cost import ClipCost, StageClock
 from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.decoded_answers import (
@@ -33,7 +34,7 @@ from bridge_stg.inference.extent import clip_extent, given_window, span_to_sampl
 from bridge_stg.inference.free_memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.hand_over import hand_over
 from bridge_stg.inference.locating import locate_windows
-from bridge_stg.inference.long_videos import ground_in_pieces, pieces_of
+from bridge_stg.inference.long_videos import ground_in_pieces, merge_costs, pieces_of
 from bridge_stg.inference.notes import domain_note
 from bridge_stg.inference.options import GroundOptions
 from bridge_stg.inference.read_ahead import reading_ahead
@@ -157,6 +158,8 @@ class VideoGrounder(Grounder):
         check_queries(queries)
         source = open_video(video, options.times)
         asked = self._ask(queries, options, source.still)
+        if options.careful and asked.task not in WINDOW_TASKS:
+            raise InputError(f"careful answers are for stvg and vtg, which name a window; this is {asked.task}")
         extent = clip_extent(source.info, options.clip)
         if asked.task == "vot":
             for query in queries:
@@ -193,17 +196,91 @@ class VideoGrounder(Grounder):
         on_cost: OnCost | None,
     ) -> list[GroundingResult]:
         """All sentences in one part of the video; ``frames`` waits for what the model reads of it."""
+        if options.careful:
+            return self._look_carefully(source, asked, extent, frames, options, clock, on_cost)
+
         # Read: one decoding, one pass of the vision tower, one prefill for all sentences.
-        given = asked.windows
-        if given is not None:
-            given = [given_window(window, extent) for window in given]
         timed = not (source.still or asked.task == "rec")
         clip = self._read(frames, timed, extent, clock)
+        results, cost = self._look(source, clip, asked, options, clock)
+        if on_cost is not None:
+            on_cost(cost)
+        return results
+
+    def _look_carefully(
+        self,
+        source: VideoSource,
+        asked: AskedQueries,
+        extent: TimeSpan,
+        frames: Callable[[], SampledVideo],
+        options: GroundOptions,
+        clock: StageClock,
+        on_cost: OnCost | None,
+    ) -> list[GroundingResult]:
+        """What looks in all styles at two readings of the clip agree on, with boxes on the frames of both."""
+        looks: list[list[GroundingResult]] = []
+        costs: list[ClipCost] = []
+
+        def look_at(clip: _Clip) -> None:
+            for name in self.processor.config.answer_styles:
+                in_style = replace(options, answer=parse_answer_style(name))
+                one = self._ask(asked.queries, in_style, source.still)
+                results, cost = self._look(source, clip, one, in_style, clock)
+                looks.append(results)
+                costs.append(cost)
+
+        # The first reading last, since boxes are asked for in it: two clips at once would not always fit.
+        first, *later = readings_of(extent, self.sample_fps)
+        for part in later:
+            look_at(self._read(partial(self.sample, source, span=part), True, part, clock))
+        clip = self._read(frames, True, first, clock)
+        look_at(clip)
+        if on_cost is not None:
+            on_cost(merge_costs(costs))
+
+        # What they agree on, and where boxes are wanted, those in its windows.
+        rows = list(map(list, zip(*looks, strict=True)))
+        joined = [join_looks(row, extent.start) for row in rows]
+        boxed = [
+            number
+            for number, row in enumerate(rows)
+            if joined[number].windows and any(look.tube is not None for look in row)
+        ]
+        if boxed:
+            again = self._ask([asked.queries[number] for number in boxed], options, source.still)
+            windows = [tuple(one.span for one in joined[number].windows) for number in boxed]
+            located = never_refusing(replace(again, windows=windows), self.processor)
+            if options.box_fps is None and later and self.model.localizer is not None:
+                options = replace(options, box_fps=2 * self.sample_fps)
+            found = self._find(clip, located, clock=clock, dense=self._dense(source, again, options))
+            for number, one in zip(boxed, found, strict=True):
+                joined[number] = replace(joined[number], tube=one.tube)
+        stages = dict(clock.milliseconds) if options.timing else {}
+        return [replace(one, timing_ms=stages) for one in joined]
+
+    def _dense(
+        self, source: VideoSource, asked: AskedQueries, options: GroundOptions
+    ) -> Callable[..., SampledVideo] | None:
+        """What samples frames for boxes at another rate than that of the model, if that is wanted."""
+        rate = None if asked.task == "rec" else options.box_fps
+        return None if rate is None else partial(self.sample, source, rate)
+
+    def _look(
+        self,
+        source: VideoSource,
+        clip: _Clip,
+        asked: AskedQueries,
+        options: GroundOptions,
+        clock: StageClock,
+    ) -> tuple[list[GroundingResult], ClipCost]:
+        """All sentences in a clip that was read, and what that took."""
+        given = asked.windows
+        if given is not None:
+            given = [tuple(given_window(window, clip.extent) for window in windows) for windows in given]
 
         # Answer and locate. Where the caller named neither a task nor a window, the model decides whether there
         # are boxes.
-        rate = None if asked.task == "rec" else options.box_fps
-        dense = None if rate is None else partial(self.sample, source, rate)
+        dense = self._dense(source, asked, options)
         forced = options.task is not None or asked.task in WHOLE_CLIP_TASKS or given is not None
         find = partial(self._find, clip, clock=clock)
         found = find(replace(asked, windows=given), forced=forced, dense=dense)
@@ -226,14 +303,13 @@ class VideoGrounder(Grounder):
             found = check_refusals(asked.queries, found, least, look, insist)
 
         # Results, in the order of the sentences.
-        if on_cost is not None:
-            on_cost(_cost(clip, asked, found, clock))
-        build = ResultBuilder(self.processor, self.name, source.name, asked, clip.sampled, extent)
+        build = ResultBuilder(self.processor, self.name, source.name, asked, clip.sampled, clip.extent)
         stages = dict(clock.milliseconds) if options.timing else {}
-        return [
+        results = [
             build(query, one.answer, one.outcome, one.tube, stages)
             for query, one in zip(asked.queries, found, strict=True)
         ]
+        return results, _cost(clip, asked, found, clock)
 
     def _find(
         self,
@@ -259,7 +335,7 @@ class VideoGrounder(Grounder):
         elif asked.task in WHOLE_CLIP_TASKS:
             outcomes = [AnswerOutcome("ok", (clip.extent,)) for _ in decoded]
         elif asked.windows is not None:
-            outcomes = [AnswerOutcome("ok", (window,)) for window in asked.windows]
+            outcomes = [AnswerOutcome("ok", windows) for windows in asked.windows]
         else:
             outcomes = [read_outcome(one.text, clip.extent) for one in decoded]
 
@@ -311,6 +387,7 @@ class VideoGrounder(Grounder):
             opening = DIRECT_OPENING
 
         # The questions, with what the answer begins with.
+        given = options.windows_for(len(queries))
         asked_style = style if style in known else None
         longest = options.max_query_tokens or MAX_QUERY_TOKENS
         ids = [self.processor.question_ids(task, query, asked_style, longest) for query in queries]
@@ -324,7 +401,7 @@ class VideoGrounder(Grounder):
             style=style,
             ids=ids,
             opening=opening,
-            windows=options.windows_for(len(queries)),
+            windows=None if given is None else [(window,) for window in given],
             limit=options.max_answer_tokens or answer_limit(self.model.config),
             refusal=None if style is None or opening else refusal_rule(self.processor, style),
         )

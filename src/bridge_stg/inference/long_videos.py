@@ -222,8 +222,7 @@ def _as_all_see_it(
 
 def _same(one: TimeSpan, other: TimeSpan) -> bool:
     """Whether two windows are of one event."""
-    shared = one.cut_to(other)
-    return shared is not None and shared.length >= SAME * (one.length + other.length - shared.length)
+    return one.tiou(other) >= SAME
 
 
 def _chains(pieces: Sequence[TimeSpan], found: Sequence[GroundingResult]) -> list[_Parts]:

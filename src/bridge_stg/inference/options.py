@@ -36,6 +36,9 @@ class GroundOptions:
         box_fps: boxes per second; None for the frames that the model reads.
         answer: "direct" (the window alone) or "scan" (second by second first); None is what the checkpoint was
             trained for.
+        careful: look several times, in all styles and at frames between those that are read, and answer what
+            most looks agree on, with boxes on the frames of all looks. It takes about four times as long. Only
+            for tasks with a window, and not where one is given.
         min_confidence: windows below it are left out; in [0, 1].
         chunk: seconds of the pieces in which a long video is read; None reads it whole unless it is longer than
             what the checkpoint knows.
@@ -54,6 +57,7 @@ class GroundOptions:
     times: tuple[float, ...] | None = None
     box_fps: float | None = None
     answer: AnswerStyle | None = None
+    careful: bool = False
     min_confidence: float = 0.0
     chunk: float | None = None
     max_answer_tokens: int | None = None
@@ -71,6 +75,10 @@ class GroundOptions:
             if span is not None and not isinstance(span, TimeSpan):
                 raise InputError(f"{name} must be a TimeSpan of two seconds, got {span!r}")
 
+        if not isinstance(self.careful, bool):
+            raise InputError(f"careful must be true or false, got {self.careful!r}")
+        if self.careful and self.window is not None:
+            raise InputError("careful answers find a window themselves; leave out careful, or the window")
         if self.box_fps is not None and not (is_number(self.box_fps) and 0 < self.box_fps <= MAX_FPS):
             raise InputError(f"box_fps must be a positive number up to {MAX_FPS:.0f}, got {self.box_fps!r}")
         if not (is_number(self.min_confidence) and 0 <= self.min_confidence <= 1):

@@ -49,6 +49,7 @@ class AskOptions(ClosedModel):
     answer: Annotated[AnswerStyle | None, Field(description="The window alone, or second by second first.")] = (
         None
     )
+    careful: Annotated[bool, Field(description="Look several times; take what most looks agree on.")] = False
     min_confidence: Annotated[float, Field(ge=0, le=1, description="Windows below it are left out.")] = 0.0
     chunk: Annotated[
         float | None,
@@ -66,6 +67,7 @@ class AskOptions(ClosedModel):
             window=window,
             box_fps=self.box_fps,
             answer=self.answer,
+            careful=self.careful,
             min_confidence=self.min_confidence,
             chunk=self.chunk,
             timing=True,

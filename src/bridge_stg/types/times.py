@@ -50,6 +50,18 @@ class TimeSpan:
         start, end = max(self.start, extent.start), min(self.end, extent.end)
         return TimeSpan(start, end) if end > start else None
 
+    def tiou(self, other: TimeSpan) -> float:
+        """Temporal IoU: the time both share by the time that is in either.
+
+        Examples:
+            >>> TimeSpan(0.0, 3.0).tiou(TimeSpan(1.0, 4.0))
+            0.5
+        """
+        shared = self.cut_to(other)
+        if shared is None:
+            return 0.0
+        return shared.length / (self.length + other.length - shared.length)
+
     def shifted(self, seconds: float) -> TimeSpan:
         """The same window ``seconds`` later.
 

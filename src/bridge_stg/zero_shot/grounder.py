@@ -142,6 +142,8 @@ class ZeroShotGrounder(Grounder):
             raise InputError(f"a stock Qwen3-VL is asked {', '.join(TASKS)}, not {options.task}")
         if options.answer == "scan":
             raise InputError("a stock Qwen3-VL answers directly; leave the style of the answer out")
+        if options.careful:
+            raise InputError("a stock Qwen3-VL looks once; leave out careful")
         source = open_video(video, options.times)
         options.windows_for(len(queries))
         extent = clip_extent(source.info, options.clip)

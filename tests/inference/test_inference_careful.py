@@ -1,0 +1,153 @@
+"""What several looks say together: tables worked by hand, and the engine beside its single looks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.command import refused, run
+
+from bridge_stg.errors import InputError
+from bridge_stg.inference.careful import join_looks, readings_of
+from bridge_stg.inference.clip_cost import ClipCost
+from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.options import GroundOptions
+from bridge_stg.types import GroundingResult, ScoredSpan, Status, TimeSpan, VideoInfo
+
+INFO = VideoInfo("a.mp4", 10, 10, Fraction(2), 20.0, 40)
+
+
+def look(*windows: tuple[float, float, float], status: Status = "ok", **changes: object) -> GroundingResult:
+    spans = tuple(ScoredSpan(TimeSpan(start, end), score) for start, end, score in windows)
+    one = GroundingResult("v", "q", status, "said", INFO, 2.0, "c", windows=spans)
+    return replace(one, window=spans[0].span if spans else None, **changes)  # type: ignore[arg-type]
+
+
+def absent(sure: float) -> GroundingResult:
+    return look(status="absent", confidence=sure, notes=("refused",))
+
+
+def found(result: GroundingResult) -> list[tuple[float, float, float]]:
+    return [(one.span.start, one.span.end, pytest.approx(one.score)) for one in result.windows]
+
+
+def test_the_mean_of_windows_that_agree() -> None:
+    looks = [look((2.0, 6.0, 0.9)), look((2.2, 6.4, 0.8), reasoning="seen"), look((1.8, 5.6, 0.7))]
+    joined = join_looks([*looks, look((9.0, 12.0, 0.95))], 1.0)
+    # (2.0 + 2.2 + 1.8) / 3 and (6.0 + 6.4 + 5.6) / 3; 2.4 of four looks, of which one sees something else.
+    assert found(joined) == [(2.0, 6.0, 0.6)]
+    assert (joined.window, joined.confidence) == (TimeSpan(2.0, 6.0), pytest.approx(0.6))
+    # The clip begins at 1.
+    assert joined.answer == "The event starts at 1.0 seconds and ends at 5.0 seconds."
+    assert joined.reasoning == "seen"
+    assert joined.notes == ("3 of 4 looks agree on its window",)
+
+
+def test_a_window_without_support_stands_only_where_there_is_no_other() -> None:
+    apart = [look((0.0, 2.0, 0.5)), look((4.0, 6.0, 0.8)), look((8.0, 10.0, 0.6)), absent(0.9)]
+    # Each agrees with itself alone; the surest one stands, and three looks speak against it.
+    assert found(join_looks(apart, 0.0)) == [(4.0, 6.0, 0.2)]
+    two = [look((0.0, 2.0, 0.5)), look((0.0, 2.0, 0.3)), look((8.0, 10.0, 0.9)), absent(0.9)]
+    assert found(join_looks(two, 0.0)) == [(0.0, 2.0, 0.2)]
+
+
+def test_both_times_of_an_event_though_a_short_answer_names_one() -> None:
+    scans = [look((1.0, 3.0, 0.8), (7.0, 9.0, 0.6)), look((1.0, 3.0, 0.6), (7.2, 9.2, 0.4))]
+    short = [look((1.0, 3.0, 0.9)), look((7.1, 9.1, 0.7))]
+    joined = join_looks([*short, *scans], 0.0)
+    # Nobody is silent: each look has one of the two. (0.9 + 0.8 + 0.6) / 3 and (0.7 + 0.6 + 0.4) / 3.
+    assert found(joined) == [(1.0, 3.0, 2.3 / 3), (7.1, 9.1, 1.7 / 3)]
+    assert joined.answer.count("starts at") == 2
+
+
+@pytest.mark.parametrize(
+    ("refusals", "status", "confidence"),
+    [(4, "absent", 0.8), (3, "absent", 0.6), (2, "ok", 0.25), (1, "ok", 0.375)],
+)
+def test_more_than_half_have_to_refuse(refusals: int, status: Status, confidence: float) -> None:
+    looks = [absent(0.8)] * refusals + [look((1.0, 2.0, 0.5))] * (4 - refusals)
+    joined = join_looks(looks, 0.0)
+    assert (joined.status, joined.confidence) == (status, pytest.approx(confidence))
+    assert "refused" in joined.notes
+
+
+def test_looks_that_name_nothing() -> None:
+    silent = look(status="no_window")
+    assert join_looks([silent] * 4, 0.0) == silent
+    assert join_looks([silent, silent, absent(0.8), absent(0.8)], 0.0).status == "no_window"
+
+
+@pytest.fixture(scope="module")
+def grounder() -> VideoGrounder:
+    return VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
+
+
+def test_the_engine_joins_its_own_looks(grounder: VideoGrounder, shapes_data: Path) -> None:
+    lines = map(json.loads, (shapes_data / "truth.jsonl").read_text().splitlines())
+    records = [one for one in lines if one["task"] == "stvg" and one["video"] == "videos/000000.mp4"]
+    path, queries = shapes_data / "videos" / "000000.mp4", [one["query"] for one in records]
+    costs: list[ClipCost] = []
+    careful = grounder.ground_with(path, queries, GroundOptions(careful=True), on_cost=costs.append)
+
+    # The same looks one by one; the second reading is a clip that begins half a frame later.
+    whole = TimeSpan(0.0, records[0]["frame_count"] / records[0]["fps"])
+    single, taken = [], []
+    for part in readings_of(whole, 2.0):
+        for style in ("direct", "scan"):
+            options = GroundOptions(answer=style, clip=part)
+            single.append(grounder.ground_with(path, queries, options, on_cost=taken.append))
+    assert len(single) == 4
+    for one, *looks in zip(careful, *single, strict=True):
+        joined = join_looks(looks, 0.0)
+        assert (one.status, one.window, one.answer) == (joined.status, joined.window, joined.answer)
+        assert one.confidence == pytest.approx(joined.confidence, abs=1e-4)
+        # Boxes on the frames of both readings: four a second, and the one on screen as the window opens.
+        assert one.tube is not None
+        assert one.window is not None
+        assert abs(len(one.tube) - 4 * one.window.length) <= 2
+        assert np.diff(one.tube.times) == pytest.approx(0.25, abs=0.05)
+
+    # What it took is what they took.
+    assert len(costs) == 1
+    assert costs[0].answer_tokens == tuple(map(sum, zip(*(cost.answer_tokens for cost in taken), strict=True)))
+    assert costs[0].frames == sum(cost.frames for cost in taken)
+
+    # A given rate of boxes counts; without boxes there are none.
+    (sparse, *_) = grounder.ground_with(path, queries, GroundOptions(careful=True, box_fps=1.0))
+    assert sparse.tube is not None
+    assert np.diff(sparse.tube.times) == pytest.approx(1.0, abs=0.05)
+    assert grounder.ground(path, queries[0], task="vtg", careful=True).tube is None
+
+
+def test_what_has_no_window_to_agree_on_is_refused(grounder: VideoGrounder, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="vqa"):
+        grounder.ground(clip, "what? (A) red (B) blue", task="vqa", careful=True)
+    with pytest.raises(InputError, match="window"):
+        GroundOptions(careful=True, window=TimeSpan(0.0, 1.0))
+    with pytest.raises(InputError, match="careful"):
+        GroundOptions(careful=1)  # type: ignore[arg-type]
+    data = clip.parent.parent
+    refused(
+        run("predict", "--data", data, "--out", tmp_path / "p.jsonl", "--task", "vot", "--careful"), "--careful"
+    )
+
+
+def test_the_commands_look_carefully(shapes_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.jsonl"
+    asked = ("predict", "--data", shapes_data, "--out", out, "--task", "stvg", "--limit", 1, "--device", "cpu")
+    assert run(*asked, "--careful").exit_code == 0
+    assert json.loads((tmp_path / "p.jsonl.run.json").read_text())["careful"] is True
+    # Answers of one kind are not gone on with as the other.
+    assert run(*asked).exit_code != 0
+
+    result = run(
+        "ground", shapes_data / "videos" / "000000.mp4", "the red circle moves left", "--careful", "--json"
+    )
+    assert result.exit_code == 0
+    (one,) = json.loads(result.stdout)
+    assert one["status"] in ("ok", "absent")
+    assert any("looks" in note for note in one["notes"]) == (one["status"] == "ok")
