@@ -51,7 +51,7 @@ def answers(refusal: list[float] = REFUSAL, hit: str = "1110000000") -> JudgedAn
 def test_the_threshold_refuses_as_many_as_it_may() -> None:
     # One of five may be refused: from just above 0.3 on, and the next surer answer has 0.35.
     assert refusal_threshold(answers(), 0.2) == pytest.approx(0.325)
-    found = fit_style("direct", answers(), 0.2)
+    found = fit_style("direct", answers(), refusal_threshold(answers(), 0.2))
     assert (found.greedy.absent, found.greedy.present) == (0.2, 0.2)
     assert (found.chosen.absent, found.chosen.present) == (0.8, 0.2)
     # Four present windows and one absent are left; four refusals are right and one is wrong.
@@ -75,7 +75,7 @@ def test_what_a_scan_sees_is_refused_by_no_threshold() -> None:
     # The present event of 0.6 and the absent one of 0.9 are seen. Of the rest 0.3 may be refused, not 0.2.
     checked = replace(answers(), seen=np.isin(REFUSAL, (0.6, 0.9)))
     assert refusal_threshold(checked, 0.2) == pytest.approx(0.25)
-    found = fit_style("direct", checked, 0.2)
+    found = fit_style("direct", checked, refusal_threshold(checked, 0.2))
     assert (found.greedy.absent, found.greedy.present) == (0.0, 0.0)
     assert (found.chosen.absent, found.chosen.present) == (0.6, 0.2)
     assert found.windows is not None
@@ -96,7 +96,7 @@ def test_a_checkpoint_that_checks_its_refusals_is_asked_by_scan_too(shapes_data:
 
 
 def test_what_is_found_is_written_beside_what_is_known(tmp_path: Path) -> None:
-    fit = fit_style("direct", answers(), 0.2)
+    fit = fit_style("direct", answers(), refusal_threshold(answers(), 0.2))
     fit = replace(fit, refusals=fit.windows)
     (tmp_path / "config.json").write_text(
         json.dumps({"calibration": {"scan": [1.0, 2.0], "direct": [0.0, 0.0]}, "sample_fps": 2.0})
@@ -140,7 +140,7 @@ def test_a_line_that_does_not_fit_leaves_the_one_that_is_there(
 ) -> None:
     """All right, all wrong, and the wrong ones surer."""
     all_asked = replace(answers([0.1] * 10, hit), absent=np.zeros(10, dtype=bool))
-    fit = fit_style("direct", all_asked, 0.2)
+    fit = fit_style("direct", all_asked, refusal_threshold(all_asked, 0.2))
     assert fit.windows is not None
     assert (fit.windows.line, fit.windows.n, fit.windows.right, fit.windows.area) == (None, 10, right, area)
     known = {"calibration": {"direct": [1.5, 2.0], "direct absent": [3.0, 4.0]}}
@@ -152,7 +152,7 @@ def test_a_line_that_does_not_fit_leaves_the_one_that_is_there(
 def test_a_half_without_a_line_has_no_error() -> None:
     """All answers about videos 0, 2, ... are right, and two of those about 1, 3, ...: the surest."""
     some = replace(answers([0.1] * 10, "1111101010"), absent=np.zeros(10, dtype=bool))
-    windows = fit_style("direct", some, 0.2).windows
+    windows = fit_style("direct", some, refusal_threshold(some, 0.2)).windows
     assert windows is not None
     assert windows.line is not None
     assert windows.line[0] > 0
@@ -228,6 +228,14 @@ def test_the_command_writes_into_the_folder_and_only_there(
     assert found.confidence == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)
     assert found.absent_probability == plain.absent_probability
     assert CliRunner().invoke(main.app, [*words, "--answer", "scan"]).exit_code == 2
+
+    # A threshold that was set by hand is kept where that is wanted, and the line fits it.
+    config = json.loads((folder / "config.json").read_text()) | {"refusal_threshold": {"direct": 0.123}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert CliRunner().invoke(main.app, [*words, "--write", "--keep-thresholds"]).exit_code == 0
+    assert json.loads((folder / "config.json").read_text())["refusal_threshold"] == {"direct": 0.123}
+    both = [*words, "--keep-thresholds", "--most-refused", "0.1"]
+    assert CliRunner().invoke(main.app, both).exit_code == 2
     assert CliRunner().invoke(main.app, [*words[:-1], "shapes", "--write"]).exit_code == 2
 
 

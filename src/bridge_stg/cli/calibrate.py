@@ -47,6 +47,10 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    keep_thresholds: Annotated[
+        bool,
+        typer.Option("--keep-thresholds", help="Fit at the refusal thresholds that the configuration has."),
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Put what is found into config.json of the checkpoint's folder.")
     ] = False,
@@ -84,6 +88,10 @@ def calibrate(
         raise InputError("--answer is for stvg, which has styles; leave it out, or add --task stvg")
     if most_refused is not None and "stvg" not in tasks:
         raise InputError("--most-refused is for stvg, whose answers refuse; leave it out, or add --task stvg")
+    if most_refused is not None and keep_thresholds:
+        raise InputError(
+            "--most-refused chooses thresholds and --keep-thresholds keeps them; give one of the two"
+        )
     # Only windows are refused; score judges other tasks by what is there, too.
     records = [one for one in read_truth(truth_in(data)) if one.task == "stvg" or not one.absent]
     clips = {one: of_first_videos(group_questions(records, one), limit) for one in tasks}
@@ -115,7 +123,7 @@ def calibrate(
     fits = []
     for style in (styles or known) if "stvg" in clips else []:
         with _counting(f"clips, {style}", len(clips["stvg"])) as done:
-            share = MOST_REFUSED if most_refused is None else most_refused
+            share = None if keep_thresholds else MOST_REFUSED if most_refused is None else most_refused
             fits.append(calibrate_style(grounder, data, clips["stvg"], style, share, done))
         _print_fit(fits[-1])
     of_tasks: dict[Task, LineFit | None] = {}

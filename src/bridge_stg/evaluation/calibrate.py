@@ -111,16 +111,19 @@ def calibrate_style(
     videos: Path,
     clips: Sequence[ClipQuestions],
     style: AnswerStyle,
-    most_refused: float = 0.05,
+    most_refused: float | None = 0.05,
     on_clip: Callable[[int], None] | None = None,
 ) -> StyleFit:
     """Ask all questions in one style and fit to the answers; the grounder stays as it is.
 
     Args:
-        videos: the folder of the clips. most_refused: share of present events that may be refused at most.
+        videos: the folder of the clips. most_refused: share of present events that may be refused at most; None
+            keeps the threshold of the configuration.
         on_clip: called with the number of clips done.
     """
-    return fit_style(style, ask_all(grounder, videos, clips, style, on_clip), most_refused)
+    answers = ask_all(grounder, videos, clips, style, on_clip)
+    kept = (grounder.processor.config.refusal_threshold or {}).get(style)
+    return fit_style(style, answers, kept if most_refused is None else refusal_threshold(answers, most_refused))
 
 
 def ask_all(
@@ -213,9 +216,8 @@ def fit_task(
     return _fit(np.array(probability), np.array(right, dtype=np.bool_), np.array(video))
 
 
-def fit_style(style: AnswerStyle, answers: JudgedAnswers, most_refused: float = 0.05) -> StyleFit:
-    """The threshold first, then a line for the windows and one for the refusals that it leaves."""
-    threshold = refusal_threshold(answers, most_refused)
+def fit_style(style: AnswerStyle, answers: JudgedAnswers, threshold: float | None) -> StyleFit:
+    """A line for the windows and one for the refusals that a threshold leaves; None is the likelier word."""
     chosen = GREEDY if threshold is None else threshold
     refused = answers.refused_from(chosen)
     windows = answers.found & ~refused
