@@ -198,7 +198,10 @@ def test_a_field_that_is_missing_is_named(http: httpx.Client, clip: Path) -> Non
     assert said("/v1/videos/no/ground") == "the body: Field required"
 
 
-FORM, OPTIONS = ("video", "query", "options"), ("box_fps", "window", "answer", "min_confidence", "chunk")
+FORM, OPTIONS = (
+    ("video", "query", "options"),
+    ("box_fps", "window", "answer", "careful", "min_confidence", "chunk"),
+)
 
 
 @pytest.mark.parametrize(

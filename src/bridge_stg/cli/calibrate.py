@@ -89,9 +89,7 @@ def calibrate(
     if most_refused is not None and "stvg" not in tasks:
         raise InputError("--most-refused is for stvg, whose answers refuse; leave it out, or add --task stvg")
     if most_refused is not None and keep_thresholds:
-        raise InputError(
-            "--most-refused chooses thresholds and --keep-thresholds keeps them; give one of the two"
-        )
+        raise InputError("--most-refused chooses thresholds, --keep-thresholds keeps them; give one of the two")
     # Only windows are refused; score judges other tasks by what is there, too.
     records = [one for one in read_truth(truth_in(data)) if one.task == "stvg" or not one.absent]
     clips = {one: of_first_videos(group_questions(records, one), limit) for one in tasks}
