@@ -68,17 +68,23 @@ def test_both_times_of_an_event_though_a_short_answer_names_one() -> None:
     ("refusals", "status", "confidence"),
     [(4, "absent", 0.8), (3, "absent", 0.6), (2, "ok", 0.25), (1, "ok", 0.375)],
 )
-def test_more_than_half_have_to_refuse(refusals: int, status: Status, confidence: float) -> None:
+def test_more_looks_refuse_than_agree(refusals: int, status: Status, confidence: float) -> None:
     looks = [absent(0.8)] * refusals + [look((1.0, 2.0, 0.5))] * (4 - refusals)
     joined = join_looks(looks, 0.0)
     assert (joined.status, joined.confidence) == (status, pytest.approx(confidence))
     assert "refused" in joined.notes
 
 
+def test_windows_that_do_not_agree_do_not_outvote_refusals() -> None:
+    apart = [look((0.0, 2.0, 0.9)), look((8.0, 10.0, 0.9))]
+    assert join_looks([absent(0.8), absent(0.8), *apart], 0.0).status == "absent"
+    assert found(join_looks([absent(0.8), apart[0], *apart], 0.0)) == [(0.0, 2.0, 0.45)]
+
+
 def test_looks_that_name_nothing() -> None:
     silent = look(status="no_window")
     assert join_looks([silent] * 4, 0.0) == silent
-    assert join_looks([silent, silent, absent(0.8), absent(0.8)], 0.0).status == "no_window"
+    assert join_looks([silent, silent, absent(0.8), absent(0.8)], 0.0).status == "absent"
 
 
 @pytest.fixture(scope="module")

@@ -51,20 +51,21 @@ def readings_of(extent: TimeSpan, sample_fps: float) -> list[TimeSpan]:
 def join_looks(looks: Sequence[GroundingResult], begin: float) -> GroundingResult:
     """What several looks say of one sentence together; without boxes where it names a window.
 
-    Where more than half of the looks refuse, the answer is a refusal. A window stands if at least half of the
-    looks have it (tIoU of 0.5 with the one that agrees best with all); else there is only the one that most
-    have. Its score is the mean of these looks and of those that have no window which stands, which count as 0.
+    Where more looks refuse than agree on any window, the answer is a refusal. A window stands if at least half
+    of the looks have it (tIoU of 0.5 with the one that agrees best with all); else there is only the one that
+    most have. Its score is the mean of these looks and of those that have no window which stands; they count as
+    0.
 
     Args:
         begin: seconds at which the clip begins; those that an answer names count from there.
     """
     notes = tuple(dict.fromkeys(note for look in looks for note in look.notes))
     absent = [look for look in looks if look.status == "absent"]
-    if 2 * len(absent) > len(looks):
+    groups = _agreements([list(look.windows) for look in looks])
+    if len(absent) > max((len(one.windows) for one in groups), default=0):
         sure = sum(look.confidence or 0.0 for look in absent) / len(looks)
         return replace(absent[0], confidence=sure, notes=notes)
 
-    groups = _agreements([list(look.windows) for look in looks])
     if not groups:
         return replace(looks[0], notes=notes)
     standing = [one for one in groups if 2 * len(one.windows) >= len(looks)] or groups[:1]
