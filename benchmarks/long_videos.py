@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.records.part import true_windows
 from bridge_stg.records.record import TruthRecord, read_truth, write_truth
 from bridge_stg.shapes.world.long_scene import make_long_scene
 from bridge_stg.shapes.world.writer import truth_record, write_video
+from bridge_stg.types.times import interval_iou
 
 if TYPE_CHECKING:
     from bridge_stg.inference.grounder import VideoGrounder

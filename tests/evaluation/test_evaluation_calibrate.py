@@ -71,7 +71,7 @@ def test_greedy_answers_stand_where_no_threshold_is_better() -> None:
     assert refusal_threshold(replace(answers(), absent=np.zeros(10, dtype=bool)), 0.2) is None
 
 
-def test_what_a_scan_sees_is_refused_by_no_threshold() -> None:
+def test_what_a_second_look_sees_is_refused_by_no_threshold() -> None:
     # The present event of 0.6 and the absent one of 0.9 are seen. Of the rest 0.3 may be refused, not 0.2.
     checked = replace(answers(), seen=np.isin(REFUSAL, (0.6, 0.9)))
     assert refusal_threshold(checked, 0.2) == pytest.approx(0.25)
@@ -81,11 +81,14 @@ def test_what_a_scan_sees_is_refused_by_no_threshold() -> None:
     assert found.windows is not None
     assert found.refusals is not None
     assert (found.windows.n, found.refusals.n) == (6, 4)
-    # So few could be refused that all may be.
-    assert refusal_threshold(replace(answers(), seen=np.arange(10) < 4), 0.2) is None
+    # So few are not seen that all of them may be refused, and so the absent ones are, down to the lowest.
+    few = replace(answers(), seen=np.arange(10) < 4)
+    assert refusal_threshold(few, 0.2) == pytest.approx(0.025)
+    chosen = fit_style("direct", few, 0.025).chosen
+    assert (chosen.absent, chosen.present) == (1.0, 0.2)
 
 
-def test_a_checkpoint_that_checks_its_refusals_is_asked_by_scan_too(shapes_data: Path) -> None:
+def test_a_checkpoint_that_checks_its_refusals_is_asked_in_both_styles(shapes_data: Path) -> None:
     grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
     config, clips = grounder.processor.config, _clips(shapes_data)
     for least, seen in ((None, False), (1.0, False), (1e-9, True)):

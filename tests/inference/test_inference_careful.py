@@ -12,11 +12,12 @@ import pytest
 from support.command import refused, run
 
 from bridge_stg.errors import InputError
-from bridge_stg.inference.careful import join_looks, readings_of
+from bridge_stg.inference.careful import join_looks, readings_of, wants_boxes, with_boxes
 from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.grounder import VideoGrounder
+from bridge_stg.inference.notes import NO_BOXES
 from bridge_stg.inference.options import GroundOptions
-from bridge_stg.types import GroundingResult, ScoredSpan, Status, TimeSpan, VideoInfo
+from bridge_stg.types import GroundingResult, ScoredSpan, Status, TimeSpan, Tube, VideoInfo
 
 INFO = VideoInfo("a.mp4", 10, 10, Fraction(2), 20.0, 40)
 
@@ -32,15 +33,22 @@ def absent(sure: float) -> GroundingResult:
 
 
 def found(result: GroundingResult) -> list[tuple[float, float, float]]:
-    return [(one.span.start, one.span.end, pytest.approx(one.score)) for one in result.windows]
+    return [
+        (round(one.span.start, 9), round(one.span.end, 9), round(one.score or 0.0, 9)) for one in result.windows
+    ]
+
+
+def join(*looks: GroundingResult, begin: float = 0.0) -> GroundingResult:
+    """The first half of the looks is at the clip itself."""
+    return join_looks(looks, (len(looks) + 1) // 2, begin)
 
 
 def test_the_mean_of_windows_that_agree() -> None:
     looks = [look((2.0, 6.0, 0.9)), look((2.2, 6.4, 0.8), reasoning="seen"), look((1.8, 5.6, 0.7))]
-    joined = join_looks([*looks, look((9.0, 12.0, 0.95))], 1.0)
+    joined = join(*looks, look((9.0, 12.0, 0.95)), begin=1.0)
     # (2.0 + 2.2 + 1.8) / 3 and (6.0 + 6.4 + 5.6) / 3; 2.4 of four looks, of which one sees something else.
     assert found(joined) == [(2.0, 6.0, 0.6)]
-    assert (joined.window, joined.confidence) == (TimeSpan(2.0, 6.0), pytest.approx(0.6))
+    assert (joined.window, joined.confidence) == (joined.windows[0].span, joined.windows[0].score)
     # The clip begins at 1.
     assert joined.answer == "The event starts at 1.0 seconds and ends at 5.0 seconds."
     assert joined.reasoning == "seen"
@@ -50,17 +58,17 @@ def test_the_mean_of_windows_that_agree() -> None:
 def test_a_window_without_support_stands_only_where_there_is_no_other() -> None:
     apart = [look((0.0, 2.0, 0.5)), look((4.0, 6.0, 0.8)), look((8.0, 10.0, 0.6)), absent(0.9)]
     # Each agrees with itself alone; the surest one stands, and three looks speak against it.
-    assert found(join_looks(apart, 0.0)) == [(4.0, 6.0, 0.2)]
+    assert found(join(*apart)) == [(4.0, 6.0, 0.2)]
     two = [look((0.0, 2.0, 0.5)), look((0.0, 2.0, 0.3)), look((8.0, 10.0, 0.9)), absent(0.9)]
-    assert found(join_looks(two, 0.0)) == [(0.0, 2.0, 0.2)]
+    assert found(join(*two)) == [(0.0, 2.0, 0.2)]
 
 
 def test_both_times_of_an_event_though_a_short_answer_names_one() -> None:
     scans = [look((1.0, 3.0, 0.8), (7.0, 9.0, 0.6)), look((1.0, 3.0, 0.6), (7.2, 9.2, 0.4))]
     short = [look((1.0, 3.0, 0.9)), look((7.1, 9.1, 0.7))]
-    joined = join_looks([*short, *scans], 0.0)
+    joined = join(*short, *scans)
     # Nobody is silent: each look has one of the two. (0.9 + 0.8 + 0.6) / 3 and (0.7 + 0.6 + 0.4) / 3.
-    assert found(joined) == [(1.0, 3.0, 2.3 / 3), (7.1, 9.1, 1.7 / 3)]
+    assert found(joined) == [(1.0, 3.0, round(2.3 / 3, 9)), (7.1, 9.1, round(1.7 / 3, 9))]
     assert joined.answer.count("starts at") == 2
 
 
@@ -70,21 +78,49 @@ def test_both_times_of_an_event_though_a_short_answer_names_one() -> None:
 )
 def test_more_looks_refuse_than_agree(refusals: int, status: Status, confidence: float) -> None:
     looks = [absent(0.8)] * refusals + [look((1.0, 2.0, 0.5))] * (4 - refusals)
-    joined = join_looks(looks, 0.0)
+    joined = join(*looks)
     assert (joined.status, joined.confidence) == (status, pytest.approx(confidence))
-    assert "refused" in joined.notes
+    assert ("refused" in joined.notes) == (status == "absent")
 
 
 def test_windows_that_do_not_agree_do_not_outvote_refusals() -> None:
     apart = [look((0.0, 2.0, 0.9)), look((8.0, 10.0, 0.9))]
-    assert join_looks([absent(0.8), absent(0.8), *apart], 0.0).status == "absent"
-    assert found(join_looks([absent(0.8), apart[0], *apart], 0.0)) == [(0.0, 2.0, 0.45)]
+    assert join(absent(0.8), absent(0.8), *apart).status == "absent"
+    assert found(join(absent(0.8), apart[0], *apart)) == [(0.0, 2.0, 0.45)]
 
 
 def test_looks_that_name_nothing() -> None:
     silent = look(status="no_window")
-    assert join_looks([silent] * 4, 0.0) == silent
-    assert join_looks([silent, silent, absent(0.8), absent(0.8)], 0.0).status == "absent"
+    assert join(*[silent] * 4) == silent
+    assert join(silent, silent, absent(0.8), absent(0.8)).status == "absent"
+
+
+def test_two_looks_stand_together_or_the_surer_one_does() -> None:
+    # A checkpoint of one style, or a clip that is too short to be read again.
+    apart = join(look((0.0, 2.0, 0.8)), look((5.0, 7.0, 0.9)))
+    assert (found(apart), apart.notes) == ([(5.0, 7.0, 0.45)], ("1 of 2 looks agree on its window",))
+    assert found(join(look((0.0, 2.0, 0.8)), look((0.2, 2.2, 0.9)))) == [(0.1, 2.1, 0.85)]
+    assert found(join(look((0.0, 2.0, 0.8)), absent(0.9))) == [(0.0, 2.0, 0.4)]
+    assert found(join(look((0.0, 2.0, 0.8), (4.0, 5.0, 0.6)))) == [(0.0, 2.0, 0.8)]
+
+
+def test_words_are_of_the_looks_that_agree() -> None:
+    """Of a scan at a later reading the seconds are others: its reasoning is left out."""
+    one, other = look((2.0, 4.0, 0.9), notes=("one",)), look((7.0, 9.0, 0.9), notes=("other", NO_BOXES))
+    first = replace(one, reasoning="at the clip", answer_style="scan")
+    later = replace(one, reasoning="later", notes=("later", NO_BOXES))
+    joined = join(one, first, other, later)
+    assert (joined.reasoning, joined.answer_style) == ("at the clip", "scan")
+    assert joined.notes == ("one", "later", NO_BOXES, "3 of 4 looks agree on its window")
+    assert join(one, other, later, one).reasoning == ""
+
+    # A look without boxes says nothing of those that were found.
+    tube = Tube(np.array([2.0]), np.array([4]), np.zeros((1, 4)), np.array([0.5]))
+    assert with_boxes(joined, tube).notes == ("one", "later", "3 of 4 looks agree on its window")
+    assert with_boxes(joined, None).notes == joined.notes
+    assert wants_boxes(joined, [one, replace(first, tube=tube)])
+    assert not wants_boxes(joined, [one, first])
+    assert not wants_boxes(absent(0.9), [replace(first, tube=tube)])
 
 
 @pytest.fixture(scope="module")
@@ -108,25 +144,38 @@ def test_the_engine_joins_its_own_looks(grounder: VideoGrounder, shapes_data: Pa
             single.append(grounder.ground_with(path, queries, options, on_cost=taken.append))
     assert len(single) == 4
     for one, *looks in zip(careful, *single, strict=True):
-        joined = join_looks(looks, 0.0)
+        joined = join(*looks)
         assert (one.status, one.window, one.answer) == (joined.status, joined.window, joined.answer)
+        assert one.reasoning == joined.reasoning
+        assert one.reasoning in ("", looks[1].reasoning)
         assert one.confidence == pytest.approx(joined.confidence, abs=1e-4)
-        # Boxes on the frames of both readings: four a second, and the one on screen as the window opens.
+        # Four boxes a second where there would be two.
         assert one.tube is not None
         assert one.window is not None
         assert abs(len(one.tube) - 4 * one.window.length) <= 2
         assert np.diff(one.tube.times) == pytest.approx(0.25, abs=0.05)
 
-    # What it took is what they took.
-    assert len(costs) == 1
-    assert costs[0].answer_tokens == tuple(map(sum, zip(*(cost.answer_tokens for cost in taken), strict=True)))
-    assert costs[0].frames == sum(cost.frames for cost in taken)
+    # What it took: their words and one more answer for the boxes, and each reading once.
+    (cost,) = costs
+    said = [sum(words) for words in zip(*(one.answer_tokens for one in taken), strict=True)]
+    assert all(
+        before < all_of_it <= 2 * before for before, all_of_it in zip(said, cost.answer_tokens, strict=True)
+    )
+    assert cost.frames == taken[0].frames + taken[2].frames
+    assert cost.visual_tokens == taken[0].visual_tokens + taken[2].visual_tokens
+    located = [sum(boxes) for boxes in zip(*(one.located_frames for one in taken), strict=True)]
+    last = [len(one.tube) for one in careful if one.tube is not None]
+    assert cost.located_frames == tuple(map(sum, zip(located, last, strict=True)))
+    timed = grounder.ground_with(path, queries, GroundOptions(careful=True, timing=True), on_cost=costs.append)
+    assert all(one.timing_ms == costs[1].milliseconds for one in timed)
 
     # A given rate of boxes counts; without boxes there are none.
     (sparse, *_) = grounder.ground_with(path, queries, GroundOptions(careful=True, box_fps=1.0))
     assert sparse.tube is not None
     assert np.diff(sparse.tube.times) == pytest.approx(1.0, abs=0.05)
-    assert grounder.ground(path, queries[0], task="vtg", careful=True).tube is None
+    bare = grounder.ground(path, queries[0], task="vtg", careful=True)
+    assert bare.tube is None
+    assert any("looks" in note for note in bare.notes)
 
 
 def test_what_has_no_window_to_agree_on_is_refused(grounder: VideoGrounder, clip: Path, tmp_path: Path) -> None:
@@ -134,6 +183,8 @@ def test_what_has_no_window_to_agree_on_is_refused(grounder: VideoGrounder, clip
         grounder.ground(clip, "what? (A) red (B) blue", task="vqa", careful=True)
     with pytest.raises(InputError, match="window"):
         GroundOptions(careful=True, window=TimeSpan(0.0, 1.0))
+    with pytest.raises(InputError, match="style"):
+        GroundOptions(careful=True, answer="scan")
     with pytest.raises(InputError, match="careful"):
         GroundOptions(careful=1)  # type: ignore[arg-type]
     data = clip.parent.parent
@@ -147,8 +198,10 @@ def test_the_commands_look_carefully(shapes_data: Path, tmp_path: Path) -> None:
     asked = ("predict", "--data", shapes_data, "--out", out, "--task", "stvg", "--limit", 1, "--device", "cpu")
     assert run(*asked, "--careful").exit_code == 0
     assert json.loads((tmp_path / "p.jsonl.run.json").read_text())["careful"] is True
-    # Answers of one kind are not gone on with as the other.
-    assert run(*asked).exit_code != 0
+    # They are the engine's, and answers of one kind are not gone on with as the other.
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert any("looks" in note for line in lines for note in line.get("notes", ()))
+    refused(run(*asked), "careful")
 
     result = run(
         "ground", shapes_data / "videos" / "000000.mp4", "the red circle moves left", "--careful", "--json"

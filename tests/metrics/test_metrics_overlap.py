@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_stg.metrics.overlap import box_iou, interval_iou
+from bridge_stg.metrics.overlap import box_iou
+from bridge_stg.types.times import interval_iou
 
 SQUARE = [0, 0, 10, 10]
 

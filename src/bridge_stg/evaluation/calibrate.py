@@ -27,7 +27,7 @@ from bridge_stg.files.output_files import write_whole
 from bridge_stg.inference.decoded_answers import NEVER
 from bridge_stg.inference.grounder import VideoGrounder
 from bridge_stg.inference.options import GroundOptions
-from bridge_stg.inference.refusal_check import mean_objectness
+from bridge_stg.inference.refusal_check import is_seen
 from bridge_stg.metrics.calibration import expected_calibration_error, reliability
 from bridge_stg.metrics.moment_retrieval import window_overlaps
 from bridge_stg.model.configuration import CALIBRATED, BridgeSTGConfig
@@ -162,7 +162,9 @@ def ask_all(
                         result.window is not None,
                         result.confidence or 0.0,
                         overlaps is not None and bool(overlaps[0].max() >= RIGHT),
-                        least is not None and mean_objectness([look.tube for look in looked]) >= least,
+                        least is not None
+                        and result.window is not None
+                        and is_seen([look.tube for look in looked], least),
                     )
                 )
 
@@ -235,17 +237,16 @@ def fit_style(style: AnswerStyle, answers: JudgedAnswers, threshold: float | Non
 def refusal_threshold(answers: JudgedAnswers, most_refused: float) -> float | None:
     """The lowest one by which at most a share of the present events is refused.
 
-    None where it would be no better than greedy answers, where nothing absent is asked, or where so few present
-    events could be refused at all that no threshold is needed.
+    None where it would be no better than greedy answers, or where nothing absent is asked.
     """
     present = np.sort(answers.refusal[~answers.absent & ~answers.refused & ~answers.seen])[::-1]
     later = int((answers.refused & ~answers.absent).sum())
     allowed = math.floor(most_refused * int((~answers.absent).sum())) - later
-    if not answers.absent.any() or not 0 <= allowed < len(present):
+    if not answers.absent.any() or allowed < 0:
         return None
 
     # Between the surest present event that must not be refused and the next surer answer.
-    barred = float(present[allowed])
+    barred = float(present[allowed]) if allowed < len(present) else 0.0
     above = answers.refusal[answers.refusal > barred]
     if not len(above):
         return None

@@ -79,8 +79,11 @@ class PredictionSettings:
             raise InputError(f"--box-fps is for models and stvg or vot, {of}: there is no tube to sample")
         if self.answer is not None and not (method == "bridge-stg" and task in WINDOW_TASKS):
             raise InputError(f"--answer is for bridge-stg and stvg or vtg, {of}: there is no other style")
-        if self.careful and not (method == "bridge-stg" and task in WINDOW_TASKS and not self.oracle_window):
-            raise InputError(f"--careful is for bridge-stg and stvg or vtg without --oracle-window, {of}")
+        given = self.oracle_window or self.answer is not None
+        if self.careful and (given or method != "bridge-stg" or task not in WINDOW_TASKS):
+            raise InputError(
+                f"--careful is for bridge-stg and stvg or vtg, {of}, nor with --oracle-window or --answer"
+            )
         if self.subtitles and not (method == "bridge-stg" and task == "vqa"):
             raise InputError(f"--subtitles is for bridge-stg and vqa, {of}; leave it out")
 

@@ -1,4 +1,6 @@
-"""Careful answers: a clip is looked at several times, and what most looks agree on is the answer.
+"""Careful answers: a clip is looked at several times, and what looks agree on is the answer.
+
+Elsewhere that is called test-time augmentation, or self-consistency.
 
 A look is an answer in one style about one reading of the clip. The second reading has the frames between those
 of the first, so that together the looks see twice as many; and one style errs where the other does not. The
@@ -9,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
-import numpy as np
-
+from bridge_stg.inference.notes import NO_BOXES
 from bridge_stg.prompting.templates import windows_text
-from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
+from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan, Tube
 
 # Windows of two looks are of one event from this tIoU on.
 AGREE = 0.5
@@ -29,8 +31,7 @@ class _Agreement:
     def span(self) -> TimeSpan:
         """Their mean."""
         spans = [one.span for one in self.windows.values()]
-        start, end = (float(np.mean([getattr(span, side) for span in spans])) for side in ("start", "end"))
-        return TimeSpan(round(start, 3), round(end, 3))
+        return TimeSpan(fmean(span.start for span in spans), fmean(span.end for span in spans))
 
 
 def readings_of(extent: TimeSpan, sample_fps: float) -> list[TimeSpan]:
@@ -48,50 +49,66 @@ def readings_of(extent: TimeSpan, sample_fps: float) -> list[TimeSpan]:
     return [extent, TimeSpan(extent.start + 0.5 / sample_fps, extent.end)]
 
 
-def join_looks(looks: Sequence[GroundingResult], begin: float) -> GroundingResult:
+def join_looks(looks: Sequence[GroundingResult], own: int, begin: float) -> GroundingResult:
     """What several looks say of one sentence together; without boxes where it names a window.
 
     Where more looks refuse than agree on any window, the answer is a refusal. A window stands if at least half
-    of the looks have it (tIoU of 0.5 with the one that agrees best with all); else there is only the one that
-    most have. Its score is the mean of these looks and of those that have no window which stands; they count as
-    0.
+    of the looks, and more than one, have it (tIoU of 0.5 with the one that agrees best with all); else there is
+    only the one that most have. Its score is the mean of these looks and of those that have no window which
+    stands; they count as 0.
 
     Args:
+        looks: those at the clip itself first, ``own`` of them; the others begin later.
         begin: seconds at which the clip begins; those that an answer names count from there.
     """
-    notes = tuple(dict.fromkeys(note for look in looks for note in look.notes))
     absent = [look for look in looks if look.status == "absent"]
     groups = _agreements([list(look.windows) for look in looks])
     if len(absent) > max((len(one.windows) for one in groups), default=0):
         sure = sum(look.confidence or 0.0 for look in absent) / len(looks)
-        return replace(absent[0], confidence=sure, notes=notes)
+        return replace(absent[0], confidence=sure, notes=_notes(absent))
 
     if not groups:
-        return replace(looks[0], notes=notes)
-    standing = [one for one in groups if 2 * len(one.windows) >= len(looks)] or groups[:1]
+        return looks[0]
+    common = [one for one in groups if 2 * len(one.windows) >= len(looks) and len(one.windows) > 1]
+    standing = common or groups[:1]
     silent = set(range(len(looks))).difference(*(one.windows for one in standing))
 
-    windows = []
+    scored = []
     for one in standing:
         sure = sum(found.score or 0.0 for found in one.windows.values()) / (len(one.windows) + len(silent))
-        windows.append(ScoredSpan(one.span, sure))
-    order = sorted(range(len(windows)), key=lambda number: -(windows[number].score or 0.0))
-    windows = [windows[number] for number in order]
+        scored.append((ScoredSpan(one.span, sure), sorted(one.windows)))
+    scored.sort(key=lambda pair: -(pair[0].score or 0.0))
+    best, members = scored[0]
 
-    # The words are of a look that has the best window, and of those one that says what it saw.
-    having = [looks[number] for number in sorted(standing[order[0]].windows)]
-    said = max(having, key=lambda look: len(look.reasoning) > 0)
-    in_order = sorted((one.span for one in windows), key=lambda span: span.start)
+    # The reasoning is that of a scan of the clip itself, whose seconds are those of the answer.
+    having = [looks[number] for number in members]
+    told = [looks[number] for number in members if number < own and looks[number].reasoning]
+    in_order = sorted((one.span for one, _ in scored), key=lambda span: span.start)
     return replace(
-        said,
-        answer=windows_text([TimeSpan(span.start - begin, span.end - begin) for span in in_order]),
-        status="ok",
-        window=windows[0].span,
-        windows=tuple(windows),
-        confidence=windows[0].score,
+        told[0] if told else having[0],
+        answer=windows_text([span.shifted(-begin) for span in in_order]),
+        reasoning=told[0].reasoning if told else "",
+        window=best.span,
+        windows=tuple(one for one, _ in scored),
+        confidence=best.score,
         tube=None,
-        notes=(*notes, f"{len(having)} of {len(looks)} looks agree on its window"),
+        notes=(*_notes(having), f"{len(having)} of {len(looks)} looks agree on its window"),
     )
+
+
+def wants_boxes(joined: GroundingResult, looks: Sequence[GroundingResult]) -> bool:
+    """Whether boxes belong to what was agreed on: some look has them."""
+    return bool(joined.windows) and any(look.tube is not None for look in looks)
+
+
+def with_boxes(joined: GroundingResult, tube: Tube | None) -> GroundingResult:
+    """The result with its boxes, without a note of a look that had none."""
+    notes = tuple(note for note in joined.notes if tube is None or note != NO_BOXES)
+    return replace(joined, tube=tube, notes=notes)
+
+
+def _notes(looks: Sequence[GroundingResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for look in looks for note in look.notes))
 
 
 def _agreements(looks: list[list[ScoredSpan]]) -> list[_Agreement]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -29,6 +29,22 @@ class ClipCost:
     answer_tokens: tuple[int, ...]
     located_frames: tuple[int, ...]
     milliseconds: dict[str, float]
+
+    def of_rows(self, rows: Sequence[int], count: int) -> ClipCost:
+        """The cost of more words and boxes for some of ``count`` sentences, of a clip that was read before."""
+
+        def spread(values: tuple[int, ...]) -> tuple[int, ...]:
+            found = dict(zip(rows, values, strict=True))
+            return tuple(found.get(row, 0) for row in range(count))
+
+        return replace(
+            self,
+            frames=0,
+            visual_tokens=0,
+            prompt_tokens=spread(self.prompt_tokens),
+            answer_tokens=spread(self.answer_tokens),
+            located_frames=spread(self.located_frames),
+        )
 
     @property
     def queries(self) -> int:

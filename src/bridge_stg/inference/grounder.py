@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bridge_stg.errors import InputError
 from bridge_stg.inference.answer_outcome import AnswerOutcome, Found, read_outcome
-from bridge_stg.inference.answering import ReadClip, answer, answer_limit, read_clip
-from bridge_stg.inference.careful import join_looks, readings_of
+from bridge_stg.inference.answering import answer, answer_limit, read_clip
+from bridge_stg.inference.careful import join_looks, readings_of, wants_boxes, with_boxes
 from bridge_stg.inference.clip_cost import ClipCost, StageClock
 from bridge_stg.inference.confidence import drop_unsure
 from bridge_stg.inference.decoded_answers import (
@@ -33,6 +32,7 @@ from bridge_stg.inference.drafting import drafter_of, scan_seconds
 from bridge_stg.inference.extent import clip_extent, given_window, span_to_sample
 from bridge_stg.inference.free_memory import is_out_of_memory, sentences_at_once
 from bridge_stg.inference.hand_over import hand_over
+from bridge_stg.inference.loaded_clip import LoadedClip
 from bridge_stg.inference.locating import locate_windows
 from bridge_stg.inference.long_videos import ground_in_pieces, merge_costs, pieces_of
 from bridge_stg.inference.notes import domain_note
@@ -60,20 +60,6 @@ from bridge_stg.types import (
 from bridge_stg.video.sampling import sample_video
 from bridge_stg.video.source import VideoInput, VideoSource, open_video
 from bridge_stg.weights.locate import checkpoint_folder
-
-
-@dataclass(frozen=True)
-class _Clip:
-    """A clip that the language model has read. ``grid`` (P, H, W) is in merged visual tokens.
-
-    ``seconds``: (F,) of its frames on the clock of the clip; a frame that is on screen as it begins is at 0.
-    """
-
-    extent: TimeSpan
-    sampled: SampledVideo
-    seconds: NDArray[np.float64]
-    grid: tuple[int, int, int]
-    read: ReadClip
 
 
 class VideoGrounder(Grounder):
@@ -202,7 +188,7 @@ class VideoGrounder(Grounder):
         # Read: one decoding, one pass of the vision tower, one prefill for all sentences.
         timed = not (source.still or asked.task == "rec")
         clip = self._read(frames, timed, extent, clock)
-        results, cost = self._look(source, clip, asked, options, clock)
+        results, cost = self._ground_once(source, clip, asked, options, clock)
         if on_cost is not None:
             on_cost(cost)
         return results
@@ -217,35 +203,35 @@ class VideoGrounder(Grounder):
         clock: StageClock,
         on_cost: OnCost | None,
     ) -> list[GroundingResult]:
-        """What looks in all styles at two readings of the clip agree on, with boxes on the frames of both."""
-        looks: list[list[GroundingResult]] = []
-        costs: list[ClipCost] = []
+        """What looks in all styles at two readings of the clip agree on, with boxes on twice as many frames."""
 
-        def look_at(clip: _Clip) -> None:
+        def looks_at(clip: LoadedClip) -> tuple[list[list[GroundingResult]], ClipCost]:
+            """The looks at one reading, and what they took; its frames count once."""
+            looks, costs = [], []
             for name in self.processor.config.answer_styles:
-                in_style = replace(options, answer=parse_answer_style(name))
-                one = self._ask(asked.queries, in_style, source.still)
-                results, cost = self._look(source, clip, one, in_style, clock)
+                style = replace(options, careful=False, answer=parse_answer_style(name), box_fps=None)
+                one = self._ask(asked.queries, style, source.still)
+                results, cost = self._ground_once(source, clip, one, style, clock)
                 looks.append(results)
                 costs.append(cost)
+            return looks, replace(
+                merge_costs(costs), frames=costs[0].frames, visual_tokens=costs[0].visual_tokens
+            )
 
         # The first reading last, since boxes are asked for in it: two clips at once would not always fit.
         first, *later = readings_of(extent, self.sample_fps)
-        for part in later:
-            look_at(self._read(partial(self.sample, source, span=part), True, part, clock))
+        others = [
+            looks_at(self._read(partial(self.sample, source, span=part), True, part, clock)) for part in later
+        ]
         clip = self._read(frames, True, first, clock)
-        look_at(clip)
-        if on_cost is not None:
-            on_cost(merge_costs(costs))
+        own, cost = looks_at(clip)
+        looks = [*own, *(row for rows, _ in others for row in rows)]
+        costs = [cost, *(taken for _, taken in others)]
 
         # What they agree on, and where boxes are wanted, those in its windows.
-        rows = list(map(list, zip(*looks, strict=True)))
-        joined = [join_looks(row, extent.start) for row in rows]
-        boxed = [
-            number
-            for number, row in enumerate(rows)
-            if joined[number].windows and any(look.tube is not None for look in row)
-        ]
+        rows = list(zip(*looks, strict=True))
+        joined = [join_looks(row, len(own), extent.start) for row in rows]
+        boxed = [number for number, row in enumerate(rows) if wants_boxes(joined[number], row)]
         if boxed:
             again = self._ask([asked.queries[number] for number in boxed], options, source.still)
             windows = [tuple(one.span for one in joined[number].windows) for number in boxed]
@@ -254,7 +240,11 @@ class VideoGrounder(Grounder):
                 options = replace(options, box_fps=2 * self.sample_fps)
             found = self._find(clip, located, clock=clock, dense=self._dense(source, again, options))
             for number, one in zip(boxed, found, strict=True):
-                joined[number] = replace(joined[number], tube=one.tube)
+                joined[number] = with_boxes(joined[number], one.tube)
+            costs.append(clip.cost(located, found, clock).of_rows(boxed, len(joined)))
+
+        if on_cost is not None:
+            on_cost(replace(merge_costs(costs), milliseconds=dict(clock.milliseconds)))
         stages = dict(clock.milliseconds) if options.timing else {}
         return [replace(one, timing_ms=stages) for one in joined]
 
@@ -265,10 +255,10 @@ class VideoGrounder(Grounder):
         rate = None if asked.task == "rec" else options.box_fps
         return None if rate is None else partial(self.sample, source, rate)
 
-    def _look(
+    def _ground_once(
         self,
         source: VideoSource,
-        clip: _Clip,
+        clip: LoadedClip,
         asked: AskedQueries,
         options: GroundOptions,
         clock: StageClock,
@@ -287,7 +277,7 @@ class VideoGrounder(Grounder):
 
         # A refusal is checked before it counts.
         least = self.processor.config.refusal_check
-        if least is not None and asked.style is not None and given is None and not asked.opening:
+        if least is not None and asked.style is not None and given is None:
 
             def look(queries: Sequence[str]) -> list[list[Found]]:
                 each = [replace(options, task="stvg", answer=style) for style in get_args(AnswerStyle)]
@@ -309,11 +299,11 @@ class VideoGrounder(Grounder):
             build(query, one.answer, one.outcome, one.tube, stages)
             for query, one in zip(asked.queries, found, strict=True)
         ]
-        return results, _cost(clip, asked, found, clock)
+        return results, clip.cost(asked, found, clock)
 
     def _find(
         self,
-        clip: _Clip,
+        clip: LoadedClip,
         asked: AskedQueries,
         *,
         clock: StageClock,
@@ -408,7 +398,7 @@ class VideoGrounder(Grounder):
 
     def _read(
         self, frames: Callable[[], SampledVideo], timed: bool, extent: TimeSpan, clock: StageClock
-    ) -> _Clip:
+    ) -> LoadedClip:
         """Decode, one pass of the vision tower and one prefill; an image is not ``timed``."""
         with clock.stage("decode"):
             sampled = frames()
@@ -426,10 +416,10 @@ class VideoGrounder(Grounder):
             vision = self.model.encode_video(patches, torch.tensor([grid], device=device))
         with clock.stage("prefill"):
             read = read_clip(self.model, layout, vision, self.compiler)
-        return _Clip(extent, sampled, seconds, self.processor.merged_grid(grid), read)
+        return LoadedClip(extent, sampled, seconds, self.processor.merged_grid(grid), read)
 
     def _answer(
-        self, clip: _Clip, asked: AskedQueries, clock: StageClock
+        self, clip: LoadedClip, asked: AskedQueries, clock: StageClock
     ) -> tuple[list[DecodedAnswer], Tensor | None]:
         """The answers of all sentences, as many at a time as memory has room for.
 
@@ -478,24 +468,3 @@ class VideoGrounder(Grounder):
                 reader = ScanReader(self.model, self.processor, clip.read, asked.limit, scan_seconds(seconds))
                 decoded = reader.tell_apart(asked, decoded)
         return decoded, torch.cat(bridges) if bridges else None
-
-
-def _cost(
-    clip: _Clip,
-    asked: AskedQueries,
-    found: Sequence[Found],
-    clock: StageClock,
-) -> ClipCost:
-    pairs, height, width = clip.grid
-    sampled = clip.sampled
-    return ClipCost(
-        frames=len(sampled),
-        frame_width=sampled.frames.shape[2],
-        frame_height=sampled.frames.shape[1],
-        source_fps=float(sampled.info.fps),
-        visual_tokens=pairs * height * width,
-        prompt_tokens=tuple(clip.read.length + len(ids) for ids in asked.ids),
-        answer_tokens=tuple(len(one.answer.pieces) + one.tokens_before for one in found),
-        located_frames=tuple(0 if one.tube is None else len(one.tube) for one in found),
-        milliseconds=dict(clock.milliseconds),
-    )

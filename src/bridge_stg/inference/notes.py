@@ -6,6 +6,8 @@ import re
 
 from bridge_stg.model.configuration import BridgeSTGConfig
 
+NO_BOXES = "the model ended its answer without asking where, so there are no boxes"
+TAKEN_BACK = "at first the model took it for something that does not happen; a second look found it"
 # Beyond this many times the longest training clip an answer is a guess.
 FAR = 1.5
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*")

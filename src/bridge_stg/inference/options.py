@@ -37,8 +37,8 @@ class GroundOptions:
         answer: "direct" (the window alone) or "scan" (second by second first); None is what the checkpoint was
             trained for.
         careful: look several times, in all styles and at frames between those that are read, and answer what
-            most looks agree on, with boxes on the frames of all looks. It takes about four times as long. Only
-            for tasks with a window, and not where one is given.
+            at least half of the looks agree on, with twice as many boxes. It takes about four times as long.
+            Only for tasks with a window, and neither where one is given nor a style.
         min_confidence: windows below it are left out; in [0, 1].
         chunk: seconds of the pieces in which a long video is read; None reads it whole unless it is longer than
             what the checkpoint knows.
@@ -79,6 +79,8 @@ class GroundOptions:
             raise InputError(f"careful must be true or false, got {self.careful!r}")
         if self.careful and self.window is not None:
             raise InputError("careful answers find a window themselves; leave out careful, or the window")
+        if self.careful and self.answer is not None:
+            raise InputError("careful answers are in all styles; leave out careful, or the style of the answer")
         if self.box_fps is not None and not (is_number(self.box_fps) and 0 < self.box_fps <= MAX_FPS):
             raise InputError(f"box_fps must be a positive number up to {MAX_FPS:.0f}, got {self.box_fps!r}")
         if not (is_number(self.min_confidence) and 0 <= self.min_confidence <= 1):

@@ -43,7 +43,7 @@ def check_refusals(
     for row, *looked in zip(doubted, *looks, strict=True):
         spent = kept[row].tokens_before + sum(len(one.answer.pieces) for one in looked)
         kept[row] = replace(kept[row], tokens_before=spent)
-        if mean_objectness([one.tube for one in looked]) >= least:
+        if is_seen([one.tube for one in looked], least):
             seen.append(row)
     if not seen:
         return kept
@@ -57,12 +57,12 @@ def check_refusals(
     return kept
 
 
-def mean_objectness(tubes: Sequence[Tube | None]) -> float:
-    """How well an event is seen in the answers of all styles, in [0, 1]: the mean objectness of their boxes.
+def is_seen(tubes: Sequence[Tube | None], least: float) -> bool:
+    """Whether the boxes in the answers of all styles have an objectness of ``least`` in the mean.
 
     An answer without boxes counts as 0.
     """
-    return sum(0.0 if tube is None else float(tube.scores.mean()) for tube in tubes) / len(tubes)
+    return sum(0.0 if tube is None else float(tube.scores.mean()) for tube in tubes) / len(tubes) >= least
 
 
 def _refuses_at_once(found: Found) -> bool:

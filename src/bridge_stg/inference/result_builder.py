@@ -15,7 +15,15 @@ from bridge_stg.inference.confidence import (
     window_probabilities,
 )
 from bridge_stg.inference.decoded_answers import AskedQueries, DecodedAnswer
-from bridge_stg.inference.notes import cut_note, domain_note, length_note, scan_note, words_note
+from bridge_stg.inference.notes import (
+    NO_BOXES,
+    TAKEN_BACK,
+    cut_note,
+    domain_note,
+    length_note,
+    scan_note,
+    words_note,
+)
 from bridge_stg.inference.tracked import AGREES, given_overlap
 from bridge_stg.inference.tubes import part_of
 from bridge_stg.model.processing import BridgeSTGProcessor
@@ -142,14 +150,11 @@ class ResultBuilder:
         if answer.times_seen > 1:
             notes.append(f"the scan sees it {answer.times_seen} times; each was asked for its window")
         if answer.taken_back:
-            notes.append(
-                "at first the model took it for something that does not happen "
-                f"(probability {answer.refusal or 0.0:.2f}); a second look found it"
-            )
+            notes.append(TAKEN_BACK)
         if outcome.status == "absent" and not says_absent(split_reasoning(answer.text)[1]):
             notes.append("the scan saw it in no second, so the window that the answer names does not count")
         if outcome.windows and tube is None and asked.task in LOCATED_TASKS:
-            notes.append("the model ended its answer without asking where, so there are no boxes")
+            notes.append(NO_BOXES)
         if agreement is not None and agreement < AGREES:
             notes.append(
                 f"the tube does not begin at the given box (IoU {agreement:.2f}): it may follow something else"

@@ -22,11 +22,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
 from bridge_stg.metrics.temporal import windows_to_score
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.types.times import interval_iou
 
 RECALL_THRESHOLDS = (0.5, 0.7)
 PRECISION_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

@@ -1,4 +1,4 @@
-"""How much two boxes, or two half-open intervals, overlap: float64 NumPy, used by every metric.
+"""How much two boxes overlap: float64 NumPy, used by every metric.
 
 Deliberately independent of the torch code the losses use, so that a mistake there cannot hide in the score.
 """
@@ -36,22 +36,3 @@ def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     area: NDArray[np.float64] = np.maximum(width, 0) * np.maximum(height, 0)
     return area
-
-
-def interval_iou(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """IoU of two half-open intervals, in whatever unit they share (Eq. 10 for one query).
-
-    Intervals that only touch share nothing, and an empty interval overlaps nothing.
-
-    >>> interval_iou((0, 4), (2, 6))
-    0.3333333333333333
-    >>> interval_iou((0, 4), (4, 6))
-    0.0
-    """
-    overlap = min(first[1], second[1]) - max(first[0], second[0])
-    if overlap <= 0:
-        return 0.0
-    # Overlapping intervals fill their hull. The benchmarks' evaluators divide by it; the sum of lengths minus
-    # the overlap is the same number but rounds more often, and [1.5, 12.9), [1.5, 7.2) would miss the threshold
-    # 0.5.
-    return overlap / (max(first[1], second[1]) - min(first[0], second[0]))

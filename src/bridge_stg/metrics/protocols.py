@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.geometry.clock import VideoClock
-from bridge_stg.metrics.overlap import interval_iou
+from bridge_stg.types.times import interval_iou
 
 SAMPLED_FPS = 5.0
 MAX_SAMPLED = 200

@@ -44,12 +44,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.errors import DataError, InputError
-from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.metrics.protocols import QueryOverlap, TubePair, hcstvg, stcat, tubedetr
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
 from bridge_stg.metrics.tube_overlaps import TubeQuestion, tube_overlaps
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.types.times import interval_iou
 
 Protocol = Literal["tubedetr", "stcat", "hcstvg", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

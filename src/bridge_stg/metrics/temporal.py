@@ -16,12 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from bridge_stg.errors import DataError
-from bridge_stg.metrics.overlap import interval_iou
 from bridge_stg.metrics.query_scores import QueryScores, threshold_names
 from bridge_stg.records.part import true_windows
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
 from bridge_stg.types import TimeSpan
+from bridge_stg.types.times import interval_iou
 
 PROTOCOL = "charades-sta"
 OPERATOR = ">="

@@ -312,6 +312,8 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
             found.append(f"det_threshold must be in (0, 1], got {self.det_threshold}")
         if self.refusal_check is not None and not 0 < self.refusal_check <= 1:
             found.append(f"refusal_check must be in (0, 1], got {self.refusal_check}")
+        if self.refusal_check is not None and self.objective != "bridge":
+            found.append(f"refusal_check needs a spatial decoder; the objective {self.objective!r} has none")
         styles = get_args(AnswerStyle)
         if self.refusal_check is not None and set(self.answer_styles) != set(styles):
             found.append(f"refusal_check is made in {' and '.join(styles)}, and answer_styles lacks one")

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge_stg.evaluation.report.scored_queries import ScoredQueries, true_window, window_of
-from bridge_stg.metrics.overlap import box_iou, interval_iou
+from bridge_stg.metrics.overlap import box_iou
 from bridge_stg.metrics.tube_overlaps import boxes_on_frames
 from bridge_stg.records.prediction import PredictionRecord
 from bridge_stg.records.record import TruthRecord
+from bridge_stg.types.times import interval_iou
 
 WindowKind = Literal["good", "too long", "too short", "early", "late", "disjoint", "no window"]
 BoxKind = Literal["good", "loose", "wrong object", "no box", "no shared frame"]
