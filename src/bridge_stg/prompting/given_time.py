@@ -12,6 +12,8 @@ import re
 # What a time begins with: what leaves no doubt, what does so right behind the box alone, and what may follow.
 _SINCE = r"\b(?:from|since|as of|(?:start|begin)(?:s|n?ing)? (?:at|from|with))"
 _AT = r"(?:\b(?:at|after|in|on|when)|@)"
+# What says that a time is an end, or one of two.
+_SPAN = r"(?:between|during|within|until|till|before|by|for)"
 _ABOUT = r"(?:(?:the|about|around|roughly|approximately) ){0,2}"
 
 _NUMBER = r"\d{1,9}(?:\.\d{1,9})?"
@@ -28,18 +30,22 @@ _READ = re.compile(
 # What looks like a time: whatever begins like a number, with a unit of time before or behind it, or in words.
 # "From the second row" is a place, and "from the first frame" the beginning.
 _NUMBERISH = r"(?<![\w.,:+~/-])[-+~]?\.?\d[^ ()\[\];]*"
-_UNIT = r"(?:s|secs?|seconds?|ms|msecs?|milliseconds?|mins?|minutes?|hours?|frames?)\b"
+_UNIT_WORD = r"(?:secs?|seconds?|ms|msecs?|milliseconds?|mins?|minutes?|hours?|frames?)"
+_UNIT = rf"(?:s|{_UNIT_WORD})\b"
 _TIME = (
-    rf"(?:\bt ?= ?\S+|\b(?:second|minute|frame) {_NUMBERISH}|(?<![\w.,:])\d+:\d\d"
+    rf"(?:\bt ?= ?\S+|\b{_UNIT_WORD}\.?[ :=#]{{1,3}}(?:(?:no\.?|number) )?{_NUMBERISH}|(?<![\w.,:])\d+:\d\d"
     rf"|(?<![\w.,:+~/-])[-+~]?\d{{0,9}}[.,]?\d{{1,9}}{_UNIT}"
-    rf"|{_NUMBERISH}(?: ?(?:to|until|till|and|or|-|\u2013|\u2014) ?{_NUMBERISH})? {_UNIT}"
+    rf"|{_NUMBERISH}(?: ?(?:to|until|till|and|or|-|\u2013|\u2014) ?(?:the )?{_NUMBERISH})? {_UNIT}"
     r"|\b[^\W\d]+ (?:seconds|minutes)\b"
     r"|\b(?:one|half a|first|second|third|last|next) (?:second|minute)\b|\blast frame\b)"
 )
 _BEHIND = re.compile(
     rf"{_SINCE} (?P<since>{_ABOUT}{_TIME}|{_NUMBERISH})|(?:{_AT} ?)?(?P<at>{_ABOUT}{_TIME})", re.IGNORECASE
 )
-_BEFORE = re.compile(rf"{_SINCE} (?P<since>{_ABOUT}{_TIME})|^(?:{_AT} ?)(?P<at>{_ABOUT}{_TIME})", re.IGNORECASE)
+_BEFORE = re.compile(
+    rf"{_SINCE} (?P<since>{_ABOUT}{_TIME})|^(?:{_AT} ?|(?={_SPAN} ))(?P<at>(?:{_SPAN} )?{_ABOUT}{_TIME})",
+    re.IGNORECASE,
+)
 # What may stand between a box and its time.
 _BETWEEN = " ,;:.("
 
@@ -69,5 +75,5 @@ def read_time(before: str, behind: str) -> tuple[float | None, str]:
     read = _READ.match(text, place)
     near = first["since"] or not text[: first.start()].strip(_BETWEEN)
     if read is None or not near or len(found) > 1:
-        return None, text[place:].strip(_BETWEEN + ")")
+        return None, text[place:].rstrip(_BETWEEN + ")")
     return float(read["t"] or read["second"] or read["number"]), read[0]
