@@ -102,6 +102,17 @@ def test_what_is_said_of_a_piece_is_told_in_seconds_of_the_video() -> None:
     merged = merge_results(PIECES, nowhere)
     assert (merged.answer, merged.reasoning) == ("absent", LATER)
 
+    # Also where its answer names a window that does not count, as its scan saw nothing or as it is reversed.
+    nowhere[1] = replace(nowhere[1], answer=answer)
+    assert parse_windows(merge_results(PIECES, nowhere).answer) == [(6.0, 7.5)]
+    reversed_ = replace(said("empty_window"), answer="From 4.0 to 2 seconds. The frames are: [8, 4].")
+    merged = merge_results(PIECES[1:], [reversed_, said("no_window", confidence=0.9)])
+    assert merged.answer == "From 9.0 to 7.0 seconds. The frames are: [8, 4]."
+    # An answer that was cut in its scan.
+    short, later = SCAN.partition(" It")[0], LATER.partition(" It")[0]
+    cut = [replace(said("no_window"), answer=short), said("no_window", confidence=0.9)]
+    assert merge_results(PIECES[1:], cut).answer == later
+
     # What is no scan may name seconds in any way.
     thought = replace(seen, reasoning="Around 1 s it spins.")
     assert merge_results(PIECES, [said("absent"), thought, said("absent")]).reasoning == ""

@@ -17,6 +17,7 @@ from bridge_stg.errors import InputError
 from bridge_stg.inference.clip_cost import ClipCost
 from bridge_stg.inference.door import OnCost, Progress
 from bridge_stg.inference.tubes import join_tubes, part_of
+from bridge_stg.prompting.parsing import times_later
 from bridge_stg.prompting.scan_times import told_later
 from bridge_stg.prompting.templates import windows_text
 from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
@@ -148,8 +149,15 @@ def merge_results(
         # It happens nowhere: nobody can be surer of that than the piece that is least sure.
         absent = [number for number, result in enumerate(found) if result.status == "absent"]
         number = min(absent or range(len(found)), key=lambda number: found[number].confidence or 0.0)
-        reasoning = told_later(found[number].reasoning, pieces[number].start)
-        return replace(found[number], reasoning=reasoning, notes=noted([found[number]]), timing_ms=timing_ms)
+        said, start = found[number].answer, pieces[number].start
+        return replace(
+            found[number],
+            # An answer that was cut is a scan.
+            answer=told_later(said, start) or times_later(said, start),
+            reasoning=told_later(found[number].reasoning, start),
+            notes=noted([found[number]]),
+            timing_ms=timing_ms,
+        )
     best = kept[0]
     first = best.parts[0][0]
     # Where two pieces see an end of the window, one of them may see a little more of it than it has.

@@ -13,6 +13,8 @@ _SECONDS = r"(?:seconds?|secs?|s)\b"
 # different people read differently. The unit may be stuck to it ("4.5s").
 _PLAIN = rf"(?<![\w.])(?<!\w-)(?<!\d[,:])-?\d+(?:\.\d+)?(?!\.\d)(?![,:]\d)(?:(?!\w)|(?={_SECONDS}))"
 _NUMBER = re.compile(_PLAIN, re.IGNORECASE)
+# One of several that are known to be times.
+_DIGITS = re.compile(r"-?\d+(?:\.\d+)?")
 # A dash between two times is the word "to", never a sign: "3-5 s", "3 s - 5 s".
 _DASH = re.compile(rf"(?<=\d)(\s*{_SECONDS})?\s*[-\u2013\u2014]\s*(?=\d)", re.IGNORECASE)
 _TO = r"\s*(?:to|until|till|through)\s*"
@@ -96,6 +98,21 @@ def parse_window(answer: str) -> tuple[float, float] | None:
     """
     windows = parse_windows(answer)
     return windows[0] if len(windows) == 1 else None
+
+
+def times_later(answer: str, seconds: float) -> str:
+    """An answer with each of its times ``seconds`` later; other numbers, such as frame indices, stay.
+
+    >>> times_later("It starts at 1.0 seconds and ends at 2.5 s.", 8.0), times_later("3-5 s, 2 circles", 8.0)
+    ('It starts at 9.0 seconds and ends at 10.5 s.', '11.0 to 13.0 s, 2 circles')
+    >>> times_later("1.0,2.5", 8.0), times_later("This does not happen.", 8.0)
+    ('9.0,10.5', 'This does not happen.')
+    """
+    text = _DASH.sub(r"\1 to ", answer)
+    if _OTHER_UNIT.search(text):
+        return answer
+    times = _BOUND if _BARE.fullmatch(text) is None else _BARE
+    return times.sub(lambda match: _DIGITS.sub(lambda time: f"{float(time[0]) + seconds:.1f}", match[0]), text)
 
 
 def split_reasoning(answer: str) -> tuple[str, str]:
