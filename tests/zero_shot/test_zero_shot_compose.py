@@ -15,7 +15,7 @@ from support.tiny_folders import save_open_vocabulary_detector
 from typer.testing import CliRunner
 
 from bridge_stg.cli.main import app
-from bridge_stg.errors import CheckpointError
+from bridge_stg.errors import CheckpointError, InputError
 from bridge_stg.serve.model_process import ModelProcess
 from bridge_stg.serve.settings import ModelChoice
 from bridge_stg.types import TimeSpan
@@ -118,6 +118,11 @@ def test_a_pickle_is_both_names(grounder: ComposeGrounder) -> None:
     opened = pickle.loads(stored)
     assert (opened.name, opened.detector_name) == (grounder.name, grounder.detector_name)
     assert opened.model.dtype == grounder.model.dtype
+
+
+def test_a_box_is_not_tracked(grounder: ComposeGrounder, clip: Path) -> None:
+    with pytest.raises(InputError, match="not vot"):
+        grounder.ground(clip, "track it at [100, 250, 500, 900]")
 
 
 def test_a_detector_that_is_none_is_refused(tiny_qwen3_vl: Path) -> None:

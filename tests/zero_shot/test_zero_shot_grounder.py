@@ -327,6 +327,24 @@ def test_bad_questions_and_videos(random_model: ZeroShotGrounder, clip: Path, tm
         random_model.ground(tmp_path / "a.mp4", "x")
 
 
+def test_a_box_is_not_tracked(random_model: ZeroShotGrounder, clip: Path, tmp_path: Path) -> None:
+    boxed = "track it at [100, 250, 500, 900]"
+    for queries in ([boxed], [boxed, boxed + " from 1 second"]):
+        with pytest.raises(InputError, match="not vot; ") as caught:
+            random_model.ground(clip, queries)
+        assert "\n" not in str(caught.value)
+    for task in ("vot", "vqa"):
+        with pytest.raises(InputError, match=f"not {task}"):
+            random_model.ground(clip, "x", task=task)
+    with pytest.raises(InputError, match="ask them apart"):
+        random_model.ground(clip, ["x", boxed])
+    # Who names a task or a window, or has no more than an image, asks for something else.
+    assert random_model.ground(clip, boxed, task="vtg", max_answer_tokens=2).status == "no_window"
+    assert random_model.ground(clip, boxed, window=WINDOW, max_answer_tokens=2).window == WINDOW
+    Image.new("RGB", (96, 72)).save(tmp_path / "a.png")
+    assert random_model.ground(tmp_path / "a.png", boxed, max_answer_tokens=2).status == "no_window"
+
+
 def test_other_checkpoints(small_checkpoint: Path, tiny_qwen3_vl: Path, tmp_path: Path) -> None:
     def refused(name: str, part: str) -> None:
         with pytest.raises(CheckpointError, match=part) as caught:

@@ -45,7 +45,8 @@ def ground(
         list[str],
         typer.Argument(
             help="One or more sentences; quote each. 'track it at [100, 250, 500, 900] from 1.5 seconds' "
-            "follows what is in that box: left, top, right, bottom in thousandths of the frame."
+            "follows what is in that box: left, top, right, bottom in thousandths of the frame (not with "
+            "another --method)."
         ),
     ],
     checkpoint: Annotated[str | None, typer.Option(help=CHECKPOINT_HELP, show_default=False)] = None,

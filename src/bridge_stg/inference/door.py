@@ -116,7 +116,8 @@ class Grounder(ABC):
             video: a file, a folder of images, or frames in memory with their ``times``. A single image has no
                 time: the sentence is looked for in it as a referring expression, and the window is all of it.
             query: one sentence, or several. One that gives a box, in thousandths of the frame, has that object
-                tracked: "track it at [100, 250, 500, 900]", and "from 1.5 seconds" if it appears later.
+                tracked: "track it at [100, 250, 500, 900]", and "from 1.5 seconds" if it appears later. A stock
+                Qwen3-VL does not track, and refuses it.
             progress: called with the name of each stage.
             on_cost: called with what the clip took.
 

@@ -133,24 +133,29 @@ class ZeroShotGrounder(Grounder):
         Returns:
             ``ok`` with a window; without a tube if the answer names no box. The answer's window, else the time
             from its first to its last box (each stands for one sampled frame); ``no_window`` if it has neither.
+
+        Raises:
+            InputError: what is not in ``TASKS``, such as a sentence that gives a box to track.
         """
         # What cannot be asked is refused before anything is decoded.
         check_queries(queries)
         for text in queries:
             self.chat.check_query(text)
-        if options.task not in (None, *TASKS):
-            raise InputError(f"a stock Qwen3-VL is asked {', '.join(TASKS)}, not {options.task}")
         if options.answer == "scan":
             raise InputError("a stock Qwen3-VL answers directly; leave the style of the answer out")
         if options.careful:
             raise InputError("a stock Qwen3-VL looks once; leave out careful")
         source = open_video(video, options.times)
+        task = options.task_for(queries, source.still)
+        if task not in TASKS:
+            cure = "name one of these" if task != "vot" else "say in words what to find, without a box"
+            raise InputError(f"a stock Qwen3-VL is asked {', '.join(TASKS)}, not {task}; {cure}")
         options.windows_for(len(queries))
         extent = clip_extent(source.info, options.clip)
 
         # A long video is read in pieces if the caller wants it.
         pieces = [extent]
-        if options.chunk is not None and options.window is None and not source.still and options.task != "rec":
+        if options.chunk is not None and options.window is None and not source.still and task != "rec":
             pieces = pieces_of(extent, options.chunk)
         if len(pieces) == 1:
             found = self._ground_clip(source, queries, extent, options, StageClock(progress), on_cost)
