@@ -17,7 +17,7 @@ from typing import Any, Literal
 import httpx2 as httpx
 
 from bridge_stg.errors import BridgeSTGError, InputError
-from bridge_stg.types import GroundingResult, TimeSpan
+from bridge_stg.types import AnswerStyle, GroundingResult, TimeSpan
 
 JobStatus = Literal["queued", "running", "done", "failed", "cancelled"]
 _FINISHED: tuple[JobStatus, ...] = ("done", "failed", "cancelled")
@@ -89,12 +89,17 @@ class Client:
         *,
         box_fps: float | None = None,
         window: TimeSpan | None = None,
+        answer: AnswerStyle | None = None,
+        careful: bool = False,
     ) -> list[GroundingResult]:
         """Upload a video, find each of the sentences, and delete the upload.
 
         Args:
             box_fps: boxes per second inside the window; default: the frames that the model reads.
             window: replaces the predicted window.
+            answer: "direct" (the window alone) or "scan" (second by second first); default: as the checkpoint
+                was trained.
+            careful: look several times and take what most looks agree on; about four times as long.
 
         Raises:
             RefusedError: the service refuses or fails, or stays busy for the whole timeout.
@@ -103,7 +108,7 @@ class Client:
         queries = [queries] if isinstance(queries, str) else queries
         stored = self.upload(video)
         try:
-            job = self.submit(stored, queries, box_fps=box_fps, window=window)
+            job = self.submit(stored, queries, box_fps=box_fps, window=window, answer=answer, careful=careful)
             state = self.wait(job)
         finally:
             self.delete(stored)
@@ -128,11 +133,17 @@ class Client:
         *,
         box_fps: float | None = None,
         window: TimeSpan | None = None,
+        answer: AnswerStyle | None = None,
+        careful: bool = False,
     ) -> str:
         """Queue sentences about a stored video; returns the job. Asks again while the queue is full."""
         options: dict[str, Any] = {} if box_fps is None else {"box_fps": box_fps}
         if window is not None:
             options["window"] = {"start": window.start, "end": window.end}
+        if answer is not None:
+            options["answer"] = answer
+        if careful:
+            options["careful"] = careful
         body = {"queries": list(queries), "options": options}
         deadline = time.monotonic() + self.timeout
         while True:

@@ -130,6 +130,19 @@ def test_options_reach_the_model(http: httpx.Client, video: str) -> None:
     assert len(result.tube) == 5
 
 
+def test_the_client_says_how_to_answer(service: RunningService, clip: Path) -> None:
+    from bridge_stg import VideoGrounder
+
+    grounder = VideoGrounder.from_pretrained("shapes", device="cpu", threads=1)
+    with Client(service.address) as client:
+        (short,) = client.ground(clip, [QUERIES[0]], answer="direct")
+        (careful,) = client.ground(clip, [QUERIES[0]], careful=True)
+    assert (short.answer_style, short.reasoning) == ("direct", "")
+    assert same([short.to_json()], [grounder.ground(clip, QUERIES[0], answer="direct").to_json()])
+    assert same([careful.to_json()], [grounder.ground(clip, QUERIES[0], careful=True).to_json()])
+    assert any("looks agree" in note for note in careful.notes)
+
+
 def test_the_client_grounds_a_file_and_leaves_no_upload(
     service: RunningService, clip: Path, truth: list[dict[str, Any]]
 ) -> None:
