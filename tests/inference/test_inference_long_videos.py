@@ -59,6 +59,16 @@ def said(
     )
 
 
+def test_a_window_that_begins_with_its_piece_gives_way_to_the_whole_one() -> None:
+    # An event from 3.1 to 6.2 is under way as the second piece begins; what is seen of it there starts late.
+    pieces = [TimeSpan(0.0, 16.0), TimeSpan(4.0, 20.0)]
+    found = [said("ok", (2.9, 6.3, 0.9)), said("ok", (4.3, 6.1, 0.97))]
+    assert merge_results(pieces, found).window == TimeSpan(2.9, 6.3)
+    # Half a second and more into the piece it may as well begin there.
+    late = [said("ok", (4.4, 6.3, 0.9)), said("ok", (4.6, 6.1, 0.97))]
+    assert merge_results(pieces, late).window == TimeSpan(4.6, 6.1)
+
+
 PIECES = pieces_of(TimeSpan(0.0, 20.0), 10.0)
 
 

@@ -89,6 +89,7 @@ def ground(
     """Find when and where each sentence happens in a video."""
     from rich.console import Console
 
+    from bridge_stg.errors import InputError
     from bridge_stg.inference.options import GroundOptions
     from bridge_stg.prompting.templates import check_query
     from bridge_stg.video.decode import probe
@@ -97,6 +98,8 @@ def ground(
     for text in query:
         check_query(text)
         _refuse_file(text)
+    if careful and method != "bridge-stg":
+        raise InputError(f"--careful is for bridge-stg, not for {method}; leave it out")
     check_box_fps(box_fps)
     options = GroundOptions(
         answer=answer,

@@ -65,7 +65,8 @@ def join_looks(looks: Sequence[GroundingResult], own: int, begin: float) -> Grou
     groups = _agreements([list(look.windows) for look in looks])
     if len(absent) > max((len(one.windows) for one in groups), default=0):
         sure = sum(look.confidence or 0.0 for look in absent) / len(looks)
-        return replace(absent[0], confidence=sure, notes=_notes(absent))
+        notes = _with_count(absent[0], "looks that refuse", len(absent), len(looks))
+        return replace(absent[0], confidence=sure, notes=notes)
 
     if not groups:
         return looks[0]
@@ -84,15 +85,16 @@ def join_looks(looks: Sequence[GroundingResult], own: int, begin: float) -> Grou
     having = [looks[number] for number in members]
     told = [looks[number] for number in members if number < own and looks[number].reasoning]
     in_order = sorted((one.span for one, _ in scored), key=lambda span: span.start)
+    said = told[0] if told else having[0]
     return replace(
-        told[0] if told else having[0],
+        said,
         answer=windows_text([span.shifted(-begin) for span in in_order]),
         reasoning=told[0].reasoning if told else "",
         window=best.span,
         windows=tuple(one for one, _ in scored),
         confidence=best.score,
         tube=None,
-        notes=(*_notes(having), f"{len(having)} of {len(looks)} looks agree on its window"),
+        notes=_with_count(said, "looks that have the best window", len(having), len(looks)),
     )
 
 
@@ -107,8 +109,9 @@ def with_boxes(joined: GroundingResult, tube: Tube | None) -> GroundingResult:
     return replace(joined, tube=tube, notes=notes)
 
 
-def _notes(looks: Sequence[GroundingResult]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(note for look in looks for note in look.notes))
+def _with_count(said: GroundingResult, what: str, count: int, all_of_them: int) -> tuple[str, ...]:
+    """The notes of the look whose words are shown, and how many agree with it unless all do."""
+    return said.notes if count == all_of_them else (*said.notes, f"{what}: {count} of {all_of_them}")
 
 
 def _agreements(looks: list[list[ScoredSpan]]) -> list[_Agreement]:

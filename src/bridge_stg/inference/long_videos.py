@@ -25,8 +25,8 @@ from bridge_stg.types import GroundingResult, ScoredSpan, TimeSpan
 OVERLAP = 0.5
 # Longer than what a checkpoint knows by this much is not longer: two pieces would be nearly the same.
 LONGER = 1.05
-# A window that ends this near to an inner end of its piece is cut there (seconds).
-NEAR_END = 0.25
+# A window that ends this near to an inner end of its piece is cut there: a pair of frames (seconds).
+NEAR_END = 0.5
 # Windows below this share of the best one's confidence are what a checkpoint says of pieces without the event;
 # so are parts of an event below this share of its surest part.
 KEPT_SHARE = 0.5
