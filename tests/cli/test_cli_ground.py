@@ -31,6 +31,13 @@ QUERIES = list(TAUGHT)
 # --- ground
 
 
+def test_careful_is_refused_where_nobody_looks_twice(clip: Path) -> None:
+    """Before anything is loaded: there is no such checkpoint."""
+    asked = ("ground", clip, "a dog", "--careful", "--checkpoint", "nowhere", "--method")
+    for method in ("qwen3-vl", "compose"):
+        refused(run(*asked, method), "--careful")
+
+
 def test_ground_in_a_process_of_its_own(taught_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     """stdout is JSON and nothing else, even while files are written and progress is shown."""
     out = tmp_path / "new" / "out"
