@@ -6,13 +6,17 @@ import re
 from dataclasses import dataclass
 
 from bridge_stg.errors import InputError
-from bridge_stg.prompting.given_time import read_time
+from bridge_stg.prompting.given_time import FORMS, read_time
 from bridge_stg.prompting.templates import GRID, box_text
 from bridge_stg.types import Box
 
 # Numbers are short: those with thousands of digits are none to Python.
 _NUMBER = r"\s*(\d{1,9})\s*"
 _GIVEN = re.compile(rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]")
+# What boxes are mistaken for: numbers, what stands between them, and brackets.
+_RUN = re.compile(r"[\d\s.,;+%()\[\]{}-]+")
+_BETWEEN = re.compile(r"[\s,;()\[\]{}]+")
+_ANY_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)%?")
 # How a query gives a box.
 _FORM = (
     f"give [left, top, right, bottom], whole numbers from 0 to {GRID}, as in: track it at [100, 250, 500, 900]"
@@ -62,6 +66,23 @@ def names_box(query: str) -> bool:
     return _GIVEN.search(query) is not None
 
 
+def check_box_form(query: str) -> None:
+    """Three or more numbers in brackets or parentheses are meant as a box, and must be written as one.
+
+    Raises:
+        InputError: they are not.
+    """
+    for run in _RUN.findall(_GIVEN.sub("box", query)):
+        opening = re.search(r"[(\[{]", run)
+        closing = max(run.rfind(sign) for sign in ")]}")
+        if opening is None or closing < opening.start():
+            continue
+        numbers = [word for word in _BETWEEN.split(run[opening.start() : closing]) if word]
+        if len(numbers) >= 3 and all(map(_ANY_NUMBER.fullmatch, numbers)):
+            written = run[opening.start() : closing + 1]
+            raise InputError(f"{query!r}: {written} is not how a box is written; {_FORM}")
+
+
 def read_given(query: str, length: float) -> GivenBox:
     """The box of a query, and since when it holds.
 
@@ -84,10 +105,15 @@ def read_given(query: str, length: float) -> GivenBox:
 
     box = found[0]
     second, named = read_time(query[: box.start()], query[box.end() :])
-    if second is None or second >= length:
+    if second is None:
         raise InputError(
-            f"{query!r}: gives the box at {named!r}; give one number of seconds from 0 to less than "
-            f"{length:.2f}, as in: from 1.5 seconds"
+            f"{query!r}: {named!r} cannot be read as the time of the box; write {FORMS} behind the box, and "
+            "other words before it"
+        )
+    if second >= length:
+        raise InputError(
+            f"{query!r}: gives the box at {named!r}; give seconds from 0 to less than {length:.2f}, as in: "
+            "from 1.5 seconds"
         )
     x1, y1, x2, y2 = (int(number) / GRID for number in box.groups())
     try:
