@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -80,3 +81,58 @@ def test_one_window_serves_all_sentences() -> None:
     assert GroundOptions(window=(span, other)).windows_for(2) == [span, other]
     with pytest.raises(InputError):
         GroundOptions(window=(span, other)).windows_for(3)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "(0, 560, 60, 840)",
+        "[100 250 500 900]",
+        "[0.1,0.2,0.5,0.9]",
+        "[-1,250,500,900]",
+        "[100.5,250,500,900]",
+        "[100, 250, 500]",
+        "[100; 250; 500; 900]",
+        "[10%, 25%, 50%, 90%]",
+        "{100, 250, 500, 900}",
+        "(100,250),(500,900)",
+        "[100, 250, 500, 900, 0.9]",
+        "[.1, .2, .5, .9]",
+        "[1., 2., 5., 9.]",
+    ],
+)
+def test_what_is_meant_as_a_box_of_a_video_is_written_as_one(written: str) -> None:
+    for query in (f"track it at {written}", f"{written}: track it from 2 s"):
+        with pytest.raises(InputError, match=re.escape(f"{written} is not how a box is written; give [left,")):
+            GroundOptions().task_for([query], still=False)
+    # A task that is named stands.
+    assert GroundOptions(task="vqa").task_for([query], still=False) == "vqa"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "the dog (3) that jumps [twice]",
+        "the player (number 10, 11 or 12)",
+        "the dogs 1, 2, 3 and 4",
+        "the score is (3, 2)",
+        "what was filmed (2020-01-02) here",
+        "it shows (0:01:02)",
+        "the dog ) 1, 2, 3 (",
+    ],
+)
+def test_other_numbers_are_words(query: str) -> None:
+    assert GroundOptions().task_for([query], still=False) == "stvg"
+
+
+@pytest.mark.parametrize("query", ["track it at [100, 250, 500, 900]", "track it at [[100, 250, 500, 900]]"])
+def test_a_box_is_tracked_through_a_whole_video(query: str) -> None:
+    assert GroundOptions().task_for([query], still=False) == "vot"
+    with pytest.raises(InputError, match="give a video"):
+        GroundOptions().task_for([query], still=True)
+    span = TimeSpan(1.0, 2.0)
+    for window in (span, (span,)):
+        with pytest.raises(InputError, match="leave out the window"):
+            GroundOptions(window=window).task_for([query], still=False)
+    assert GroundOptions(task="rec").task_for([query], still=True) == "rec"
+    assert GroundOptions(task="stvg", window=span).task_for([query], still=False) == "stvg"

@@ -123,9 +123,11 @@ def test_a_sentence_that_gives_a_box_is_tracked(grounder: VideoGrounder, clip: P
     boxed = "track the object at [1, 2, 300, 400]"
     named = grounder.ground(clip, [boxed, boxed + " from 0.5 seconds"], task="vot", timing=False)
     assert grounder.ground(clip, [boxed, boxed + " from 0.5 seconds"]) == named
-    # A task, or a window, that is named stands.
+    # A task that is named stands, also with a window.
     assert grounder.ground(clip, boxed, task="vtg").tube is None
-    assert grounder.ground(clip, boxed, window=(1.0, 2.0)).window == TimeSpan(1.0, 2.0)
+    assert grounder.ground(clip, boxed, task="stvg", window=(1.0, 2.0)).window == TimeSpan(1.0, 2.0)
+    with pytest.raises(InputError, match="leave out the window"):
+        grounder.ground(clip, boxed, window=(1.0, 2.0))
 
 
 def test_sentences_with_and_without_a_box_are_asked_apart(grounder: VideoGrounder, clip: Path) -> None:

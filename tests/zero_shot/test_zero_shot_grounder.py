@@ -338,11 +338,14 @@ def test_a_box_is_not_tracked(random_model: ZeroShotGrounder, clip: Path, tmp_pa
             random_model.ground(clip, "x", task=task)
     with pytest.raises(InputError, match="ask them apart"):
         random_model.ground(clip, ["x", boxed])
-    # Who names a task or a window, or has no more than an image, asks for something else.
+    # Who names a task asks for something else.
     assert random_model.ground(clip, boxed, task="vtg", max_answer_tokens=2).status == "no_window"
-    assert random_model.ground(clip, boxed, window=WINDOW, max_answer_tokens=2).window == WINDOW
+    assert random_model.ground(clip, boxed, task="stvg", window=WINDOW, max_answer_tokens=2).window == WINDOW
     Image.new("RGB", (96, 72)).save(tmp_path / "a.png")
-    assert random_model.ground(tmp_path / "a.png", boxed, max_answer_tokens=2).status == "no_window"
+    image = tmp_path / "a.png"
+    assert random_model.ground(image, boxed, task="rec", max_answer_tokens=2).status == "no_window"
+    with pytest.raises(InputError, match="give a video"):
+        random_model.ground(image, boxed)
 
 
 def test_other_checkpoints(small_checkpoint: Path, tiny_qwen3_vl: Path, tmp_path: Path) -> None:

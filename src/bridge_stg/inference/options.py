@@ -10,7 +10,7 @@ from typing import TypeGuard
 import numpy as np
 
 from bridge_stg.errors import InputError
-from bridge_stg.prompting.given_box import names_box
+from bridge_stg.prompting.given_box import check_box_form, names_box
 from bridge_stg.types import AnswerStyle, Task, TimeSpan, parse_answer_style, parse_task
 from bridge_stg.video.sampling import MAX_FPS
 
@@ -28,7 +28,8 @@ class GroundOptions:
         task: "stvg" (window and boxes), "vtg" (window), "vot" (boxes in the whole clip; the query names the
             object's first box in thousandths of the frame: "the dog at [100, 250, 500, 900]"), "rec" (one box
             in the frame that is shown when the clip begins, read as an image) or "vqa" (an answer in words,
-            without window). None is "rec" for an image, "vot" for sentences that give a box, and else "stvg".
+            without window). None is "rec" for an image, "vot" for sentences that give a box, and else "stvg";
+            a box with an image or a window needs a name.
         clip: only this part of the video is read, as if it were a video of its own; times of the results are on
             the clock of the file all the same.
         window: replaces the predicted windows; one for all sentences, or one per sentence.
@@ -102,14 +103,19 @@ class GroundOptions:
         'vot'
 
         Raises:
-            InputError: some of them give a box to track and others none.
+            InputError: some of them give a box to track and others none, one gives it with an image or a
+                window, or holds what looks like a box and is none.
         """
         if self.task is not None:
             return self.task
+        boxed = [query for query in queries if names_box(query)]
+        if boxed and (still or self.window is not None):
+            cure = "give a video, or say in words what to find" if still else "leave out the window"
+            raise InputError(f"{boxed[0]!r}: gives a box, which is tracked through a whole video; {cure}")
         if still:
             return "rec"
-        # Tracks are of the whole clip: who gives a window asks for something else.
-        boxed = [query for query in queries if self.window is None and names_box(query)]
+        for query in queries:
+            check_box_form(query)
         if 0 < len(boxed) < len(queries):
             raise InputError(f"{boxed[0]!r}: gives a box to track, and another sentence none; ask them apart")
         return "vot" if boxed else "stvg"
