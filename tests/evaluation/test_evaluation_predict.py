@@ -521,7 +521,8 @@ def test_zero_shot_in_parts_of_videos(data: Path, tiny_qwen3_vl: Path, tmp_path:
     assert with_window[0].best_window.start == pytest.approx(start)  # frame 25 is before the part
     assert with_window[0].best_window.end == pytest.approx(75 / known.fps)
     (refusal,), _ = ask(GrounderMethod(grounder), data, group_questions([record("q", "vqa")], "vqa")[0])
-    assert (refusal.status, refusal.text) == ("failed", "a stock Qwen3-VL is asked stvg, vtg, rec, not vqa")
+    assert refusal.status == "failed"
+    assert "stvg, vtg, rec, not vqa" in refusal.text
 
 
 # --- processes
@@ -584,7 +585,7 @@ def test_what_a_checkpoint_knows_is_said_once(taught_checkpoint: Path, clip: Pat
     assert shown.exit_code == 0, shown.output
     assert shown.stderr.count("Clips of a dream.") == 1
     first, second = read_predictions(out).values()
-    # Four seconds are more than 1.5 times 2.5: that is said of both, and a word of the second one.
-    assert (len(first.notes), len(second.notes)) == (2, 3)
+    # Four seconds are more than 2.5, so both are read in pieces; and a word of the second one is unknown.
+    assert (len(first.notes), len(second.notes)) == (1, 2)
     assert sum("second" in note for note in second.notes) == 1
     assert "Clips of a dream." not in out.read_text()

@@ -22,7 +22,7 @@ SHIPPED = PACKAGE / "checkpoints" / "shapes"
 MEGABYTES = 45
 EXTRAS = ("data", "train", "serve", "batch")
 # Parts of a declared package's own interface.
-COMES_WITH_IT = {"starlette", "pandas"}
+COMES_WITH_IT = {"starlette", "pandas", "pydantic-core"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

@@ -140,7 +140,10 @@ def test_the_client_says_how_to_answer(service: RunningService, clip: Path) -> N
     assert (short.answer_style, short.reasoning) == ("direct", "")
     assert same([short.to_json()], [grounder.ground(clip, QUERIES[0], answer="direct").to_json()])
     assert same([careful.to_json()], [grounder.ground(clip, QUERIES[0], careful=True).to_json()])
-    assert any("looks agree" in note for note in careful.notes)
+    # Four boxes a second, and no two answers are the same.
+    assert careful.tube is not None
+    assert short.tube is not None
+    assert len(careful.tube) > 1.5 * len(short.tube)
 
 
 def test_the_client_grounds_a_file_and_leaves_no_upload(
