@@ -15,6 +15,7 @@ import typer
 
 from bridge_stg.cli.ground_table import print_results
 from bridge_stg.cli.prepare import (
+    CAREFUL_HELP,
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
     DETECTOR_HELP,
@@ -68,9 +69,7 @@ def ground(
         Style | None,
         typer.Option(help="direct: the window alone; scan: second by second first; default: the checkpoint's."),
     ] = None,
-    careful: Annotated[
-        bool, typer.Option("--careful", help="Look several times and take what most looks agree on; slower.")
-    ] = False,
+    careful: Annotated[bool, typer.Option("--careful", help=CAREFUL_HELP)] = False,
     min_confidence: Annotated[float, typer.Option(help="Leave out windows less sure than this, 0 to 1.")] = 0.0,
     chunk: Annotated[
         float | None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge_stg.cli.prepare import (
+    CAREFUL_HELP,
     CHECKPOINT_HELP,
     DEFAULT_CHECKPOINTS,
     DETECTOR_HELP,
@@ -65,9 +66,7 @@ def predict(
         str | None,
         typer.Option(help="direct or scan: the style of the answer; default: the checkpoint's."),
     ] = None,
-    careful: Annotated[
-        bool, typer.Option("--careful", help="Look several times and take what most looks agree on; slower.")
-    ] = False,
+    careful: Annotated[bool, typer.Option("--careful", help=CAREFUL_HELP)] = False,
     subtitles: Annotated[
         bool, typer.Option("--subtitles", help="Put the subtitles of a vqa record into its question.")
     ] = False,

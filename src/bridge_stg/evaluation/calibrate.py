@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -143,15 +143,17 @@ def ask_all(
     with _uncalibrated(config, dict.fromkeys(get_args(AnswerStyle), NEVER)):
         for done, (number, clip) in enumerate(_by_video(clips), start=1):
             times = None if clip.times is None else tuple(clip.times)
-            options = GroundOptions(task=clip.task, answer=style, clip=clip.span, times=times)
-            results = grounder.ground_with(videos / clip.video, clip.queries, options)
-            looks = [
-                results if other == style else grounder.ground_with(videos / clip.video, clip.queries, one)
-                for other, one in ((other, replace(options, answer=other)) for other in get_args(AnswerStyle))
-                if least is not None
-            ]
+            asked = [style] if least is None else get_args(AnswerStyle)
+            by_style = {
+                one: grounder.ground_with(
+                    videos / clip.video,
+                    clip.queries,
+                    GroundOptions(task=clip.task, answer=one, clip=clip.span, times=times),
+                )
+                for one in asked
+            }
 
-            for record, result, *looked in zip(clip.records, results, *looks, strict=True):
+            for record, result, *looked in zip(clip.records, by_style[style], *by_style.values(), strict=True):
                 overlaps = None if record.absent else window_overlaps(record, to_prediction(record, result))
                 rows.append(
                     (

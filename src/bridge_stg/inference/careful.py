@@ -84,11 +84,10 @@ def join_looks(looks: Sequence[GroundingResult], own: int, begin: float) -> Grou
     # The reasoning is that of a scan of the clip itself, whose seconds are those of the answer.
     having = [looks[number] for number in members]
     told = [looks[number] for number in members if number < own and looks[number].reasoning]
-    in_order = sorted((one.span for one, _ in scored), key=lambda span: span.start)
     said = told[0] if told else having[0]
     return replace(
         said,
-        answer=windows_text([span.shifted(-begin) for span in in_order]),
+        answer=windows_text([one.span.shifted(-begin) for one, _ in scored]),
         reasoning=told[0].reasoning if told else "",
         window=best.span,
         windows=tuple(one for one, _ in scored),

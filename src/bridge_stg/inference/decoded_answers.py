@@ -61,12 +61,12 @@ class DecodedAnswer:
 def refusal_rule(processor: BridgeSTGProcessor, style: AnswerStyle) -> RefusalRule | None:
     """When an answer of a style begins as a refusal does; None: where no other word is likelier."""
     threshold = (processor.config.refusal_threshold or {}).get(style)
-    return None if threshold is None else RefusalRule(processor.plain_ids(ABSENT)[0], threshold)
+    return None if threshold is None else RefusalRule(_refusing(processor), threshold)
 
 
 def never_refusing(asked: AskedQueries, processor: BridgeSTGProcessor) -> AskedQueries:
     """The same questions, whose answers may not begin as a refusal does, however probable that is."""
-    return replace(asked, refusal=RefusalRule(processor.plain_ids(ABSENT)[0], NEVER))
+    return replace(asked, refusal=RefusalRule(_refusing(processor), NEVER))
 
 
 def where_rule(processor: BridgeSTGProcessor) -> WhereRule | None:
@@ -80,7 +80,7 @@ def where_rule(processor: BridgeSTGProcessor) -> WhereRule | None:
 def decode_answers(processor: BridgeSTGProcessor, asked: AskedQueries, answers: Answers) -> list[DecodedAnswer]:
     """The answers of several sentences in words."""
     decode = processor.tokenizer.decode
-    refusing = processor.plain_ids(ABSENT)[0]
+    refusing = _refusing(processor)
     writes_boxes = processor.config.objective == "entangled"
 
     decoded = []
@@ -134,6 +134,11 @@ def token_texts(processor: BridgeSTGProcessor, ids: Sequence[int]) -> list[str]:
     if begun:
         texts[-1] = processor.tokenizer.decode(begun)
     return texts
+
+
+def _refusing(processor: BridgeSTGProcessor) -> int:
+    """The token with which a refusal begins."""
+    return processor.plain_ids(ABSENT)[0]
 
 
 def _has_digit(text: str) -> bool:

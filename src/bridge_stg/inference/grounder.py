@@ -279,16 +279,15 @@ class VideoGrounder(Grounder):
         least = self.processor.config.refusal_check
         if least is not None and asked.style is not None and given is None:
 
+            def again(queries: Sequence[str], how: GroundOptions) -> AskedQueries:
+                return never_refusing(self._ask(queries, how, source.still), self.processor)
+
             def look(queries: Sequence[str]) -> list[list[Found]]:
                 each = [replace(options, task="stvg", answer=style) for style in get_args(AnswerStyle)]
-                return [
-                    find(never_refusing(self._ask(queries, one, source.still), self.processor)) for one in each
-                ]
+                return [find(again(queries, how)) for how in each]
 
             def insist(queries: Sequence[str]) -> list[Found]:
-                same = replace(options, task=asked.task)
-                again = never_refusing(self._ask(queries, same, source.still), self.processor)
-                return find(again, forced=forced, dense=dense)
+                return find(again(queries, replace(options, task=asked.task)), forced=forced, dense=dense)
 
             found = check_refusals(asked.queries, found, least, look, insist)
 

@@ -168,7 +168,7 @@ def merge_results(
     ]
     return replace(
         found[first],
-        answer=windows_text(sorted((one.span.span for one in kept), key=lambda span: span.start)),
+        answer=windows_text([one.span.span for one in kept]),
         reasoning=told_later(found[first].reasoning, pieces[first].start),
         window=best.span.span,
         windows=tuple(one.span for one in kept),

@@ -310,16 +310,19 @@ class BridgeSTGConfig(_Checked, PreTrainedConfig):
                 found.append(f"calibration needs a slope and an offset, got {list(pair)}")
         if self.det_threshold is not None and not 0 < self.det_threshold <= 1:
             found.append(f"det_threshold must be in (0, 1], got {self.det_threshold}")
-        if self.refusal_check is not None and not 0 < self.refusal_check <= 1:
-            found.append(f"refusal_check must be in (0, 1], got {self.refusal_check}")
-        if self.refusal_check is not None and self.objective != "bridge":
-            found.append(f"refusal_check needs a spatial decoder; the objective {self.objective!r} has none")
         styles = get_args(AnswerStyle)
-        if self.refusal_check is not None and set(self.answer_styles) != set(styles):
-            found.append(f"refusal_check is made in {' and '.join(styles)}, and answer_styles lacks one")
+        if self.refusal_check is not None:
+            if not 0 < self.refusal_check <= 1:
+                found.append(f"refusal_check must be in (0, 1], got {self.refusal_check}")
+            if self.objective != "bridge":
+                found.append(
+                    f"refusal_check needs a spatial decoder; the objective {self.objective!r} has none"
+                )
+            if set(self.answer_styles) != set(styles):
+                found.append(f"refusal_check is made in {' and '.join(styles)}, and answer_styles lacks one")
         for style, threshold in (self.refusal_threshold or {}).items():
-            if style not in get_args(AnswerStyle):
-                found.append(f"refusal_threshold is by {', '.join(get_args(AnswerStyle))}, got {style!r}")
+            if style not in styles:
+                found.append(f"refusal_threshold is by {', '.join(styles)}, got {style!r}")
             if not 0 < threshold <= 1:
                 found.append(f"refusal_threshold must be in (0, 1], got {threshold}")
         return found

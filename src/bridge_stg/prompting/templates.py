@@ -96,11 +96,12 @@ def window_text(span: TimeSpan, wording: str, first: int = 0, last: int = 0) -> 
 def windows_text(spans: Sequence[TimeSpan]) -> str:
     """The answer about an event that happens once or several times, in order of time.
 
-    >>> windows_text([TimeSpan(1.0, 2.5), TimeSpan(7.0, 8.0)])
+    >>> windows_text([TimeSpan(7.0, 8.0), TimeSpan(1.0, 2.5)])
     'The event starts at 1.0 seconds and ends at 2.5 seconds. It starts at 7.0 seconds and ends at 8.0 seconds.'
     """
+    in_order = sorted(spans, key=lambda span: span.start)
     wordings = [WINDOW_WORDINGS[0], *[WINDOW_WORDINGS[1]] * (len(spans) - 1)]
-    return " ".join(window_text(span, wording) for span, wording in zip(spans, wordings, strict=True))
+    return " ".join(window_text(span, wording) for span, wording in zip(in_order, wordings, strict=True))
 
 
 def scan_text(name: str, kind: str, seconds: list[tuple[int, str]]) -> str:
