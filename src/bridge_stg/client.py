@@ -99,7 +99,7 @@ class Client:
             window: replaces the predicted window.
             answer: "direct" (the window alone) or "scan" (second by second first); default: as the checkpoint
                 was trained.
-            careful: look several times and take what most looks agree on; about four times as long.
+            careful: look several times and take what half of them agree on; about four times as long.
 
         Raises:
             RefusedError: the service refuses or fails, or stays busy for the whole timeout.

@@ -24,7 +24,7 @@ CHECKPOINT_HELP = (
     "A checkpoint's folder or a hub id; default: 'shapes' (shipped), "
     f"with --method qwen3-vl or compose {_STOCK}."
 )
-CAREFUL_HELP = "Look several times and take what most looks agree on; slower."
+CAREFUL_HELP = "Look several times and take what half of them agree on; slower."
 DETECTOR_HELP = "Of compose: a folder or hub id of an MM-Grounding-DINO."
 
 # Whether this process runs one command and ends, as ``bridge-stg`` does: what it leaves out nobody else misses.

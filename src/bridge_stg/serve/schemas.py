@@ -49,7 +49,7 @@ class AskOptions(ClosedModel):
     answer: Annotated[AnswerStyle | None, Field(description="The window alone, or second by second first.")] = (
         None
     )
-    careful: Annotated[bool, Field(description="Look several times; take what most looks agree on.")] = False
+    careful: Annotated[bool, Field(description="Look several times; take what half of them agree on.")] = False
     min_confidence: Annotated[float, Field(ge=0, le=1, description="Windows below it are left out.")] = 0.0
     chunk: Annotated[
         float | None,
